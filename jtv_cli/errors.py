@@ -1,0 +1,152 @@
+"""Everything that can go wrong, as one tree of exceptions with an exit code each.
+
+JtvError
+├── UsageError              2  the command line, a setting or a named file is wrong
+├── ServiceError            4  the embeddings service refused or failed
+│   ├── BatchTooLarge          fewer texts in one request would do
+│   ├── TextTooLong            one text is longer than the model takes
+│   ├── RateLimited            a limit per minute, or of concurrent requests
+│   ├── ServiceDown            worth trying again: no connection, 5xx, a broken reply
+│   └── ServiceRefused         not worth trying again: key, balance, request, model
+├── StoreError              5  the database refused or failed
+│   ├── NoTable                `jtv init` has not been run
+│   └── TableMismatch          the table is another one, or of another model
+└── OutputFailed           74  stdout could not be written
+
+A message is one sentence about what is wrong, a hint says what to do next. Both
+are plain text: whoever shows them passes them through `masked` first.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import ClassVar, Literal
+from urllib.parse import quote, unquote
+
+
+class ExitCode(IntEnum):
+    """What the process tells the shell."""
+
+    OK = 0
+    NOTHING_FOUND = 1
+    USAGE = 2
+    IN_PART = 3
+    SERVICE = 4
+    STORE = 5
+    DEFECT = 70
+    OUTPUT = 74
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class JtvError(Exception):
+    """An error a user can cause or meet: one line, no traceback."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.DEFECT
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class UsageError(JtvError):
+    """The command line, a setting or a named file is wrong; nothing was done."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ServiceError(JtvError):
+    """The embeddings service refused or failed."""
+
+    exit_code = ExitCode.SERVICE
+
+
+class BatchTooLarge(ServiceError):
+    """The service takes fewer texts, or fewer bytes, in one request.
+
+    `limit` is the number of texts it takes, where it said so.
+    """
+
+    def __init__(self, message: str, *, limit: int | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.limit = limit
+
+
+class TextTooLong(ServiceError):
+    """One text of the batch has more tokens than the model takes."""
+
+
+class RateLimited(ServiceError):
+    """The service asks to slow down.
+
+    `kind` says which limit was met; `retry_after` is in seconds, where it was sent.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: Literal["concurrency", "rate"],
+        retry_after: float | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.kind = kind
+        self.retry_after = retry_after
+
+
+class ServiceDown(ServiceError):
+    """The service did not answer, or not sensibly; the same request may succeed later."""
+
+
+class ServiceRefused(ServiceError):
+    """The service will not answer this request, however often it is sent."""
+
+
+class StoreError(JtvError):
+    """The database refused or failed."""
+
+    exit_code = ExitCode.STORE
+
+
+class NoTable(StoreError):
+    """The store has no such table."""
+
+    def __init__(self, table: str, store: str) -> None:
+        super().__init__(f"there is no table {table} in {store}", hint="make it with: jtv init")
+
+
+class TableMismatch(StoreError):
+    """The table is not what was asked for: another model, or made anew meanwhile."""
+
+
+class OutputFailed(JtvError):
+    """stdout could not be written."""
+
+    exit_code = ExitCode.OUTPUT
+
+
+_MASK = "***"
+_secrets: set[str] = set()
+
+
+def keep_secret(value: str) -> None:
+    """Have `masked` hide this value from now on, percent-encoded or not.
+
+    Values of fewer than four characters are left alone: hiding every "a" would
+    make a message unreadable and tell more than it hides.
+    """
+    _secrets.update(
+        form for form in (value, quote(value, safe=""), unquote(value)) if len(form) >= 4
+    )
+
+
+def masked(text: str) -> str:
+    """Return the text with every secret replaced by `***`."""
+    for secret in sorted(_secrets, key=len, reverse=True):
+        text = text.replace(secret, _MASK)
+    return text

@@ -1,0 +1,133 @@
+"""The values that travel between the rooms of the house. None of them can be changed."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jtv_cli.errors import TableMismatch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+
+    Vectors = npt.NDArray[np.float32]
+    """Shape (n, dimensions), or (dimensions,) for one."""
+
+
+class Purpose(Enum):
+    """What a text is embedded for; many models embed the two differently."""
+
+    DOCUMENT = "document"
+    QUERY = "query"
+
+
+class Occurrence(NamedTuple):
+    """Where a text was read. `source` is None for stdin; lines count from 1.
+
+    A tuple, as `Document` is: a million of them are made in a hurry.
+    """
+
+    source: str | None = None
+    line: int | None = None
+    metadata: Mapping[str, Any] | None = None
+
+
+class Document(NamedTuple):
+    """One text, the hash it is known by, and where it was read."""
+
+    text: str
+    hash: bytes
+    occurrences: Sequence[Occurrence]
+
+
+def text_hash(text: str) -> bytes:
+    """Return the SHA-256 of the text's UTF-8 form (32 bytes): what makes two texts the same."""
+    return hashlib.sha256(text.encode()).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """An embedder's answer: `vectors` is (n, dimensions) float32, `tokens` what it cost."""
+
+    vectors: Vectors
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A stored document as a reader meets it.
+
+    `distance` is the cosine distance to the query, from 0 (the same) to 2 (the
+    opposite), None where there was no query. Source, line and metadata are those
+    of the document's first occurrence.
+    """
+
+    id: int
+    content: str
+    distance: float | None = None
+    source: str | None = None
+    line: int | None = None
+    metadata: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TableSpec:
+    """What a table is, and remembers of itself.
+
+    `task` is the model's task family, None where the model has none. `identity`
+    is random and made with the table: a table dropped and made again under the
+    same name has another. It is empty in the spec of a table yet to be made.
+    """
+
+    name: str
+    model: str
+    task: str | None
+    dimensions: int
+    metric: str = "cosine"
+    identity: str = ""
+
+    def require_same_vectors(self, wanted: TableSpec) -> None:
+        """Raise TableMismatch unless vectors made for the wanted table can be compared here."""
+        kept, asked = ((s.model, s.task, s.dimensions, s.metric) for s in (self, wanted))
+        if kept != asked:
+            raise TableMismatch(
+                f"table {self.name} was made with model {self.model}, not {wanted.model}",
+                hint="name another --table, or make this one anew with: jtv init --drop",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One step that `Store.apply` would take, and what to call it to a user."""
+
+    action: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What `Table.add` really stored: others may have stored the same texts meanwhile."""
+
+    documents: int
+    occurrences: int
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """How far an ingest has come.
+
+    Counted are the texts of the input: `stored` are new to the table, `known`
+    were in it (or earlier in the input) already, `empty` had nothing but white
+    space, `skipped` could not be read.
+    """
+
+    stored: int = 0
+    known: int = 0
+    empty: int = 0
+    skipped: int = 0
+    tokens: int = 0
