@@ -1,0 +1,52 @@
+"""The embedders' contract, and the way to open one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jtv_cli.embedders.models import Model
+    from jtv_cli.records import Embeddings, Purpose
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimit:
+    """How much one call of `Embedder.embed` should be given at most."""
+
+    texts: int
+    tokens: int
+
+
+class Embedder(Protocol):
+    """What turns texts into vectors."""
+
+    model: Model
+    batch_limit: BatchLimit
+
+    def embed(self, texts: Sequence[str], purpose: Purpose) -> Embeddings:
+        """Return one vector for each text, in their order.
+
+        The vectors are (n, dimensions) float32, finite and not all zero. It never
+        tries again by itself.
+
+        Raises BatchTooLarge, TextTooLong, RateLimited, ServiceDown or ServiceRefused.
+        """
+        ...
+
+
+def open_embedder(model: Model, *, api_base: str, api_key: str | None) -> Embedder:
+    """Return the embedder for a model.
+
+    Raises UsageError where the API would be called without a key it needs, or a
+    key would travel unprotected.
+    """
+    if model.provider == "hashing":
+        from jtv_cli.embedders.hashing import HashingEmbedder
+
+        return HashingEmbedder(model)
+    from jtv_cli.embedders.jina import JinaEmbedder
+
+    return JinaEmbedder(model, api_base=api_base, api_key=api_key)

@@ -1,0 +1,105 @@
+"""Where an embeddings API is, and whether a key may travel there."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import SplitResult, urlsplit
+
+from jtv_cli.errors import UsageError, keep_secret
+
+KEYS = "https://jina.ai/embeddings"
+"""Where Jina AI gives keys and takes money."""
+
+_PORTS = {"http": 80, "https": 443}
+
+# ASCII alone, and no backslash: parsers of URLs disagree about the rest, and the
+# key must go to the host that was checked here.
+_PLAIN = re.compile(r"[!-\[\]-~]+")
+_HOST_NAME = re.compile(r"[a-z0-9_][a-z0-9_-]{0,62}(\.[a-z0-9_][a-z0-9_-]{0,62})*")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where requests go: `url`. `place` is its host and port, to show to people."""
+
+    url: str
+    host: str
+    place: str
+    is_encrypted: bool
+
+    @property
+    def is_jina(self) -> bool:
+        """Whether the host is Jina AI's own."""
+        return self.host == "jina.ai" or self.host.endswith(".jina.ai")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the host is this machine."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+
+def parse_base(api_base: str) -> Endpoint:
+    """Return the endpoint of an API's root, of its `/v1`, or of its full `/embeddings` URL.
+
+    Raises UsageError for what is no http(s) URL, or has more in it than host, port
+    and path. It never shows the base: a key or password may have ended up in it.
+    """
+    base = api_base.strip()
+    if "@" in base:
+        raise _unfit("has a user name or an @ in it", "give the key as JINA_API_KEY")
+    if "?" in base or "#" in base:
+        raise _unfit("has a query or a fragment", "leave out what follows ? or #")
+    try:
+        parts = urlsplit(base)
+        port = parts.port or _PORTS[parts.scheme]
+        host = _host(parts)
+    except (KeyError, ValueError):
+        host = ""
+    if not (host and _PLAIN.fullmatch(base)):
+        raise _unfit("is not an http or https URL", "give one like https://api.jina.ai")
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    url = f"{parts.scheme}://{place}{_path(parts.path.rstrip('/'))}"
+    return Endpoint(url, host, place, is_encrypted=parts.scheme == "https")
+
+
+def check_key(api_key: str | None, endpoint: Endpoint) -> str | None:
+    """Return the key as it can be sent to the endpoint, or None if there is none.
+
+    Raises UsageError for a key that Jina AI needs and is not there, that cannot be
+    sent in a header, or that would travel unencrypted to another machine.
+    """
+    key = (api_key or "").strip()
+    if not key:
+        if endpoint.is_jina:
+            hint = f"set JINA_API_KEY (or JINAAI_API_KEY); keys are at {KEYS}"
+            raise UsageError("Jina AI's API needs an API key", hint=hint)
+        return None
+    keep_secret(key)
+    if not re.fullmatch("[!-~]+", key):
+        hint = f"set JINA_API_KEY to the key alone; keys are at {KEYS}"
+        raise UsageError("the API key has characters in it that no key has", hint=hint)
+    if not (endpoint.is_encrypted or endpoint.is_local):
+        message = f"refusing to send the API key over plain http to {endpoint.host}"
+        raise UsageError(message, hint="use https")
+    return key
+
+
+def _unfit(what: str, hint: str) -> UsageError:
+    return UsageError(f"the API base (JINA_API_BASE) {what}", hint=hint)
+
+
+def _host(parts: SplitResult) -> str:
+    host = (parts.hostname or "").rstrip(".")
+    is_name = _HOST_NAME.fullmatch(host) and "[" not in parts.netloc
+    return host if is_name else str(ip_address(host))
+
+
+def _path(path: str) -> str:
+    if path.endswith("/embeddings"):
+        return path
+    return f"{path}/embeddings" if path.endswith("/v1") else f"{path}/v1/embeddings"

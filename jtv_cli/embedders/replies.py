@@ -1,0 +1,270 @@
+"""What a reply of an embeddings API means: vectors, or an error that says what to do."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+import numpy as np
+import orjson
+
+from jtv_cli.embedders.endpoint import KEYS
+from jtv_cli.errors import (
+    BatchTooLarge,
+    RateLimited,
+    ServiceDown,
+    ServiceError,
+    ServiceRefused,
+    TextTooLong,
+    masked,
+)
+from jtv_cli.records import Embeddings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from jtv_cli.embedders.models import Model
+    from jtv_cli.records import Vectors
+
+AGAIN = "run the same command again later"
+
+LONGEST_WAIT = 120.0
+"""Seconds of `Retry-After` that are believed: Jina's limits are limits per minute."""
+
+# What a service says of itself is shortened to this many characters.
+_DETAIL = 300
+# A piece of text this long in a service's words is a quotation, not a coincidence.
+_QUOTATION = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the service at `place` (host and port) answered, whatever its status."""
+
+    place: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def read_reply(reply: Reply, model: Model, texts: Sequence[str]) -> Embeddings:
+    """Return the vectors that the reply has for the texts, in their order.
+
+    They are (n, dimensions) float32 in C order, finite and not all zero; `tokens`
+    is 0 where the service does not say.
+
+    Raises BatchTooLarge, TextTooLong, RateLimited, ServiceDown or ServiceRefused.
+    No message has the texts in it, nor anything kept secret.
+    """
+    payload = _json(reply.body)
+    if not 200 <= reply.status < 300:
+        raise _refusal(reply, payload, texts)
+    try:
+        rows = {_index(item["index"]): _row(item["embedding"]) for item in payload["data"]}
+        if len(payload["data"]) != len(texts) or rows.keys() != set(range(len(texts))):
+            raise ValueError
+    except (KeyError, TypeError, ValueError):
+        answer = _answer(reply, payload, texts, otherwise="without a vector for each text")
+        if _is_page(reply):
+            raise ServiceRefused(answer, hint="check JINA_API_BASE") from None
+        raise ServiceDown(answer, hint=AGAIN) from None
+    return Embeddings(_vectors(rows, model, reply.place), _tokens(payload))
+
+
+def _json(body: bytes) -> Any:  # noqa: ANN401
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _index(value: object) -> int:
+    if type(value) is not int:
+        raise TypeError
+    return value
+
+
+def _row(embedding: object) -> Vectors:
+    """Return one embedding, base64 of little-endian float32 or a list of numbers.
+
+    Raises ValueError for anything else.
+    """
+    if isinstance(embedding, str):
+        return np.frombuffer(b64decode(embedding), dtype="<f4")
+    row = np.asarray(embedding)
+    if row.ndim != 1 or row.dtype.kind not in "fiu":
+        raise ValueError
+    with np.errstate(over="ignore"):
+        return row.astype(np.float32)
+
+
+def _vectors(rows: Mapping[int, Vectors], model: Model, place: str) -> Vectors:
+    size, *others = {len(row) for row in rows.values()}
+    if others or not size:
+        raise ServiceDown(f"{place} answered with vectors of unequal length or none", hint=AGAIN)
+    if size != model.dimensions:
+        raise ServiceRefused(
+            f"{place} answered with vectors of {size} dimensions, "
+            f"but those of {model.name} have {model.dimensions}",
+            hint=f"check JINA_API_BASE, and that {model.name} is served there",
+        )
+    vectors = np.empty((len(rows), model.dimensions), dtype=np.float32)
+    for index, row in rows.items():
+        vectors[index] = row
+    if not np.isfinite(vectors).all():
+        raise ServiceDown(f"{place} answered with vectors that are not finite", hint=AGAIN)
+    if not vectors.any(axis=1).all():
+        raise ServiceDown(f"{place} answered with a vector that is all zero", hint=AGAIN)
+    return vectors
+
+
+def _tokens(payload: Mapping[str, Any]) -> int:
+    usage = payload.get("usage")
+    tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
+    return tokens if type(tokens) is int and tokens > 0 else 0
+
+
+_BUSY = re.compile("concurren|overloaded", re.IGNORECASE)
+# Beside Jina's words: those of text-embeddings-inference, vLLM and Ollama.
+_TOO_LONG = re.compile(
+    "INPUT_TOKEN_LIMIT_EXCEEDED|maximum of [0-9]+ tokens|less than [0-9]+ (tokens|characters)"
+    "|maximum context length|exceeds the context length",
+    re.IGNORECASE,
+)
+_FEWER = re.compile(
+    "at most (?P<items>[0-9]{1,7}) items"
+    "|(maximum allowed batch|largest allowed) size (?P<size>[0-9]{1,7})",
+    re.IGNORECASE,
+)
+_TOO_MUCH = {400, 413, 422}
+_PASSING = {408, 409, 425}
+
+_TOP_UP = ("the account has no balance left", f"top up at {KEYS}, then run the same command again")
+_ADDRESS = ("there is no such address or model", "check JINA_API_BASE and the model's name")
+# What is wrong, and what to do about it.
+_REFUSALS = {
+    401: (
+        "the API key is missing or not accepted",
+        f"check JINA_API_KEY; Jina AI's keys are at {KEYS}",
+    ),
+    402: _TOP_UP,
+    403: ("the API key gives no access", f"check JINA_API_KEY and its balance at {KEYS}"),
+    404: _ADDRESS,
+    405: _ADDRESS,
+    407: ("the proxy wants a password", "check HTTP_PROXY"),
+}
+_REFUSAL = ("the request was refused", "check the model's name and JINA_API_BASE")
+
+
+def _refusal(reply: Reply, payload: object, texts: Sequence[str]) -> ServiceError:
+    """Return the error that a reply without vectors stands for."""
+    status, code, said = reply.status, _code(payload), _message(payload)
+    answer = _answer(reply, payload, texts)
+    if 300 <= status < 400:
+        hint = "set JINA_API_BASE to where the API is"
+        return ServiceRefused(f"{answer}, a redirect{_target(reply)}; none is followed", hint=hint)
+    if status == 429:
+        return _rate_limited(answer, reply, code or said)
+    if status in _TOO_MUCH and _TOO_LONG.search(f"{code} {said}"):
+        return TextTooLong(f"a text is too long for the model: {answer}", hint="split it")
+    fewer = _FEWER.search(said)
+    if status == 413 or (status in _TOO_MUCH and fewer):
+        limit = int(fewer["items"] or fewer["size"]) if fewer else None
+        hint = "send fewer texts at a time"
+        return BatchTooLarge(f"too much for one request: {answer}", limit=limit, hint=hint)
+    if status >= 500 or status < 200 or status in _PASSING:
+        return ServiceDown(answer, hint=AGAIN)
+    what, hint = _REFUSALS.get(status, _REFUSAL)
+    if code == "AUTHZ_INSUFFICIENT_BALANCE":
+        what, hint = _TOP_UP
+    return ServiceRefused(f"{what}: {answer}", hint=hint)
+
+
+def _rate_limited(answer: str, reply: Reply, said: str) -> RateLimited:
+    kind: Literal["concurrency", "rate"] = "concurrency" if _BUSY.search(said) else "rate"
+    wait = _seconds(reply.headers.get("Retry-After", ""))
+    hint = "run the same command again in a minute"
+    return RateLimited(f"a limit is reached: {answer}", kind=kind, retry_after=wait, hint=hint)
+
+
+def _seconds(retry_after: str) -> float | None:
+    """Return how long to wait, said in seconds or as a date; None if it says neither."""
+    if re.fullmatch(r"[0-9]+(\.[0-9]*)?", retry_after):
+        wait = float(retry_after)
+    else:
+        try:
+            until = parsedate_to_datetime(retry_after)
+            if until.tzinfo is None:
+                until = until.replace(tzinfo=timezone.utc)
+            wait = (until - datetime.now(timezone.utc)).total_seconds()
+        except (IndexError, OverflowError, TypeError, ValueError):
+            return None
+    return min(max(wait, 0.0), LONGEST_WAIT)
+
+
+def _answer(reply: Reply, payload: object, texts: Sequence[str], *, otherwise: str = "") -> str:
+    """Say in one clause who answered what; `otherwise` where the reply says nothing itself."""
+    answered = f"{reply.place} answered {reply.status}"
+    if _is_page(reply):
+        return f"{answered} with a web page, not JSON"
+    if payload is None and reply.body:
+        return f"{answered} with something that is not JSON"
+    said = masked(" ".join(_message(payload).split()))
+    said = said if len(said) <= _DETAIL else f"{said[:_DETAIL]}…"
+    if said and not _quotes(said, texts):
+        return f"{answered}: {said}"
+    return f"{answered} {otherwise}".rstrip()
+
+
+def _is_page(reply: Reply) -> bool:
+    content_type = reply.headers.get("Content-Type", "").lower()
+    return content_type.startswith("text/html") or reply.body.lstrip().startswith(b"<")
+
+
+def _quotes(said: str, texts: Sequence[str]) -> bool:
+    """Say whether a piece of one of the texts is in what the service said."""
+    everything = "\n".join(texts)
+    pieces = (said[start : start + _QUOTATION] for start in range(len(said) - _QUOTATION + 1))
+    return any(piece in everything for piece in pieces) or any(
+        text in said for text in texts if 3 < len(text) < _QUOTATION
+    )
+
+
+def _target(reply: Reply) -> str:
+    """Return where a redirect points, without the query, user and fragment it may have."""
+    try:
+        parts = urlsplit(reply.headers.get("Location", ""))
+        host = f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname
+    except ValueError:
+        return ""
+    return masked(f" to {parts.scheme}://{host}{parts.path}")[:_DETAIL] if host else ""
+
+
+def _code(payload: object) -> str:
+    """Return the code of an error, "" if it has none."""
+    if not isinstance(payload, dict):
+        return ""
+    holders = (payload, payload.get("detail"), payload.get("error"))
+    codes = (holder.get("code") for holder in holders if isinstance(holder, dict))
+    return next((code for code in codes if isinstance(code, str)), "")
+
+
+def _message(part: object, depth: int = 4) -> str:
+    """Return the words of an error: `detail` of Jina AI and FastAPI, `error` of OpenAI's kind.
+
+    Nothing else is looked at: `input`, say, has the texts. `depth` bounds the nesting.
+    """
+    if isinstance(part, str):
+        return part
+    if isinstance(part, list) and depth:
+        return "; ".join(filter(None, (_message(item, depth - 1) for item in part[:3])))
+    if isinstance(part, dict) and depth:
+        names = ("detail", "error", "message", "msg")
+        said = (_message(part.get(name), depth - 1) for name in names)
+        return next(filter(None, said), "")
+    return ""

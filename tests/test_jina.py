@@ -1,0 +1,440 @@
+"""The embedder for Jina AI's API, against a stand-in over real HTTP."""
+
+from __future__ import annotations
+
+import random
+import socket
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jina_api
+import jina_faults
+import numpy as np
+import pytest
+import requests
+from discretion import KEY, TEXTS, assert_discreet
+from jina_server import JinaServer
+from urllib3.exceptions import LocationParseError
+
+from jtv_cli import __version__
+from jtv_cli.embedders import BatchLimit, jina
+from jtv_cli.embedders.jina import JinaEmbedder
+from jtv_cli.embedders.models import MODELS, TUTORIAL_MODEL
+from jtv_cli.errors import (
+    BatchTooLarge,
+    RateLimited,
+    ServiceDown,
+    ServiceError,
+    ServiceRefused,
+    TextTooLong,
+    UsageError,
+)
+from jtv_cli.records import Embeddings, Purpose
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jina_faults import Fault
+
+    from jtv_cli.embedders.jina import Dialect
+    from jtv_cli.embedders.models import Model
+
+V2 = MODELS[TUTORIAL_MODEL]
+CERTIFICATE = Path(__file__).with_name("localhost.pem")
+API_MODELS = [model for model in MODELS.values() if model.provider == "jina"]
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def server() -> Iterator[JinaServer]:
+    with JinaServer(key=KEY) as server:
+        yield server
+
+
+@pytest.fixture
+def tls_server() -> Iterator[JinaServer]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    with JinaServer(key=KEY, tls=context) as server:
+        yield server
+
+
+def embed(
+    server: JinaServer | str,
+    texts: list[str] = TEXTS,
+    *,
+    key: str | None = KEY,
+    model: Model = V2,
+    purpose: Purpose = Purpose.DOCUMENT,
+    dialect: Dialect | None = None,
+) -> Embeddings:
+    base = server if isinstance(server, str) else server.url
+    embedder = JinaEmbedder(model, api_base=base, api_key=key, dialect=dialect)
+    try:
+        return embedder.embed(texts, purpose)
+    finally:
+        embedder.close()
+
+
+def embed_badly(server: JinaServer | str, **options: Any) -> ServiceError:
+    """Return the error that embedding ends in, which tells no secrets."""
+    with pytest.raises(ServiceError) as caught:
+        embed(server, **options)
+    assert_discreet(caught.value)
+    return caught.value
+
+
+def closed_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+# What is sent
+
+
+@pytest.mark.parametrize("purpose", Purpose)
+@pytest.mark.parametrize("model", API_MODELS, ids=lambda model: model.name)
+def test_every_model_is_asked_for_what_it_knows(
+    server: JinaServer, model: Model, purpose: Purpose
+) -> None:
+    embeddings = embed(server, model=model, purpose=purpose)
+    assert embeddings.vectors.dtype == np.float32
+    assert embeddings.vectors.flags.c_contiguous
+    assert np.array_equal(embeddings.vectors, jina_api.embed(model, TEXTS))
+    assert embeddings.tokens == server.tokens > 0
+    assert server.bill == TEXTS
+    body = dict(server.requests[0].body)
+    assert body.pop("task", None) == model.task_for(purpose)
+    assert body.pop("normalized", False) == model.normalized
+    assert body == {"model": model.name, "input": TEXTS, "embedding_type": "base64"}
+
+
+def test_the_largest_request(server: JinaServer) -> None:
+    texts = [f"line {number}" for number in range(512)]
+    assert np.array_equal(embed(server, texts).vectors, jina_api.embed(V2, texts))
+
+
+def test_no_texts_are_no_request(server: JinaServer) -> None:
+    assert embed(server, []).vectors.shape == (0, 768)
+    assert server.requests == []
+
+
+def test_headers(server: JinaServer) -> None:
+    embed(server, key=f"  {KEY}\n")
+    headers = server.requests[0].headers
+    assert headers["authorization"] == f"Bearer {KEY}"
+    assert headers["content-type"] == headers["accept"] == "application/json"
+    assert headers["user-agent"] == f"jtv/{__version__}"
+
+
+def test_connections_are_reused(server: JinaServer) -> None:
+    embedder = JinaEmbedder(V2, api_base=server.url, api_key=KEY)
+    for _ in range(3):
+        embedder.embed(TEXTS, Purpose.DOCUMENT)
+    embedder.close()
+    assert len({request.client for request in server.requests}) == 1
+
+
+@pytest.mark.parametrize("dialect", [None, "compatible"])
+def test_a_compatible_server_is_told_what_every_server_knows(dialect: Dialect | None) -> None:
+    with JinaServer(key=None) as server:
+        model = MODELS["jina-embeddings-v5-text-small"]
+        embeddings = embed(server, key=None, model=model, dialect=dialect)
+        assert server.requests[0].body == {"model": model.name, "input": TEXTS}
+        assert "authorization" not in server.requests[0].headers
+    expected = jina_api.embed(model, TEXTS)
+    assert np.array_equal(embeddings.vectors, expected)
+    assert embeddings.vectors.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("base", "key", "texts"),
+    [
+        ("https://api.jina.ai", KEY, 512),
+        ("https://eu.api.jina.ai/v1", KEY, 512),
+        ("https://jina.ai", KEY, 512),
+        ("http://127.0.0.1:8080", KEY, 512),
+        ("http://[::1]:8080", KEY, 512),
+        ("http://localhost:8080", None, 32),
+        ("https://embeddings.example.com", KEY, 32),
+        ("https://api.jina.ai.example.com", KEY, 32),
+        ("https://notjina.ai", KEY, 32),
+        ("http://embeddings.example.com", None, 32),
+    ],
+)
+def test_the_dialect_follows_from_the_host(base: str, key: str | None, texts: int) -> None:
+    embedder = JinaEmbedder(V2, api_base=base, api_key=key)
+    assert embedder.batch_limit == BatchLimit(texts=texts, tokens=32_000)
+
+
+# Where it is sent
+
+
+@pytest.mark.parametrize("path", ["", "/", "/v1", "/v1/", "/v1/embeddings", "/v1/embeddings//"])
+def test_all_bases_arrive_at_the_same_place(server: JinaServer, path: str) -> None:
+    assert len(embed(server.url + path).vectors) == len(TEXTS)
+
+
+def test_the_key_is_in_no_description() -> None:
+    embedder = JinaEmbedder(V2, api_base="https://api.jina.ai", api_key=KEY)
+    assert KEY not in repr(embedder) + repr(embedder._session.auth)
+
+
+@pytest.mark.parametrize("key", [KEY, None])
+def test_netrc_is_not_read(
+    tls_server: JinaServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: str | None
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text(
+        "machine 127.0.0.1 login somebody password hunter2\ndefault login a password b"
+    )
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
+    assert requests.get(tls_server.url, timeout=10).request.headers["Authorization"]
+    tls_server.key = key
+    embed(tls_server, key=key)
+    expected = None if key is None else f"Bearer {KEY}"
+    assert tls_server.requests[-1].headers.get("authorization") == expected
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("kind", ["other", "relative", "unreadable", "none"])
+def test_redirects_are_not_followed(server: JinaServer, status: int, kind: str) -> None:
+    with JinaServer(key=KEY) as other:
+        location = {
+            "other": f"{other.url}/v1/embeddings?token=hunter2#hunter2",
+            "relative": "/v1/embeddings?again",
+            "unreadable": "http://user:hunter2@[::1/",
+            "none": "",
+        }[kind]
+        server.misbehave(jina_faults.redirect(location, status))
+        error = embed_badly(server)
+        assert isinstance(error, ServiceRefused)
+        assert f"answered {status}, a redirect" in str(error)
+        assert "JINA_API_BASE" in str(error)
+        assert (f"to {other.url}/v1/embeddings;" in str(error)) == (kind == "other")
+        assert len(server.requests) == 1
+        assert other.requests == []
+
+
+def test_a_plain_http_request_to_this_machine_goes_by_no_proxy(
+    server: JinaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with JinaServer(key=KEY) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        monkeypatch.setenv("ALL_PROXY", proxy.url)
+        embed(server)
+        assert proxy.requests == []
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "words"),
+    [
+        (b"HTTP/1.1 407 Password\r\n\r\n", ServiceRefused, "proxy refuses to connect"),
+        (b"HTTP/1.1 403 No\r\n\r\n", ServiceRefused, "proxy refuses to connect"),
+        (b"HTTP/1.1 502 Bad\r\n\r\n", ServiceDown, "proxy does not connect"),
+        (b"", ServiceDown, "no connection to 127.0.0.1:"),
+    ],
+)
+def test_proxies_that_do_not_help(
+    monkeypatch: pytest.MonkeyPatch, reply: bytes, kind: type[ServiceError], words: str
+) -> None:
+    with JinaServer() as proxy:
+        proxy.misbehave(jina_faults.raw(reply))
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("//", "//user:hunter2@"))
+        error = embed_badly(f"https://127.0.0.1:{closed_port()}")
+        assert "hunter2" not in str(proxy.requests[0].headers)
+        assert KEY not in str(proxy.requests[0].headers)
+    assert type(error) is kind
+    assert words in str(error)
+
+
+@pytest.mark.parametrize(
+    "proxy", ["http://user:hunter2@:1", "foo://user:hunter2@host", "user:hunter2@host:99999999"]
+)
+def test_proxies_that_cannot_be(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    error = embed_badly(f"https://127.0.0.1:{closed_port()}")
+    assert "HTTPS_PROXY" in str(error)
+
+
+# TLS
+
+
+def test_a_ca_bundle_from_the_environment_is_used(
+    tls_server: JinaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
+    assert len(embed(tls_server).vectors) == len(TEXTS)
+
+
+def test_a_certificate_that_is_not_trusted(tls_server: JinaServer) -> None:
+    error = embed_badly(tls_server)
+    assert isinstance(error, ServiceRefused)
+    assert error.message == "certificate verification failed for 127.0.0.1"
+    assert tls_server.requests == []
+
+
+def test_tls_with_a_server_that_has_none(server: JinaServer) -> None:
+    error = embed_badly(server.url.replace("http:", "https:"))
+    assert isinstance(error, ServiceRefused)
+    assert "https or http?" in str(error)
+
+
+def test_ca_certificates_that_are_not_there(
+    tls_server: JinaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
+    error = embed_badly(tls_server)
+    assert isinstance(error, ServiceRefused)
+    assert "REQUESTS_CA_BUNDLE" in str(error)
+
+
+# No whole reply
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (jina_faults.cut, "was cut short"),
+        (jina_faults.short_length, "not JSON"),
+        (jina_faults.broken_packing, "cannot be unpacked"),
+        (jina_faults.raw(b""), "no connection to"),
+        (jina_faults.raw(b"SSH-2.0-OpenSSH_9.9\r\n"), "no connection to"),
+        (jina_faults.raw(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n"), "no connection to"),
+        (jina_faults.raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz"), "cut short"),
+        (
+            jina_faults.raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n"),
+            "cut short",
+        ),
+    ],
+)
+def test_a_reply_that_is_broken_off(server: JinaServer, fault: Fault, words: str) -> None:
+    server.misbehave(fault)
+    error = embed_badly(server)
+    assert isinstance(error, ServiceDown)
+    assert words in str(error)
+    assert server.url.removeprefix("http://") in str(error)
+
+
+def test_a_reply_that_does_not_come(server: JinaServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jina, "READ_TIMEOUT", 0.1)
+    server.misbehave(jina_faults.hang(30))
+    error = embed_badly(server)
+    assert isinstance(error, ServiceDown)
+    assert "no reply from 127.0.0.1:" in str(error)
+
+
+def test_a_host_that_is_dead() -> None:
+    port = closed_port()
+    error = embed_badly(f"http://127.0.0.1:{port}")
+    assert isinstance(error, ServiceDown)
+    assert f"no connection to 127.0.0.1:{port}" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind", "words"),
+    [
+        (requests.ConnectTimeout("x"), ServiceDown, "within 10 s"),
+        (requests.ConnectionError("Failed to resolve"), ServiceDown, "no connection to"),
+        (requests.exceptions.SSLError("UNEXPECTED_EOF_WHILE_READING"), ServiceDown, "broke off"),
+        (requests.exceptions.InvalidHeader("x"), ServiceRefused, "InvalidHeader"),
+        (LocationParseError("x"), ServiceRefused, "LocationParseError"),
+        (UnicodeError("label too long"), ServiceRefused, "UnicodeError"),
+    ],
+)
+def test_failures_that_are_hard_to_provoke(
+    monkeypatch: pytest.MonkeyPatch, failure: Exception, kind: type[ServiceError], words: str
+) -> None:
+    def post(*_: object, **__: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(requests.Session, "post", post)
+    error = embed_badly("http://127.0.0.1:9")
+    assert type(error) is kind
+    assert words in str(error)
+
+
+# The same from the stand-in, whose replies have the headers of real ones
+
+
+@pytest.mark.parametrize(
+    ("settings", "texts", "kind"),
+    [
+        ({"key": "jina_another"}, TEXTS, ServiceRefused),
+        ({"concurrent": 0}, TEXTS, RateLimited),
+        ({"tokens_a_minute": 1}, TEXTS, RateLimited),
+        ({"requests_a_minute": 0}, TEXTS, RateLimited),
+        ({"max_items": 3}, TEXTS, BatchTooLarge),
+        ({}, ["x" * 40_000], TextTooLong),
+        ({}, [""], ServiceRefused),
+    ],
+)
+def test_refusals_of_the_api(
+    settings: dict[str, Any], texts: list[str], kind: type[ServiceError]
+) -> None:
+    with JinaServer(**{"key": KEY, **settings}) as server:
+        error = embed_badly(server, texts=texts)
+        assert type(error) is kind
+        assert len(server.requests) == 1
+        assert server.bill == []
+
+
+@pytest.mark.parametrize("key", [KEY, None])
+@pytest.mark.parametrize(
+    ("fault", "kind", "words"),
+    [
+        (jina_faults.wrong_dimension(512), ServiceRefused, f"512 dimensions.*{V2.name} have 768"),
+        (jina_faults.filled(float("nan")), ServiceDown, "not finite|without a vector"),
+        (jina_faults.filled(float("-inf")), ServiceDown, "not finite|without a vector"),
+        (jina_faults.filled(0), ServiceDown, "all zero"),
+        (jina_faults.garbled, ServiceDown, "unequal length"),
+        (jina_faults.duplicate_index, ServiceDown, "without a vector for each text"),
+        (jina_faults.missing_item, ServiceDown, "without a vector for each text"),
+        (jina_faults.web_page(200), ServiceRefused, "web page"),
+        (jina_faults.web_page(502), ServiceDown, "web page"),
+    ],
+)
+def test_vectors_that_are_wrong(
+    server: JinaServer, fault: Fault, kind: type[ServiceError], words: str, key: str | None
+) -> None:
+    server.key = key
+    server.misbehave(fault)
+    with pytest.raises(kind, match=words) as caught:
+        embed(server, key=key)
+    assert_discreet(caught.value)
+    assert len(embed(server, key=key).vectors) == len(TEXTS)
+
+
+def test_a_missing_usage_costs_nothing(server: JinaServer) -> None:
+    server.misbehave(jina_faults.no_usage)
+    assert embed(server).tokens == 0
+
+
+def test_a_text_that_is_not_unicode(server: JinaServer) -> None:
+    with pytest.raises(UsageError, match="not valid Unicode") as caught:
+        embed(server, [f"{TEXTS[0]} \udcff"])
+    assert_discreet(caught.value)
+    assert server.requests == []
+
+
+def test_any_bytes_over_the_wire(server: JinaServer) -> None:
+    dice = random.Random(2)
+    names = [b"Content-Length", b"Transfer-Encoding: chunked", b"Content-Encoding", b"Set-Cookie"]
+    pieces = [*names, b"Location", b"\r\n", b"\r\n", b": ", b"7", b"gzip", b"\xff\x00", b"{}", b"<"]
+    for _ in range(100):
+        head = b"HTTP/1.1 %d X\r\n" % dice.randint(100, 599) if dice.random() < 0.9 else b""
+        server.misbehave(jina_faults.raw(head + b"".join(dice.choices(pieces, k=20))))
+        embed_badly(server)
