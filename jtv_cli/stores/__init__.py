@@ -1,0 +1,110 @@
+"""The contracts of a store and its tables, and the way to open one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from jtv_cli.records import Added, Change, Document, Hit, TableSpec, Vectors
+
+
+class Table(Protocol):
+    """A set of documents, all embedded by one model.
+
+    Every method raises StoreError where the database refuses or fails.
+    """
+
+    spec: TableSpec
+
+    def count(self) -> int:
+        """Return the number of documents."""
+        ...
+
+    def known(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
+        """Return the ids of those of the hashes that are stored, found by index."""
+        ...
+
+    def add(self, documents: Sequence[Document], vectors: Vectors) -> Added:
+        """Store documents with their occurrences, in one transaction.
+
+        `vectors` is (len(documents), dimensions) float32. A document whose text is
+        stored already, perhaps since a moment ago, only gains its occurrences.
+
+        Raises TableMismatch where the table is no longer the one that was opened.
+        """
+        ...
+
+    def add_occurrences(self, source: str | None, places: Sequence[tuple[int, int]]) -> int:
+        """Note that (line, id) were read in a source too; return how many of that were news."""
+        ...
+
+    def search(
+        self, vectors: Vectors, k: int, *, max_distance: float | None = None
+    ) -> list[list[Hit]]:
+        """Return, for each of (m, dimensions) query vectors, its k nearest documents in order."""
+        ...
+
+    def scan(
+        self, query: Vectors | None = None, *, after: int | None = None, limit: int | None = None
+    ) -> Iterator[Hit]:
+        """Yield the documents by id, in short reads, with their distance to a (dimensions,) query.
+
+        `after` is the id to go on from, itself left out.
+        """
+        ...
+
+    def rank(self, query: Vectors, *, limit: int | None = None) -> Iterator[Hit]:
+        """Yield the documents by distance to a (dimensions,) query.
+
+        At most 16 bytes a document are held.
+        """
+        ...
+
+
+class Store(Protocol):
+    """A database that holds tables. Opening one changes nothing.
+
+    `location` names it to a user: a file, or a host and database.
+    """
+
+    location: str
+
+    def tables(self) -> list[TableSpec]:
+        """Return what the store holds of jtv's, by name; nothing where there is no file yet."""
+        ...
+
+    def open(self, name: str) -> Table:
+        """Return a table. Raises NoTable where there is none of that name."""
+        ...
+
+    def plan(self, spec: TableSpec) -> list[Change]:
+        """Return what is still to do before the table is all that the spec asks for.
+
+        Raises TableMismatch where there is one of that name and another model.
+        """
+        ...
+
+    def apply(self, spec: TableSpec, changes: Sequence[Change]) -> None:
+        """Carry out a plan. It may be interrupted and repeated."""
+        ...
+
+    def drop(self, name: str) -> None:
+        """Remove a table and all it holds. Raises NoTable where there is none of that name."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the database."""
+        ...
+
+
+def open_store(database: str, *, writable: bool, make_folder: bool = False) -> Store:
+    """Return the store that a path or a database URL names.
+
+    `make_folder` lets it make the folder of a new file.
+    """
+    from jtv_cli.stores.sqlite import SqliteStore
+
+    return SqliteStore(Path(database), writable=writable, make_folder=make_folder)

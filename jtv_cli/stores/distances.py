@@ -1,0 +1,102 @@
+"""Cosine distances over blocks of vectors, and the nearest of many."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from jtv_cli.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
+    from jtv_cli.records import Vectors
+
+    Ids = npt.NDArray[np.int64]
+
+
+def check_vectors(vectors: Vectors, count: int, dimensions: int) -> None:
+    """Raise StoreError unless there are `count` usable vectors of that many dimensions.
+
+    A vector that is not finite, or all zero, has no cosine distance to anything.
+    """
+    if vectors.shape != (count, dimensions):
+        raise StoreError(f"got vectors of shape {vectors.shape}, not {(count, dimensions)}")
+    if not (np.isfinite(vectors).all() and vectors.any(axis=1).all()):
+        raise StoreError("got a vector that is all zero or not finite")
+
+
+def normalized(vectors: Vectors) -> Vectors:
+    """Return the vectors scaled to length 1; (n, dimensions) float32."""
+    unit: Vectors = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return unit
+
+
+def cosine_distances(vectors: Vectors, unit_queries: Vectors) -> Vectors:
+    """Return the distances of (n, dimensions) vectors to (m, dimensions) unit queries: (m, n)."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    distances: Vectors = np.clip(1 - (unit_queries @ vectors.T) / lengths, 0, 2)
+    return distances
+
+
+class Nearest:
+    """The k documents nearest to one query, of all that were offered."""
+
+    def __init__(self, k: int, max_distance: float | None = None) -> None:
+        self._k = k
+        self._threshold = 2.0 if max_distance is None else max_distance
+        self._ids: Ids = np.empty(0, np.int64)
+        self._distances: Vectors = np.empty(0, np.float32)
+
+    def offer(self, ids: Ids, distances: Vectors) -> None:
+        """Take what is near enough of (n,) ids and distances."""
+        near = np.flatnonzero(distances <= self._threshold)
+        if not near.size:
+            return
+        self._ids = np.concatenate((self._ids, ids[near]))
+        self._distances = np.concatenate((self._distances, distances[near]))
+        if self._ids.size > self._k:
+            kept = np.argpartition(self._distances, self._k - 1)[: self._k]
+            self._ids, self._distances = self._ids[kept], self._distances[kept]
+            self._threshold = float(self._distances.max())
+
+    def ranked(self) -> list[tuple[int, float]]:
+        """Return (id, distance), nearest first, and the smaller id first at a tie."""
+        order = np.lexsort((self._ids, self._distances))
+        return list(zip(self._ids[order].tolist(), self._distances[order].tolist(), strict=True))
+
+
+class Ranking:
+    """All documents by distance to one query, in 16 bytes each.
+
+    The bits of a float32 that is not negative order as the number does, so an
+    eight-byte key of distance and position sorts in place; the ids, by position,
+    are the other eight.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._keys: npt.NDArray[np.uint64] = np.empty(size, np.uint64)
+        self._ids: Ids = np.empty(size, np.int64)
+        self._filled = 0
+
+    def offer(self, ids: Ids, distances: Vectors) -> None:
+        """Take (n,) ids and distances; what exceeds the size announced is left out."""
+        start = self._filled
+        self._filled = end = min(start + ids.size, self._ids.size)
+        self._ids[start:end] = ids[: end - start]
+        positions = np.arange(start, end, dtype=np.uint64)
+        bits = distances[: end - start].astype(np.float32).view(np.uint32).astype(np.uint64)
+        self._keys[start:end] = bits << np.uint64(32) | positions
+
+    def ranked(self, size: int) -> Iterator[list[tuple[int, float]]]:
+        """Yield (id, distance), nearest first, `size` at a time; no more can be offered."""
+        keys = self._keys[: self._filled]
+        keys.sort()
+        for start in range(0, self._filled, size):
+            chunk = keys[start : start + size]
+            ids = self._ids[(chunk & np.uint64(0xFFFFFFFF)).astype(np.int64)]
+            distances = (chunk >> np.uint64(32)).astype(np.uint32).view(np.float32)
+            yield list(zip(ids.tolist(), distances.tolist(), strict=True))

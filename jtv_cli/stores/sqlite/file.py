@@ -1,0 +1,136 @@
+"""The file itself: how it is opened, whose it is, and what it says when it fails."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+from jtv_cli.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+APPLICATION_ID = int.from_bytes(b"jtv1", "big")
+FORMAT = 1
+
+_PAGE_SIZE = 16384  # five rows of 768 dimensions a page; with 4096 every row would overflow
+_BUSY_SECONDS = 30.0
+
+_FAILURES = {
+    "database is locked": ("{} is in use by another process", "try again in a moment"),
+    "file is not a database": ("{} is not a database", "name another file with --database"),
+    "readonly database": ("{} cannot be written", "give yourself write access, or use a copy"),
+    "disk is full": ("no space is left for {}", "make room, then run the same command again"),
+    "malformed": ("{} is damaged", "go back to a copy of it"),
+    "unable to open database file": ("cannot open {}", "look at the rights of it and its folder"),
+    "FOREIGN KEY": ("a document was deleted from {} meanwhile", "run the same command again"),
+}
+
+
+@contextmanager
+def translated(location: str) -> Iterator[None]:
+    """Turn what SQLite and the file system say into a StoreError."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        for text, (message, hint) in _FAILURES.items():
+            if text in str(error):
+                raise StoreError(message.format(location), hint=hint) from error
+        raise StoreError(f"{location}: {error}") from error
+    except OSError as error:
+        raise StoreError(
+            f"cannot use {location}: {error.strerror or error}",
+            hint="name another file with --database or JTV_DATABASE",
+        ) from error
+
+
+@contextmanager
+def transaction(
+    connection: sqlite3.Connection, kind: Literal["DEFERRED", "IMMEDIATE"]
+) -> Iterator[None]:
+    """Do all that follows, or nothing; IMMEDIATE waits for the write lock first."""
+    connection.execute(f"BEGIN {kind}")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # Some failures, a full disk for one, have rolled back already.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def connect(path: Path, *, writable: bool) -> sqlite3.Connection:
+    """Open a file that exists.
+
+    Raises StoreError where it is not jtv's, or of a newer format, and the errors of
+    sqlite3.
+    """
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?{_mode(path, writable=writable)}",
+        uri=True,
+        timeout=_BUSY_SECONDS,
+        isolation_level=None,
+        # The thread that pays for vectors stores them; the main thread reads in between.
+        check_same_thread=False,
+    )
+    try:
+        _check(connection, path)
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+        if not writable:
+            connection.execute("PRAGMA query_only = ON")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Lay out a file that is still empty; for any other this does nothing."""
+    if is_empty(connection):
+        connection.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
+        connection.execute("PRAGMA journal_mode = WAL")
+
+
+def sign(connection: sqlite3.Connection) -> None:
+    """Mark the file as jtv's, within a transaction."""
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {FORMAT}")
+
+
+def is_empty(connection: sqlite3.Connection) -> bool:
+    """Return whether nothing was ever made in the file."""
+    return connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
+
+
+def _mode(path: Path, *, writable: bool) -> str:
+    """Return how SQLite should open the file.
+
+    A reader that may write opens the file so, and changes nothing: as the last to
+    close it, it can take away the side files, which `mode=ro` leaves behind.
+    Without write access, a file with no write-ahead log has no writer and can be
+    read as it stands; SQLite would else want to make side files.
+    """
+    if writable or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        return "mode=rw"
+    has_log = path.with_name(f"{path.name}-wal").exists()
+    return "mode=ro" if has_log else "mode=ro&immutable=1"
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION_ID and not (application == 0 and is_empty(connection)):
+        raise StoreError(
+            f"{path} is a database that jtv did not make",
+            hint="name another file with --database or JTV_DATABASE",
+        )
+    if version > FORMAT:
+        raise StoreError(
+            f"{path} was made by a newer jtv (format {version}, this one knows {FORMAT})",
+            hint="upgrade jtv",
+        )

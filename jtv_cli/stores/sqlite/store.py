@@ -1,0 +1,166 @@
+"""The file as a store: its catalogue of tables."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from jtv_cli.errors import NoTable
+from jtv_cli.records import Change, TableSpec
+from jtv_cli.stores.sqlite import file
+from jtv_cli.stores.sqlite.table import SqliteTable
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_CATALOGUE = """
+CREATE TABLE jtv_tables (
+    name TEXT PRIMARY KEY COLLATE NOCASE,
+    model TEXT NOT NULL,
+    task TEXT,
+    dimensions INTEGER NOT NULL,
+    metric TEXT NOT NULL,
+    identity TEXT NOT NULL,
+    documents INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID
+"""
+
+# The vector stands before the text, so that a long text never lies between the
+# start of the row and its vector.
+TABLE_STATEMENTS = (
+    """
+    CREATE TABLE "{name}" (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        hash BLOB NOT NULL UNIQUE,
+        vector BLOB NOT NULL,
+        content TEXT NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE "{name}_sources" (
+        id INTEGER PRIMARY KEY,
+        source TEXT NOT NULL UNIQUE
+    )
+    """,
+    """
+    CREATE TABLE "{name}_occurrences" (
+        source INTEGER NOT NULL,
+        line INTEGER NOT NULL,
+        document INTEGER NOT NULL REFERENCES "{name}" (id) ON DELETE CASCADE,
+        metadata TEXT,
+        PRIMARY KEY (source, line, document)
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE INDEX "{name}_by_document" ON "{name}_occurrences" (document)
+    """,
+)
+
+
+class SqliteStore:
+    """A file that holds tables, opened without changing it.
+
+    A store that is not `writable` works on a read-only file in a read-only folder
+    too. `make_folder` lets `apply` make the folder of a new file.
+
+    Raises StoreError where the file is not jtv's, or of a newer format.
+    """
+
+    def __init__(self, path: Path, *, writable: bool, make_folder: bool = False) -> None:
+        self.location = str(path)
+        self._path = path
+        self._writable = writable
+        self._make_folder = make_folder
+        self._connection: sqlite3.Connection | None = None
+        with file.translated(self.location):
+            if path.exists():
+                self._connection = file.connect(path, writable=writable)
+
+    def tables(self) -> list[TableSpec]:
+        """Return the catalogue."""
+        if self._connection is None:
+            return []
+        with file.translated(self.location):
+            return [] if file.is_empty(self._connection) else catalogue(self._connection)
+
+    def open(self, name: str) -> SqliteTable:
+        """Return a table. Raises NoTable where there is none of that name."""
+        spec = _find(self.tables(), name)
+        if spec is None or self._connection is None:
+            raise NoTable(name, self.location)
+        return SqliteTable(self._connection, spec, self.location)
+
+    def plan(self, spec: TableSpec) -> list[Change]:
+        """Return the one change that makes the table, or none.
+
+        Raises TableMismatch where there is one of that name and another model.
+        """
+        there = _find(self.tables(), spec.name)
+        if there is None:
+            return [Change("create", f"make table {spec.name} in {self.location}")]
+        there.require_same_vectors(spec)
+        return []
+
+    def apply(self, spec: TableSpec, changes: Sequence[Change]) -> None:
+        """Make the table, and the file where there is none."""
+        if not changes:
+            return
+        with file.translated(self.location):
+            self._connection = connection = self._connection or self._create()
+            file.prepare(connection)
+            with file.transaction(connection, "IMMEDIATE"):
+                if file.is_empty(connection):
+                    file.sign(connection)
+                    connection.execute(_CATALOGUE)
+                there = _find(catalogue(connection), spec.name)
+                if there is None:
+                    _create_table(connection, spec)
+                else:
+                    there.require_same_vectors(spec)
+
+    def drop(self, name: str) -> None:
+        """Remove a table and all it holds. Raises NoTable where there is none of that name."""
+        table = self.open(name)
+        with table.writing():
+            # In this order there are no references left to follow.
+            for suffix in ("_occurrences", "_sources", ""):
+                table.execute(f'DROP TABLE "{{name}}{suffix}"')
+            table.execute("DELETE FROM jtv_tables WHERE name = '{name}'")
+
+    def close(self) -> None:
+        """Let go of the file. The last to close it folds the write-ahead log back in."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _create(self) -> sqlite3.Connection:
+        if self._make_folder:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # SQLite gives its side files the mode of this one. Left empty by a crash, it
+        # is taken for a new one the next time.
+        self._path.touch(mode=0o600)
+        return file.connect(self._path, writable=self._writable)
+
+
+def catalogue(connection: sqlite3.Connection) -> list[TableSpec]:
+    """Return what the catalogue says of each table, by name."""
+    rows = connection.execute(
+        "SELECT name, model, task, dimensions, metric, identity FROM jtv_tables ORDER BY name"
+    )
+    return [TableSpec(*row) for row in rows]
+
+
+def _create_table(connection: sqlite3.Connection, spec: TableSpec) -> None:
+    for statement in TABLE_STATEMENTS:
+        connection.execute(statement.format(name=spec.name))
+    connection.execute(
+        "INSERT INTO jtv_tables (name, model, task, dimensions, metric, identity)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (spec.name, spec.model, spec.task, spec.dimensions, spec.metric, secrets.token_hex(16)),
+    )
+
+
+def _find(specs: Sequence[TableSpec], name: str) -> TableSpec | None:
+    return next((spec for spec in specs if spec.name.lower() == name.lower()), None)

@@ -1,0 +1,73 @@
+"""What is the embedded store's alone: its statements, its file."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jtv_cli.records import TableSpec
+from jtv_cli.stores.sqlite import SqliteStore
+from jtv_cli.stores.sqlite import table as table_module
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    """An empty table called `documents`, as sqlite3 sees it."""
+    path = tmp_path / "jtv.db"
+    store = SqliteStore(path, writable=True)
+    spec = TableSpec("documents", "model", None, 8)
+    store.apply(spec, store.plan(spec))
+    store.close()
+    connection = sqlite3.connect(path)
+    yield connection
+    connection.close()
+
+
+def plan(connection: sqlite3.Connection, statement: str, parameters: int) -> str:
+    rows = connection.execute(
+        f"EXPLAIN QUERY PLAN {statement.format(name='documents')}", [None] * parameters
+    )
+    return "\n".join(row[-1] for row in rows)
+
+
+def test_known_texts_are_found_by_the_unique_index(connection: sqlite3.Connection) -> None:
+    marks = table_module.KNOWN.count("?")
+    steps = plan(connection, table_module.KNOWN, marks).splitlines()
+    assert steps == ["SEARCH documents USING COVERING INDEX sqlite_autoindex_documents_1 (hash=?)"]
+
+
+def test_a_file_read_again_walks_along_its_occurrences(connection: sqlite3.Connection) -> None:
+    steps = plan(connection, table_module.NOTED, 3)
+    assert (
+        "SEARCH documents_occurrences USING PRIMARY KEY (source=? AND line>? AND line<?)" in steps
+    )
+    assert "SCAN" not in steps
+
+
+@pytest.mark.parametrize(
+    ("which", "parameters"), [("> ? ORDER BY d.id LIMIT ?", 2), ("IN (?, ?, ?)", 3)]
+)
+def test_hits_find_their_first_occurrence_by_index(
+    connection: sqlite3.Connection, which: str, parameters: int
+) -> None:
+    steps = plan(connection, table_module.HITS.format(vector="", which=which), parameters)
+    assert "SEARCH d USING INTEGER PRIMARY KEY" in steps
+    assert "USING COVERING INDEX documents_by_document (document=?)" in steps
+    assert "TEMP B-TREE" not in steps
+    assert "SCAN" not in steps
+
+
+def test_the_file_says_what_it_is(connection: sqlite3.Connection) -> None:
+    def value(pragma: str) -> object:
+        return connection.execute(f"PRAGMA {pragma}").fetchone()[0]
+
+    assert value("application_id") == int.from_bytes(b"jtv1", "big")
+    assert value("user_version") == 1
+    assert value("page_size") == 16384
+    assert value("journal_mode") == "wal"

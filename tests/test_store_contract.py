@@ -1,0 +1,334 @@
+"""What every store must do, run over each kind of store there is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from jtv_cli.errors import NoTable, StoreError, TableMismatch
+from jtv_cli.records import Added, Document, Hit, Occurrence, TableSpec, text_hash
+from jtv_cli.stores import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from jtv_cli.records import Vectors
+    from jtv_cli.stores import Store, Table
+
+    OpenStore = Callable[[], Store]
+
+DIMENSIONS = 8
+SPEC = TableSpec("documents", "model-a", "retrieval", DIMENSIONS)
+
+
+@pytest.fixture(params=["sqlite"])
+def open_one(tmp_path: Path) -> Iterator[OpenStore]:
+    """Opens the same store anew each time, as another process would."""
+    opened: list[Store] = []
+
+    def open_it() -> Store:
+        opened.append(open_store(str(tmp_path / "jtv.db"), writable=True))
+        return opened[-1]
+
+    yield open_it
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(open_one: OpenStore) -> Store:
+    return open_one()
+
+
+@pytest.fixture
+def table(store: Store) -> Table:
+    return make(store)
+
+
+def make(store: Store, spec: TableSpec = SPEC) -> Table:
+    store.apply(spec, store.plan(spec))
+    return store.open(spec.name)
+
+
+def document(text: str, *occurrences: Occurrence) -> Document:
+    return Document(text, text_hash(text), occurrences or (Occurrence("file.txt", 1),))
+
+
+def documents(count: int, prefix: str = "text") -> list[Document]:
+    return [
+        document(f"{prefix} {number}", Occurrence(f"{prefix}.txt", number))
+        for number in range(1, count + 1)
+    ]
+
+
+def vectors(count: int, seed: int = 0) -> Vectors:
+    return np.random.default_rng(seed).normal(size=(count, DIMENSIONS)).astype(np.float32)
+
+
+def exact_distances(stored: Vectors, query: Vectors) -> npt.NDArray[np.float64]:
+    wide, q = stored.astype(np.float64), query.astype(np.float64)
+    cosines: npt.NDArray[np.float64] = wide @ q / (np.linalg.norm(wide, axis=1) * np.linalg.norm(q))
+    return 1 - cosines
+
+
+class TestMaking:
+    def test_a_store_starts_empty(self, store: Store) -> None:
+        assert store.tables() == []
+        with pytest.raises(NoTable, match="documents"):
+            store.open("documents")
+
+    def test_a_plan_is_said_before_it_is_done_and_done_once(self, store: Store) -> None:
+        changes = store.plan(SPEC)
+        assert changes
+        assert all(change.description for change in changes)
+        assert store.tables() == []
+        store.apply(SPEC, changes)
+        assert store.plan(SPEC) == []
+        store.apply(SPEC, changes)
+        assert len(store.tables()) == 1
+
+    def test_a_table_remembers_what_it_is(self, store: Store, open_one: OpenStore) -> None:
+        made = make(store).spec
+        assert made.identity
+        assert (made.name, made.model, made.task) == ("documents", "model-a", "retrieval")
+        assert (made.dimensions, made.metric) == (DIMENSIONS, "cosine")
+        assert open_one().open("documents").spec == made
+
+    def test_names_differ_by_more_than_case(self, store: Store) -> None:
+        make(store)
+        assert store.open("DOCUMENTS").spec.name == "documents"
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            TableSpec("documents", "model-b", "retrieval", DIMENSIONS),
+            TableSpec("documents", "model-a", None, DIMENSIONS),
+            TableSpec("documents", "model-a", "retrieval", DIMENSIONS * 2),
+        ],
+    )
+    def test_another_model_is_refused_and_both_are_named(
+        self, store: Store, other: TableSpec
+    ) -> None:
+        make(store)
+        with pytest.raises(TableMismatch, match=f"model-a.*{other.model}"):
+            store.plan(other)
+
+    def test_tables_are_apart(self, store: Store) -> None:
+        one, two = make(store), make(store, TableSpec("others", "model-b", None, DIMENSIONS))
+        one.add(documents(3), vectors(3))
+        assert (one.count(), two.count()) == (3, 0)
+        assert two.known([text_hash("text 1")]) == {}
+        assert [spec.name for spec in store.tables()] == ["documents", "others"]
+
+    def test_dropping_takes_one_table_and_all_of_it(self, store: Store) -> None:
+        one, two = make(store), make(store, TableSpec("others", "model-b", None, DIMENSIONS))
+        one.add(documents(3), vectors(3))
+        two.add(documents(2), vectors(2))
+        store.drop("documents")
+        assert [spec.name for spec in store.tables()] == ["others"]
+        assert two.count() == 2
+        again = make(store)
+        assert again.count() == 0
+        assert list(again.scan()) == []
+        with pytest.raises(NoTable):
+            store.drop("nothing")
+
+    def test_a_table_made_anew_is_not_the_one_that_was_opened(
+        self, store: Store, open_one: OpenStore
+    ) -> None:
+        opened = make(store)
+        other = open_one()
+        other.drop("documents")
+        make(other)
+        with pytest.raises(TableMismatch, match="dropped"):
+            opened.add(documents(1), vectors(1))
+        with pytest.raises(TableMismatch, match="dropped"):
+            opened.add_occurrences("file.txt", [(1, 1)])
+        assert other.open("documents").count() == 0
+
+
+class TestAdding:
+    def test_what_was_added_is_known_and_counted(self, table: Table) -> None:
+        assert table.add(documents(3), vectors(3)) == Added(documents=3, occurrences=3)
+        hashes = [text_hash(text) for text in ("text 1", "text 3", "text 4")]
+        known = table.known(hashes)
+        assert set(known) == set(hashes[:2])
+        assert table.count() == 3
+
+    def test_more_hashes_than_a_statement_takes(self, table: Table) -> None:
+        many = documents(2500)
+        table.add(many, vectors(2500))
+        assert len(table.known([one.hash for one in many])) == 2500
+        assert table.known([]) == {}
+
+    def test_ids_are_in_the_order_of_the_input(self, table: Table) -> None:
+        table.add(documents(3, "b"), vectors(3))
+        table.add(documents(3, "a"), vectors(3))
+        hits = list(table.scan())
+        assert [hit.content for hit in hits] == ["b 1", "b 2", "b 3", "a 1", "a 2", "a 3"]
+        assert [hit.id for hit in hits] == sorted({hit.id for hit in hits})
+
+    def test_a_text_is_stored_once(self, table: Table) -> None:
+        table.add([document("same", Occurrence("one.txt", 1))], vectors(1))
+        added = table.add(
+            [document("same", Occurrence("two.txt", 2)), document("new")], vectors(2, seed=1)
+        )
+        assert added == Added(documents=1, occurrences=2)
+        assert table.count() == 2
+        first, second = table.scan()
+        assert (first.content, first.source, first.line) == ("same", "one.txt", 1)
+        assert second.content == "new"
+        [[nearest]] = table.search(vectors(1), 1)
+        assert nearest.content == "same"
+
+    def test_an_occurrence_is_noted_once(self, table: Table) -> None:
+        table.add([document("text", Occurrence("a.txt", 1), Occurrence("a.txt", 9))], vectors(1))
+        [number] = table.known([text_hash("text")]).values()
+        assert table.add_occurrences("a.txt", [(9, number), (10, number)]) == 1
+        assert table.add_occurrences("a.txt", [(9, number), (10, number)]) == 0
+        assert table.add_occurrences("b.txt", []) == 0
+
+    def test_stdin_is_not_a_source_like_another(self, table: Table) -> None:
+        table.add([document("text", Occurrence(None, 1))], vectors(1))
+        [number] = table.known([text_hash("text")]).values()
+        assert table.add_occurrences("a.txt", [(1, number)]) == 1
+        assert table.add_occurrences(None, [(1, number)]) == 0
+
+    def test_an_occurrence_may_have_no_source_and_metadata(self, table: Table) -> None:
+        metadata = {"author": "Ada", "tags": ["a", 1, None]}
+        table.add([document("text", Occurrence(None, None, metadata))], vectors(1))
+        assert list(table.scan()) == [Hit(1, "text", None, None, None, metadata)]
+
+    def test_an_occurrence_of_a_deleted_document_is_refused(self, table: Table) -> None:
+        with pytest.raises(StoreError, match="deleted"):
+            table.add_occurrences("a.txt", [(1, 4711)])
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "emoji 🦣🏽",
+            "漢字かな交じり文",
+            "[bold]not markup[/bold]",
+            "tab\tand\x00nul",
+            "x" * 2_000_000,
+        ],
+        ids=["emoji", "cjk", "markup", "controls", "long"],
+    )
+    def test_any_text_comes_back_as_it_was(self, table: Table, text: str) -> None:
+        table.add([document(text)], vectors(1))
+        assert [hit.content for hit in table.scan()] == [text]
+        assert text_hash(text) in table.known([text_hash(text)])
+
+    @pytest.mark.parametrize("bad", [0.0, np.nan, np.inf], ids=["zero", "nan", "infinite"])
+    def test_a_vector_without_a_distance_is_refused(self, table: Table, bad: float) -> None:
+        poisoned = vectors(3)
+        poisoned[1] = bad
+        with pytest.raises(StoreError, match="zero or not finite"):
+            table.add(documents(3), poisoned)
+        assert table.count() == 0
+
+    def test_vectors_of_another_length_are_refused(self, table: Table) -> None:
+        with pytest.raises(StoreError, match="shape"):
+            table.add(documents(2), np.ones((2, DIMENSIONS + 1), np.float32))
+
+    def test_two_open_stores_see_each_other(self, table: Table, open_one: OpenStore) -> None:
+        other = open_one().open("documents")
+        table.add(documents(2), vectors(2))
+        assert other.count() == 2
+        other.add(documents(3), vectors(3))
+        assert table.count() == 3
+
+
+class TestFinding:
+    def test_the_nearest_in_order_with_exact_distances(self, table: Table) -> None:
+        stored, queries = vectors(1000), vectors(3, seed=7)
+        table.add(documents(1000), stored)
+        for query, hits in zip(queries, table.search(queries, 10), strict=True):
+            distances = exact_distances(stored, query)
+            order = np.argsort(distances)[:10]
+            assert [hit.content for hit in hits] == [f"text {number + 1}" for number in order]
+            found = [hit.distance or 0 for hit in hits]
+            np.testing.assert_allclose(found, distances[order], atol=1e-5)
+
+    def test_lengths_of_vectors_do_not_matter(self, table: Table) -> None:
+        stored = vectors(20)
+        table.add(documents(20), stored * np.arange(1, 21, dtype=np.float32)[:, None])
+        [hits] = table.search(stored[4:5] * 1000, 1)
+        assert hits[0].content == "text 5"
+        assert hits[0].distance == pytest.approx(0, abs=1e-6)
+
+    def test_distances_stay_between_0_and_2(self, table: Table) -> None:
+        stored = vectors(50)
+        table.add(documents(100), np.concatenate((stored, -stored)))
+        [hits] = table.search(stored[:1], 100)
+        distances = [hit.distance for hit in hits if hit.distance is not None]
+        assert len(distances) == 100
+        assert 0 <= min(distances) < 1e-6
+        assert 2 - 1e-6 < max(distances) <= 2
+
+    def test_fewer_than_k(self, table: Table) -> None:
+        assert table.search(vectors(2), 5) == [[], []]
+        table.add(documents(3), vectors(3))
+        assert [len(hits) for hits in table.search(vectors(2), 5)] == [3, 3]
+
+    def test_max_distance_cuts(self, table: Table) -> None:
+        stored = vectors(100)
+        table.add(documents(100), stored)
+        distances = np.sort(exact_distances(stored, stored[0]))
+        cut = float(distances[10:12].mean())
+        [hits] = table.search(stored[:1], 50, max_distance=cut)
+        assert len(hits) == 11
+        assert table.search(-stored[:1] - 5, 5, max_distance=0.0) == [[]]
+
+    def test_a_hit_shows_its_first_occurrence(self, table: Table) -> None:
+        where = (Occurrence("b.txt", 7), Occurrence("b.txt", 3), Occurrence("a.txt", 1))
+        table.add([document("text", *where)], vectors(1))
+        [[hit]] = table.search(vectors(1), 1)
+        assert (hit.source, hit.line) == ("b.txt", 3)
+
+
+class TestListing:
+    def test_in_order_of_id_in_short_reads(self, table: Table) -> None:
+        table.add(documents(300), vectors(300))
+        hits = list(table.scan())
+        assert [hit.content for hit in hits] == [f"text {number}" for number in range(1, 301)]
+        assert hits[0] == Hit(hits[0].id, "text 1", None, "text.txt", 1, None)
+
+    @pytest.mark.parametrize("limit", [0, 1, 128, 150, 1000])
+    def test_limit_and_after(self, table: Table, limit: int) -> None:
+        table.add(documents(300), vectors(300))
+        everything = list(table.scan())
+        start = everything[99].id
+        assert list(table.scan(after=start, limit=limit)) == everything[100 : 100 + limit]
+
+    def test_with_distances(self, table: Table) -> None:
+        stored, query = vectors(300), vectors(1, seed=7)[0]
+        table.add(documents(300), stored)
+        found = [hit.distance or 0 for hit in table.scan(query)]
+        np.testing.assert_allclose(found, exact_distances(stored, query), atol=1e-5)
+
+    @pytest.mark.parametrize("limit", [None, 0, 1, 150])
+    def test_by_distance(self, table: Table, limit: int | None) -> None:
+        stored, query = vectors(300), vectors(1, seed=7)[0]
+        table.add(documents(300), stored)
+        order = np.argsort(exact_distances(stored, query))[:limit]
+        hits = list(table.rank(query, limit=limit))
+        assert [hit.content for hit in hits] == [f"text {number + 1}" for number in order]
+        assert [hit.distance for hit in hits] == sorted(hit.distance or 0 for hit in hits)
+
+    def test_writing_goes_on_while_a_list_is_read(self, table: Table, open_one: OpenStore) -> None:
+        table.add(documents(300), vectors(300))
+        reading = table.scan()
+        next(reading)
+        other = open_one().open("documents")
+        other.add(documents(10, "more"), vectors(10, seed=1))
+        assert len(list(reading)) == 309
+
+    def test_an_empty_table(self, table: Table) -> None:
+        query = vectors(1)[0]
+        assert list(table.scan()) == list(table.scan(query)) == list(table.rank(query)) == []
