@@ -1,0 +1,255 @@
+"""Settings: a flag > the environment > the nearest `.env` > `config.env` > a default.
+
+They are resolved once. Each value remembers where it came from, so that jtv can
+say it, and so that a key is never sent where somebody else's `.env` points.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jtv_cli.errors import UsageError, keep_secret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+DEFAULT_TABLE = "jinaai_tidb_demo_documents"
+JINA_API = "https://api.jina.ai"
+
+_DATABASE = ("JTV_DATABASE", "TIDB_DATABASE_URL")
+_API_KEY = ("JINA_API_KEY", "JINAAI_API_KEY")
+NAMES = (*_DATABASE, "JTV_TABLE", "JTV_MODEL", *_API_KEY, "JINA_API_BASE")
+
+# TiDB takes 64 characters, and the longest name made from a table's adds 12.
+_TABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,51}")
+_RESERVED = re.compile(r"(jtv|sqlite)_.*|.*_(occurrences|sources|by_document)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A value and where it came from, in words; `file` is the file it stood in, if any."""
+
+    value: str | None
+    source: str
+    file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a command can be told from outside."""
+
+    database: Setting
+    tidb_url: Setting
+    table: Setting
+    model: Setting
+    api_key: Setting
+    api_base: Setting
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """What the command line says of the settings; None where it says nothing."""
+
+    database: str | None = None
+    table: str | None = None
+    model: str | None = None
+    api_base: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """Which store to open: a path or a URL. `is_default` is jtv's own file in the data folder."""
+
+    location: str
+    source: str
+    is_embedded: bool
+    is_default: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """One place that settings come from, with those of jtv's names that it holds."""
+
+    label: str
+    values: Mapping[str, str]
+    file: Path | None = None
+
+
+def load_settings(flags: Flags, environment: Mapping[str, str] | None = None) -> Settings:
+    """Resolve every setting once. The environment is read, never changed.
+
+    Raises UsageError for a value that cannot be meant, or a settings file that
+    cannot be read.
+    """
+    layers = list(_layers(os.environ if environment is None else environment))
+    settings = Settings(
+        database=_resolve(flags.database, "--database", _DATABASE, layers, "embedded"),
+        tidb_url=_resolve(None, "", ("TIDB_DATABASE_URL",), layers),
+        table=_resolve(flags.table, "--table", ("JTV_TABLE",), layers, DEFAULT_TABLE),
+        model=_resolve(flags.model, "--model", ("JTV_MODEL",), layers),
+        api_key=_resolve(None, "", _API_KEY, layers),
+        api_base=_resolve(flags.api_base, "--api-base", ("JINA_API_BASE",), layers, JINA_API),
+    )
+    _keep_secrets(settings)
+    _check_table(settings.table)
+    return settings
+
+
+def find_database(settings: Settings) -> Database:
+    """Return which store the settings mean.
+
+    A relative path in a settings file counts from that file's folder.
+
+    Raises UsageError where they mean none.
+    """
+    setting = settings.database
+    value = setting.value or ""
+    if value == "embedded":
+        path = _user_folder("data") / "jtv.db"
+        return Database(str(path), setting.source, is_embedded=True, is_default=True)
+    if value == "tidb":
+        if settings.tidb_url.value is None:
+            raise UsageError("TIDB_DATABASE_URL is not set", hint="set it to your cluster's URL")
+        setting = settings.tidb_url
+        value = settings.tidb_url.value
+    if "://" in value:
+        return Database(value, setting.source, is_embedded=False)
+    folder = setting.file.parent if setting.file else Path()
+    return Database(str(folder / os.path.expanduser(value)), setting.source, is_embedded=True)  # noqa: PTH111
+
+
+def find_api(settings: Settings) -> tuple[str, str | None]:
+    """Return the API's base and the key to send there.
+
+    A `.env` may have come with somebody else's folder: an API base from it is used
+    with a key from the same file, or none.
+
+    Raises UsageError where the key comes from elsewhere.
+    """
+    base, key = settings.api_base, settings.api_key
+    assert base.value is not None
+    foreign = base.file is not None and base.file.name == ".env" and base.file != key.file
+    if foreign and key.value is not None:
+        raise UsageError(
+            f"the API key ({key.source}) is not sent to the API base of {base.file}",
+            hint="if you trust it, name it with --api-base",
+        )
+    return base.value, key.value
+
+
+def wants_color() -> bool:
+    """Return whether the environment leaves a terminal its colours (https://no-color.org)."""
+    return not os.environ.get("NO_COLOR") and not is_dumb_terminal()
+
+
+def is_dumb_terminal() -> bool:
+    """Return whether the terminal can only print line after line."""
+    return os.environ.get("TERM") == "dumb"
+
+
+def _resolve(
+    flag: str | None,
+    flag_name: str,
+    names: tuple[str, ...],
+    layers: list[_Layer],
+    default: str | None = None,
+) -> Setting:
+    if flag is not None:
+        if not flag.strip():
+            raise UsageError(f"{flag_name} is empty")
+        return Setting(flag, flag_name)
+    for layer in layers:
+        for name in names:
+            if value := layer.values.get(name):
+                return Setting(value, f"{name} in {layer.label}", layer.file)
+    return Setting(default, "default")
+
+
+def _layers(environment: Mapping[str, str]) -> Iterator[_Layer]:
+    yield _Layer("the environment", _known_names(environment))
+    yield from filter(None, (_nearest_dotenv(), _config_file()))
+
+
+def _nearest_dotenv() -> _Layer | None:
+    """Return the first `.env`, from the working folder upwards, that holds one of the names."""
+    try:
+        folder = Path.cwd()
+    except FileNotFoundError:  # the working folder was deleted
+        return None
+    return next(filter(None, (_file_layer(f / ".env") for f in (folder, *folder.parents))), None)
+
+
+def _config_file() -> _Layer | None:
+    try:
+        folder = _user_folder("config")
+    except UsageError:
+        return None
+    return _file_layer(folder / "config.env")
+
+
+def _file_layer(path: Path) -> _Layer | None:
+    """Return what a settings file says, None where it says nothing of jtv's."""
+    try:
+        # A folder called .env is some people's virtual environment.
+        text = path.read_text("utf-8-sig") if path.is_file() else ""
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8", hint="save it as UTF-8") from error
+    if not any(name in text for name in NAMES):
+        return None
+    values = _known_names(_parse(text))
+    return _Layer(str(path), values, path) if values else None
+
+
+def _parse(text: str) -> Mapping[str, str | None]:
+    import io
+    import logging
+
+    from dotenv import dotenv_values
+
+    # It would warn of lines that it cannot read, in a file that need not be ours.
+    logging.getLogger("dotenv.main").disabled = True
+    # Interpolation would let ${JINA_API_KEY} in a foreign file carry the key away.
+    return dotenv_values(stream=io.StringIO(text), interpolate=False)
+
+
+def _known_names(values: Mapping[str, str | None]) -> dict[str, str]:
+    """Return those of jtv's names that are set; an empty value counts as none."""
+    return {name: value.strip() for name in NAMES if (value := values.get(name)) and value.strip()}
+
+
+def _user_folder(kind: str) -> Path:
+    import platformdirs
+
+    find = platformdirs.user_data_path if kind == "data" else platformdirs.user_config_path
+    folder = find("jtv", appauthor=False)
+    if not folder.is_absolute():
+        raise UsageError(
+            f"there is no home folder to keep jtv's {kind} in",
+            hint="name a file with --database or JTV_DATABASE",
+        )
+    return folder
+
+
+def _check_table(setting: Setting) -> None:
+    name = setting.value or ""
+    if not _TABLE_NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} ({setting.source}) cannot be a table's name",
+            hint="take up to 52 ASCII letters, digits and underscores, no digit first",
+        )
+    if _RESERVED.fullmatch(name):
+        raise UsageError(f"the table name {name} is jtv's own", hint="choose another")
+
+
+def _keep_secrets(settings: Settings) -> None:
+    """Have the key and the passwords of URLs masked wherever they might be shown."""
+    keep_secret(settings.api_key.value or "")
+    for url in (settings.database.value or "", settings.tidb_url.value or ""):
+        credentials = url.partition("://")[2].rpartition("@")[0]
+        keep_secret(credentials.partition(":")[2])
