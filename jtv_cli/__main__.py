@@ -1,0 +1,26 @@
+"""The way in: `jtv`, or `python -m jtv_cli`."""
+
+import sys
+
+
+def main() -> None:
+    """Run jtv and leave with its exit code.
+
+    `--version` is answered before anything is imported.
+    """
+    if sys.argv[1:] == ["--version"]:
+        from jtv_cli import __version__
+
+        sys.stdout.write(f"jtv {__version__}\n")
+        return
+    try:
+        from jtv_cli.cli.run import run
+
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # before `run` could see to it
+        code = 130
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The command line: parse, open, call plain functions, hand over to render."""

@@ -1,0 +1,80 @@
+"""The options and arguments of the commands."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+import typer
+
+from jtv_cli.render.formats import Format
+
+
+class Color(str, Enum):
+    """When to use colours."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+class Sort(str, Enum):
+    """The order of `list`."""
+
+    ID = "id"
+    DISTANCE = "distance"
+
+
+def _checked_distance(distance: float | None) -> float | None:
+    """Return a distance that can be. Typer's own ranges let NaN pass."""
+    if distance is not None and not 0 <= distance <= 2:
+        raise typer.BadParameter(f"{distance} is not between 0 and 2")
+    return distance
+
+
+# The options that every command has; `session.with_session` adds them.
+Database = Annotated[
+    str | None,
+    typer.Option(metavar="STORE", help="'embedded', 'tidb', a path or a database URL."),
+]
+Table = Annotated[str | None, typer.Option(metavar="NAME", help="The table to work on.")]
+Model = Annotated[str | None, typer.Option(metavar="NAME", help="The model it must have.")]
+ApiBase = Annotated[str | None, typer.Option(metavar="URL", help="Where the API is.")]
+Colors = Annotated[Color, typer.Option("--color", help="When to use colours.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show where an error came from.")]
+
+Files = Annotated[
+    list[str], typer.Argument(metavar="FILE...", help="Text files; - is standard input.")
+]
+SourceName = Annotated[
+    str | None, typer.Option("--source", metavar="NAME", help="Record NAME as where it is from.")
+]
+Drop = Annotated[
+    bool, typer.Option("--drop", help="First drop the table, and all the documents in it.")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Report = Annotated[bool, typer.Option("--json", help="Report as a JSON object on stdout.")]
+
+Query = Annotated[str, typer.Argument(metavar="QUERY", help="What to look for.")]
+OptionalQuery = Annotated[
+    str | None, typer.Argument(metavar="[QUERY]", help="What to measure distances to.")
+]
+K = Annotated[int, typer.Option("--k", "-k", metavar="N", min=1, help="How many to show.")]
+MaxDistance = Annotated[
+    float | None,
+    typer.Option(
+        metavar="D",
+        callback=_checked_distance,
+        help="Leave out what is farther: 0 is the same, 2 the opposite.",
+    ),
+]
+Limit = Annotated[int | None, typer.Option(metavar="N", min=0, help="Show no more than so many.")]
+After = Annotated[int | None, typer.Option(metavar="ID", help="Go on after this id.")]
+SortBy = Annotated[Sort, typer.Option("--sort", help="'distance' needs a QUERY.")]
+OutputFormat = Annotated[
+    Format | None,
+    typer.Option("--format", "-f", help="Default: a table on a terminal, else tab-separated."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Short for --format jsonl.")]
+Nul = Annotated[bool, typer.Option("-0", help="End records with NUL instead of a new line.")]

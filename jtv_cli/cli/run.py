@@ -1,0 +1,87 @@
+"""The one place that catches: what a command raises becomes one line and an exit code."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING
+
+import typer
+
+from jtv_cli import config
+from jtv_cli.cli.app import app
+from jtv_cli.cli.interrupts import Interrupted, raise_interrupts
+from jtv_cli.cli.session import Streams
+from jtv_cli.errors import ExitCode, JtvError
+from jtv_cli.render.output import Output, OutputClosed
+from jtv_cli.render.talk import Talk
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line and return the exit code."""
+    streams = Streams(Output(sys.stdout), Talk(sys.stderr, dumb=config.is_dumb_terminal()))
+    code = _guarded(arguments, streams)
+    if code != ExitCode.OUTPUT:
+        try:
+            streams.output.flush()
+        except OutputClosed:
+            pass
+        except JtvError as error:
+            streams.talk.error(str(error))
+            code = code or error.exit_code
+        else:
+            return code
+    _discard_stdout()
+    return code
+
+
+def _guarded(arguments: Sequence[str], streams: Streams) -> int:
+    talk = streams.talk
+    try:
+        raise_interrupts()
+        return _dispatch(arguments, streams)
+    except OutputClosed:
+        return ExitCode.OK
+    except JtvError as error:
+        talk.error(str(error))
+        return error.exit_code
+    except Interrupted as interrupted:
+        talk.error(str(interrupted))
+        return interrupted.exit_code
+    except typer.TyperException as error:
+        talk.error(_usage(error))
+        return ExitCode.USAGE
+    except Exception as error:
+        talk.error(
+            f"this is a defect of jtv: {type(error).__name__}: {error}; please report it,"
+            " with what --debug adds"
+        )
+        return ExitCode.DEFECT
+
+
+def _dispatch(arguments: Sequence[str], streams: Streams) -> int:
+    """Run the command; what Typer itself prints, help, goes the way of all data."""
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        code = typer.main.get_command(app).main(
+            list(arguments) or ["--help"], "jtv", standalone_mode=False, obj=streams
+        )
+    streams.output.write(printed.getvalue())
+    return int(code or ExitCode.OK)
+
+
+def _usage(error: typer.TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "jtv"
+    return f"{error.format_message().rstrip('.')}; see: {command} --help"
+
+
+def _discard_stdout() -> None:
+    """Send what is still buffered nowhere, so that the interpreter does not try it again."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,167 @@
+"""What every command needs: settings, the store, an embedder, and someone to talk to."""
+
+from __future__ import annotations
+
+import inspect
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+
+import typer
+
+from jtv_cli import config
+from jtv_cli.cli import options
+from jtv_cli.embedders.models import OFFLINE_MODEL, TUTORIAL_MODEL, Model, find_model
+from jtv_cli.errors import UsageError
+from jtv_cli.records import TableSpec
+from jtv_cli.render.output import Output
+from jtv_cli.render.talk import Talk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from jtv_cli.embedders import Embedder
+    from jtv_cli.stores import Store
+
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """The process's own streams, made by `run` and handed to the command."""
+
+    output: Output
+    talk: Talk
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One command's run."""
+
+    settings: config.Settings
+    database: config.Database
+    output: Output
+    talk: Talk
+    color: options.Color
+
+    @property
+    def table_name(self) -> str:
+        """The table that the settings name."""
+        return self.settings.table.value or ""
+
+    @property
+    def colored(self) -> bool:
+        """Whether stdout takes colours."""
+        if self.color is options.Color.AUTO:
+            return self.output.is_terminal and config.wants_color()
+        return self.color is options.Color.ALWAYS
+
+    @property
+    def demands_model(self) -> bool:
+        """Whether the command line names a model, which the table must then have."""
+        return self.settings.model.source == "--model"
+
+    @contextmanager
+    def store(self, *, writable: bool = False) -> Iterator[Store]:
+        """Open the store that the settings name, and close it."""
+        from jtv_cli.stores import open_store
+
+        store = open_store(
+            self.database.location, writable=writable, make_folder=self.database.is_default
+        )
+        with closing(store):
+            yield store
+
+    def model_for_new_table(self) -> Model:
+        """Return the model that the settings name or, in their silence, what there is a key for.
+
+        Raises UsageError where that is none.
+        """
+        if name := self.settings.model.value:
+            return find_model(name)
+        if self.settings.api_key.value:
+            return find_model(TUTORIAL_MODEL)
+        if self.database.is_embedded:
+            return find_model(OFFLINE_MODEL)
+        raise UsageError("there is no API key", hint="set JINA_API_KEY")
+
+    def embedder(self, spec: TableSpec) -> Embedder:
+        """Open the embedder that a table was made with.
+
+        Raises TableMismatch where --model demands another.
+        """
+        from jtv_cli.embedders import open_embedder
+
+        if self.demands_model:
+            spec.require_same_vectors(self.new_spec(self.model_for_new_table()))
+        api_base, api_key = config.find_api(self.settings)
+        return open_embedder(find_model(spec.model), api_base=api_base, api_key=api_key)
+
+    def new_spec(self, model: Model) -> TableSpec:
+        """Return what the table would be with a model."""
+        return TableSpec(self.table_name, model.name, model.task, model.dimensions)
+
+    def note_offline(self, spec: TableSpec) -> None:
+        """Say that the offline model matches words only, and what to do for meaning."""
+        if spec.model != OFFLINE_MODEL:
+            return
+        if self.settings.api_key.value:
+            self.talk.note(
+                f"table {spec.name} was made offline and matches words, not meaning; your API key"
+                f" is not used: make it anew with jtv init --drop --model {TUTORIAL_MODEL},"
+                " or another with --table NAME"
+            )
+        else:
+            self.talk.note(
+                f"{OFFLINE_MODEL} works offline and matches words, not meaning;"
+                " for meaning set JINA_API_KEY (https://jina.ai/embeddings) and make another table"
+            )
+
+    def print_json(self, record: dict[str, object]) -> None:
+        """Print a report as one JSON object on a line of stdout."""
+        import orjson
+
+        self.output.write(orjson.dumps(record).decode() + "\n")
+
+    def sign_off(self, store: Store, spec: TableSpec) -> None:
+        """End a command that writes: say where it wrote and with which model."""
+        self.talk.report(
+            f"store {store.location} ({self.database.source}), table {spec.name},"
+            f" model {spec.model}"
+        )
+
+
+def with_session(function: Callable[Concatenate[Session, P], int]) -> Callable[..., int]:
+    """Turn a function of a session and its own options into a command with the shared options.
+
+    Typer reads a command's options from its signature, so the shared ones are
+    written into it here, once, rather than into every command.
+    """
+    shared = inspect.signature(_open_session, eval_str=True).parameters
+    _, *own = inspect.signature(function, eval_str=True).parameters.values()
+
+    def command(**arguments: Any) -> int:  # noqa: ANN401
+        session = _open_session(**{name: arguments.pop(name) for name in shared})
+        return function(session, **arguments)  # type: ignore[call-arg]
+
+    command.__name__, command.__doc__ = function.__name__, function.__doc__
+    keyword_only = [p.replace(kind=p.KEYWORD_ONLY) for p in (*own, *shared.values())]
+    command.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined]
+    return command
+
+
+def _open_session(
+    context: typer.Context,
+    database: options.Database = None,
+    table: options.Table = None,
+    model: options.Model = None,
+    api_base: options.ApiBase = None,
+    color: options.Colors = options.Color.AUTO,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> Session:
+    streams: Streams = context.obj
+    streams.talk.quiet, streams.talk.debug = quiet, debug
+    flags = config.Flags(database, table, model, api_base)
+    settings = config.load_settings(flags)
+    return Session(settings, config.find_database(settings), streams.output, streams.talk, color)

@@ -1,0 +1,1 @@
+"""What a user sees: data on stdout, talk on stderr."""

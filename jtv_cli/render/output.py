@@ -1,0 +1,56 @@
+"""stdout: where data goes, and what happens when it cannot."""
+
+from __future__ import annotations
+
+import io
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from jtv_cli.errors import OutputFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import TextIO
+
+
+class OutputClosed(Exception):
+    """The reader has seen enough and closed the pipe."""
+
+
+class Output:
+    """A stream for data: UTF-8, but on a terminal, which has an encoding of its own.
+
+    Every method raises OutputClosed where the reader is gone, and OutputFailed where
+    writing fails or there is no stream.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+        self.is_terminal = stream is not None and stream.isatty()
+        if isinstance(stream, io.TextIOWrapper):
+            if self.is_terminal:
+                stream.reconfigure(errors="replace")
+            else:
+                stream.reconfigure(encoding="utf-8", newline="\n")
+
+    def write(self, text: str) -> int:
+        """Write a piece of data."""
+        with self._attempt() as stream:
+            return stream.write(text)
+
+    def flush(self) -> None:
+        """Hand over what was written so far."""
+        if self._stream is not None:
+            with self._attempt() as stream:
+                stream.flush()
+
+    @contextmanager
+    def _attempt(self) -> Iterator[TextIO]:
+        if self._stream is None:
+            raise OutputFailed("stdout is closed")
+        try:
+            yield self._stream
+        except BrokenPipeError as error:
+            raise OutputClosed from error
+        except OSError as error:
+            raise OutputFailed(f"cannot write to stdout: {error.strerror or error}") from error

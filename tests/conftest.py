@@ -1,0 +1,166 @@
+"""What all tests share: a home of their own, the real console script, an API stand-in."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from jina_server import JinaServer
+
+from jtv_cli.config import NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+SCRIPT = Path(sys.executable).with_name("jtv")
+SAMPLE_TEXTS = Path(__file__).parent.parent / "sample_texts.txt"
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended. stdout and stderr are text; their bytes stand beside them."""
+
+    code: int
+    raw_stdout: bytes
+    raw_stderr: bytes
+
+    @property
+    def stdout(self) -> str:
+        return self.raw_stdout.decode()
+
+    @property
+    def stderr(self) -> str:
+        return self.raw_stderr.decode()
+
+    @property
+    def rows(self) -> list[list[str]]:
+        """The fields of every tab-separated line."""
+        return [line.split("\t") for line in self.stdout.splitlines()]
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """Every line as JSON."""
+        return [json.loads(line) for line in self.stdout.splitlines()]
+
+    @property
+    def error(self) -> str:
+        """The last line on stderr."""
+        return self.stderr.splitlines()[-1]
+
+
+@dataclass
+class Jtv:
+    """Runs the console script as a user would, with nothing of the tester's own settings."""
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def data_folder(self) -> Path:
+        return self.folder / "home/.local/share/jtv"
+
+    @property
+    def database(self) -> Path:
+        """The default store."""
+        return self.data_folder / "jtv.db"
+
+    def variables(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
+        clean = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in (*NAMES, "NO_COLOR", "COLUMNS", "LINES", "TERM")
+            and not name.startswith("XDG_")
+        }
+        own = {"HOME": str(self.folder / "home"), "PYTHONWARNINGS": "error"}
+        return clean | own | self.environment | dict(more or {})
+
+    def start(
+        self,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
+        **options: Any,
+    ) -> subprocess.Popen[bytes]:
+        """Start a command; `prefix` is a program that runs it."""
+        options = {"cwd": self.folder / "work", "stdin": subprocess.DEVNULL, **options}
+        command = [*prefix, str(SCRIPT), *arguments]
+        variables = self.variables(env)
+        process: subprocess.Popen[bytes] = subprocess.Popen(command, env=variables, **options)
+        return process
+
+    def __call__(
+        self,
+        *arguments: str,
+        stdin: bytes | str | None = None,
+        env: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Result:
+        given = stdin.encode() if isinstance(stdin, str) else stdin
+        process = self.start(
+            *arguments,
+            env=env,
+            stdin=subprocess.DEVNULL if given is None else subprocess.PIPE,
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options,
+        )
+        stdout, stderr = process.communicate(given, timeout=120)
+        return Result(process.returncode, stdout or b"", stderr or b"")
+
+    def ok(self, *arguments: str, **options: Any) -> Result:
+        """Run a command that must succeed."""
+        result = self(*arguments, **options)
+        assert result.code == 0, result.stderr
+        return result
+
+    def write(self, name: str, content: str | bytes) -> Path:
+        """Write a file into the working folder."""
+        path = self.folder / "work" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+
+@pytest.fixture
+def jtv(tmp_path: Path) -> Jtv:
+    """A user with an empty home and an empty working folder."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "work").mkdir()
+    return Jtv(tmp_path)
+
+
+@pytest.fixture
+def as_a_user() -> list[str]:
+    """A prefix under which rights of files count, for root too.
+
+    Root without these two capabilities is held to the mode of a file like anyone.
+    """
+    if os.geteuid() != 0:
+        return []
+    return [sys.executable, str(Path(__file__).with_name("as_a_user.py"))]
+
+
+@pytest.fixture
+def sampled(jtv: Jtv) -> Jtv:
+    """A user who has stored the sample texts with the offline embedder."""
+    jtv.ok("init")
+    jtv.ok("ingest", str(SAMPLE_TEXTS))
+    return jtv
+
+
+@pytest.fixture
+def api() -> Iterator[JinaServer]:
+    """The API stand-in."""
+    with JinaServer() as server:
+        yield server
+
+
+@pytest.fixture
+def keyed(jtv: Jtv, api: JinaServer) -> Jtv:
+    """A user with an API key, whose API is the stand-in."""
+    jtv.environment |= {"JINA_API_KEY": api.key or "", "JINA_API_BASE": api.url}
+    return jtv

@@ -1,0 +1,202 @@
+"""`jtv ingest`: what it reads, stores, leaves out and says."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import SAMPLE_TEXTS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Jtv
+
+
+@pytest.fixture
+def made(jtv: Jtv) -> Jtv:
+    jtv.ok("init")
+    return jtv
+
+
+def contents(jtv: Jtv) -> list[str]:
+    return [row[2] for row in jtv.ok("list").rows]
+
+
+def places(jtv: Jtv) -> list[tuple[str, str, str]]:
+    return [(text, source, line) for _, _, text, source, line in jtv.ok("list").rows]
+
+
+def test_the_sample_texts(made: Jtv) -> None:
+    result = made.ok("ingest", str(SAMPLE_TEXTS))
+    counts, where = result.stderr.splitlines()
+    assert counts == "34 stored, 0 known, 0 empty, 0 skipped"
+    assert where.startswith(f"store {made.database} (default), table ")
+    assert contents(made) == SAMPLE_TEXTS.read_text().splitlines()
+
+
+def test_a_pipe(made: Jtv) -> None:
+    assert "2 stored" in made.ok("ingest", "-", stdin="a\nb\n").stderr
+    assert places(made) == [("a", "-", "1"), ("b", "-", "2")]
+
+
+@pytest.mark.parametrize(
+    ("content", "texts"),
+    [
+        (b"", []),
+        (b"\n\n", []),
+        (b"one", ["one"]),
+        (b"one\r\ntwo\r\n", ["one", "two"]),
+        (b"\xef\xbb\xbfone\ntwo", ["one", "two"]),
+        (b"\xef\xbb\xbf", []),
+        (b"  padded \t\n \n\xe3\x80\x80wide\xe3\x80\x80\n", ["padded", "wide"]),
+        (b"one\x0btwo\x85\nthree\r", None),
+        ("a\u2028b\n".encode(), ["a\u2028b"]),
+        ("🦣 mammoth\n漢字\n".encode(), ["🦣 mammoth", "漢字"]),
+        (b"[bold]x[/bold] :smile:\n", ["[bold]x[/bold] :smile:"]),
+    ],
+)
+def test_lines(made: Jtv, content: bytes, texts: list[str] | None) -> None:
+    made.write("file.txt", content)
+    result = made("ingest", "file.txt")
+    if texts is None:
+        assert result.code == 3
+        assert contents(made) == ["three"]
+    else:
+        assert result.code == 0
+        stored = [
+            json.loads(line)["content"]
+            for line in made.ok("list", "--json").stdout.split("\n")[:-1]
+        ]
+        assert stored == texts
+
+
+def test_empty_lines_are_counted(made: Jtv) -> None:
+    assert (
+        "1 stored, 1 known, 2 empty, 0 skipped" in made.ok("ingest", "-", stdin="a\n\n \na").stderr
+    )
+
+
+def test_a_very_long_line(made: Jtv) -> None:
+    text = "mammoth " * 262_144
+    assert "1 stored" in made.ok("ingest", "-", stdin=text).stderr
+    assert contents(made) == [text.strip()]
+    assert made.ok("search", "mammoth").rows[0][2] == text.strip()
+
+
+def test_a_known_text_gains_an_occurrence_and_nothing_else(made: Jtv) -> None:
+    made.write("one.txt", "same\nfirst\n")
+    made.write("two.txt", "second\nsame\n")
+    made.ok("ingest", "one.txt")
+    assert "1 stored, 1 known" in made.ok("ingest", "two.txt").stderr
+    assert "0 stored, 4 known" in made.ok("ingest", "one.txt", "two.txt").stderr
+    assert places(made) == [
+        ("same", "one.txt", "1"),
+        ("first", "one.txt", "2"),
+        ("second", "two.txt", "1"),
+    ]
+
+
+def test_the_same_text_twice_in_one_input(made: Jtv) -> None:
+    assert "1 stored, 2 known" in made.ok("ingest", "-", stdin="x\nx\nx\n").stderr
+
+
+def test_sources_are_normalised_or_named(made: Jtv) -> None:
+    made.write("folder/a.txt", "a\n")
+    made.ok("ingest", "./folder/../folder//a.txt")
+    made.ok("ingest", "-", "--source", "the web", stdin="\nb\n")
+    assert places(made) == [("a", "folder/a.txt", "1"), ("b", "the web", "2")]
+
+
+def test_a_file_name_that_is_not_utf8(made: Jtv) -> None:
+    name = os.fsdecode(b"caf\xe9.txt")
+    (made.folder / "work" / name).write_text("a\n")
+    made.ok("ingest", name)
+    assert places(made) == [("a", "caf\\xe9.txt", "1")]
+
+
+def test_lines_that_are_not_utf8_are_named_and_skipped(made: Jtv) -> None:
+    made.write("mixed.txt", b"good\ncaf\xe9\nbetter\n\xff\n")
+    result = made("ingest", "mixed.txt")
+    assert result.code == 3
+    assert result.stderr.splitlines()[:3] == [
+        "jtv: mixed.txt:2: not UTF-8 (byte 0xe9 at position 4), skipped",
+        "jtv: mixed.txt:4: not UTF-8 (byte 0xff at position 1), skipped",
+        "2 stored, 0 known, 0 empty, 2 skipped",
+    ]
+    assert contents(made) == ["good", "better"]
+
+
+def test_quiet_still_names_what_was_skipped(made: Jtv) -> None:
+    result = made("ingest", "-", "--quiet", stdin=b"good\n\xff\n")
+    assert (result.code, len(result.stderr.splitlines())) == (3, 1)
+    assert "-:2" in result.stderr
+
+
+def test_utf16_is_recognised(made: Jtv) -> None:
+    made.write("windows.txt", "text\n".encode("utf-16"))
+    result = made("ingest", "windows.txt")
+    assert result.code == 2
+    assert "UTF-16" in result.error
+
+
+@pytest.mark.parametrize("bad", ["missing.txt", ".", "unreadable.txt"])
+def test_files_are_opened_before_anything_is_done(
+    made: Jtv, bad: str, as_a_user: list[str]
+) -> None:
+    made.write("good.txt", "good\n")
+    made.write("unreadable.txt", "x\n").chmod(0)
+    result = made("ingest", "good.txt", bad, prefix=as_a_user)
+    assert result.code == 2
+    assert bad in result.error
+    assert contents(made) == []
+
+
+def test_no_file_is_no_hang(made: Jtv) -> None:
+    assert made("ingest").code == 2
+
+
+def test_stdin_that_is_closed(made: Jtv) -> None:
+    result = made("ingest", "-", prefix=["sh", "-c", 'exec "$@" <&-', "sh"])
+    assert result.code == 2
+    assert "standard input is closed" in result.error
+
+
+def test_no_table(jtv: Jtv) -> None:
+    result = jtv("ingest", "-", stdin="a\n")
+    assert result.code == 5
+    assert "jtv init" in result.error
+    assert not jtv.database.exists()
+
+
+def test_report_as_json(made: Jtv) -> None:
+    result = made("ingest", "-", "--json", stdin=b"a\na\n\n\xff\n")
+    assert result.code == 3
+    assert json.loads(result.stdout) == {
+        "stored": 1,
+        "known": 1,
+        "empty": 1,
+        "skipped": 1,
+        "tokens": 0,
+    }
+
+
+def test_a_fifo_is_read_once(made: Jtv) -> None:
+    path: Path = made.folder / "work/fifo"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_text, args=("a\nb\n",))
+    writer.start()
+    assert "2 stored" in made.ok("ingest", "fifo").stderr
+    writer.join()
+
+
+def test_two_at_once_store_each_text_once(made: Jtv) -> None:
+    lines = [f"line {number} of many" for number in range(4000)]
+    made.write("up.txt", "\n".join(lines))
+    made.write("down.txt", "\n".join(reversed(lines)))
+    running = [made.start("ingest", name, "--quiet") for name in ("up.txt", "down.txt")]
+    assert [process.wait(timeout=120) for process in running] == [0, 0]
+    assert sorted(contents(made)) == sorted(lines)

@@ -1,0 +1,161 @@
+"""Stopped at any moment: what was answered is stored, and the same command goes on."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import jina_faults
+import pytest
+from terminal import Terminal
+
+if TYPE_CHECKING:
+    from conftest import Jtv
+    from jina_server import JinaServer
+
+LINES = "".join(f"line {number} of the file\n" for number in range(3000))
+
+
+@pytest.fixture
+def ready(keyed: Jtv) -> Jtv:
+    keyed.ok("init")
+    keyed.write("lines.txt", LINES)
+    return keyed
+
+
+def wait_until(condition: object, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "says"),
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        (signal.SIGTERM, 143, "terminated"),
+        (signal.SIGHUP, 143, "terminated"),
+    ],
+)
+def test_an_answer_on_its_way_is_waited_for_and_stored(
+    ready: Jtv, api: JinaServer, sent: signal.Signals, code: int, says: str
+) -> None:
+    api.latency = 1.0
+    process = ready.start("ingest", "lines.txt", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_until(lambda: len(api.requests) == 2)
+    process.send_signal(sent)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert stderr.decode().splitlines() == [
+        f"jtv: {says}{': the terminal was closed' if sent is signal.SIGHUP else ''}:"
+        " 1,024 stored, 0 known, 0 empty, 0 skipped,"
+        f" {api.tokens:,} tokens; the same command goes on from here"
+    ]
+    api.latency = 0.0
+    assert "1,976 stored, 1,024 known" in ready.ok("ingest", "lines.txt").stderr
+    assert sorted(api.bill) == sorted(LINES.splitlines())
+
+
+def test_a_request_that_hangs_does_not_keep_the_process(ready: Jtv, api: JinaServer) -> None:
+    api.misbehave(jina_faults.hang(60))
+    process = ready.start("ingest", "lines.txt", stderr=subprocess.PIPE)
+    wait_until(lambda: api.requests)
+    started = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert b"0 stored" in stderr
+    assert time.monotonic() - started < 10
+
+
+def test_waiting_for_input_can_be_interrupted(ready: Jtv) -> None:
+    process = ready.start("ingest", "-", stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdin
+    process.stdin.write(b"one line, and then nothing")
+    process.stdin.flush()
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    process.wait(timeout=10)
+    assert process.returncode == 130
+    process.communicate()
+
+
+def test_control_c_on_a_terminal(ready: Jtv, api: JinaServer) -> None:
+    api.latency = 0.5
+    with Terminal(ready, "ingest", "lines.txt", start_new_session=True) as terminal:
+        wait_until(lambda: len(api.requests) == 2)
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.wait() == 130
+    [said] = [line for line in terminal.lines if "interrupted" in line]
+    assert "1,024 stored" in said
+    assert "Traceback" not in terminal.screen
+
+
+def test_a_search_is_interrupted_in_one_line(ready: Jtv, api: JinaServer) -> None:
+    api.misbehave(jina_faults.hang(60))
+    process = ready.start("search", "x", stderr=subprocess.PIPE)
+    wait_until(lambda: api.requests)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=10)
+    assert (process.returncode, stderr) == (130, b"jtv: interrupted\n")
+
+
+def test_an_ignored_signal_stays_ignored(ready: Jtv, api: JinaServer) -> None:
+    api.latency = 0.3
+    process = ready.start(
+        "ingest", "lines.txt", "--quiet", prefix=["nohup"], stderr=subprocess.DEVNULL
+    )
+    wait_until(lambda: len(api.requests) == 2)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(timeout=30) == 0
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_killed_at_any_moment_it_goes_on(ready: Jtv, api: JinaServer, seed: int) -> None:
+    """With `kill -9` too, only the batch in flight is ever paid for again."""
+    chance = random.Random(seed)
+    for _ in range(3):
+        process = ready.start("ingest", "lines.txt", "--quiet", stderr=subprocess.DEVNULL)
+        time.sleep(chance.uniform(0.1, 0.6))
+        process.send_signal(chance.choice([signal.SIGKILL, signal.SIGINT, signal.SIGTERM]))
+        process.wait(timeout=30)
+    ready.ok("ingest", "lines.txt")
+    assert [row[2] for row in ready.ok("list").rows] == LINES.splitlines()
+    assert len(api.bill) <= 3000 + 3 * 512
+    assert_sound(ready)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_init_killed_at_any_moment_leaves_what_init_finishes(jtv: Jtv, seed: int) -> None:
+    chance = random.Random(seed)
+    for _ in range(5):
+        process = jtv.start("init", "--quiet", stderr=subprocess.DEVNULL)
+        time.sleep(chance.uniform(0.05, 0.25))
+        process.kill()
+        process.wait()
+    jtv.ok("init")
+    jtv.ok("ingest", "-", stdin="a\n")
+    assert_sound(jtv)
+
+
+def assert_sound(jtv: Jtv) -> None:
+    """The file is whole, and the counter and every occurrence agree with the rows."""
+    import sqlite3
+
+    connection = sqlite3.connect(jtv.database)
+    table = "jinaai_tidb_demo_documents"
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    [counted] = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+    assert connection.execute("SELECT documents FROM jtv_tables").fetchone() == (counted,)
+    [placed] = connection.execute(
+        f"SELECT count(DISTINCT document) FROM {table}_occurrences"
+    ).fetchone()
+    assert placed == counted
+    connection.close()

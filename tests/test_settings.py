@@ -1,0 +1,235 @@
+"""Settings: what wins over what, which files are read, and where a key may go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Jtv
+    from jina_server import JinaServer
+
+KEY = "jina_0123456789abcdef"
+
+
+class TestPrecedence:
+    """flag > environment > nearest .env > config.env > default, shown by where `init` writes."""
+
+    @pytest.fixture
+    def told(self, jtv: Jtv) -> Jtv:
+        """A user for whom every place names another file."""
+        jtv.write(".env", "JTV_DATABASE=dotenv.db\n")
+        self.config_file(jtv).write_text("JTV_DATABASE=config.db\n")
+        return jtv
+
+    @staticmethod
+    def config_file(jtv: Jtv) -> Path:
+        path = jtv.folder / "home/.config/jtv/config.env"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def where(self, jtv: Jtv, *options: str, **env: str) -> str:
+        return jtv.ok("init", *options, env=env).error.split(",")[0]
+
+    def test_the_flag(self, told: Jtv) -> None:
+        said = self.where(told, "--database", "flag.db", JTV_DATABASE="environment.db")
+        assert said == "store flag.db (--database)"
+
+    def test_the_environment(self, told: Jtv) -> None:
+        said = self.where(told, JTV_DATABASE="environment.db")
+        assert said == "store environment.db (JTV_DATABASE in the environment)"
+
+    def test_the_dotenv(self, told: Jtv) -> None:
+        folder = told.folder / "work"
+        said = self.where(told)
+        assert said == f"store {folder}/dotenv.db (JTV_DATABASE in {folder}/.env)"
+
+    def test_config_env(self, told: Jtv) -> None:
+        (told.folder / "work/.env").unlink()
+        config = self.config_file(told)
+        assert self.where(told) == f"store {config.parent}/config.db (JTV_DATABASE in {config})"
+
+    def test_the_default(self, jtv: Jtv) -> None:
+        assert self.where(jtv) == f"store {jtv.database} (default)"
+        assert self.where(jtv, "--database", "embedded") == f"store {jtv.database} (--database)"
+
+    def test_an_empty_value_is_none(self, told: Jtv) -> None:
+        assert "dotenv.db" in self.where(told, JTV_DATABASE="")
+
+    def test_jtv_database_before_the_tutorials_name(self, told: Jtv) -> None:
+        url = "mysql+pymysql://root@127.0.0.1:4000/test"
+        assert "one.db" in self.where(told, JTV_DATABASE="one.db", TIDB_DATABASE_URL=url)
+
+    def test_the_table(self, jtv: Jtv) -> None:
+        jtv.write(".env", "export JTV_TABLE='from_dotenv' # a comment\n")
+        assert "table from_dotenv" in jtv.ok("init").error
+        assert "table from_env" in jtv.ok("init", env={"JTV_TABLE": "from_env"}).error
+        assert "table from_flag" in jtv.ok("init", "--table", "from_flag").error
+
+
+class TestFiles:
+    def test_the_nearest_dotenv_that_speaks_of_jtv(self, jtv: Jtv) -> None:
+        jtv.write(".env", "JTV_TABLE=above\n")
+        jtv.write("a/.env", "OTHER=1\nPATH_TO_JTV_TABLE=no\n")
+        jtv.write("a/b/.env/a_folder_of_that_name", "")
+        folder = jtv.folder / "work/a/b"
+        assert "table above" in jtv.ok("init", cwd=folder).error
+
+    def test_a_path_in_a_file_counts_from_the_file(self, jtv: Jtv) -> None:
+        jtv.write(".env", "JTV_DATABASE=notes.db\n")
+        (jtv.folder / "work/sub").mkdir()
+        jtv.ok("init", cwd=jtv.folder / "work/sub")
+        assert (jtv.folder / "work/notes.db").exists()
+
+    def test_a_tilde_is_the_home(self, jtv: Jtv) -> None:
+        jtv.write(".env", "JTV_DATABASE=~/notes.db\n")
+        jtv.ok("init")
+        assert (jtv.folder / "home/notes.db").exists()
+
+    def test_a_file_that_is_not_utf8(self, jtv: Jtv) -> None:
+        jtv.write(".env", b"JTV_TABLE=caf\xe9\n")
+        result = jtv("init")
+        assert result.code == 2
+        assert ".env is not UTF-8" in result.error
+
+    def test_a_file_that_cannot_be_read(self, jtv: Jtv, as_a_user: list[str]) -> None:
+        jtv.write(".env", "JTV_TABLE=x\n").chmod(0)
+        result = jtv("init", prefix=as_a_user)
+        assert result.code == 2
+        assert "Permission denied" in result.error
+
+    def test_lines_that_are_no_settings_are_passed_over_in_silence(self, jtv: Jtv) -> None:
+        jtv.write(".env", "what is this?\n'\nJTV_TABLE=fine\n")
+        result = jtv.ok("init", "--quiet")
+        assert result.stderr == ""
+        assert "table fine" in jtv.ok("init").error
+
+    def test_a_working_folder_that_is_gone(self, jtv: Jtv) -> None:
+        prefix = ["sh", "-c", 'mkdir gone && cd gone && rmdir ../gone && exec "$@"', "sh"]
+        jtv.ok("init", prefix=prefix)
+
+    def test_no_home_folder(self, jtv: Jtv) -> None:
+        result = jtv("init", env={"HOME": "/dev/null/none"})
+        assert result.code == 5
+        assert "name another file with --database" in result.error
+        env = {"HOME": "/dev/null/none", "JTV_DATABASE": "here.db"}
+        jtv.ok("init", env=env)
+        jtv.ok("list", env=env)
+
+
+class TestValues:
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "1st",
+            "a b",
+            "a;b",
+            'a"b',
+            "täble",
+            "x" * 53,
+            "",
+            "jtv_tables",
+            "sqlite_x",
+            "a_occurrences",
+            "a_sources",
+        ],
+    )
+    def test_names_no_table_can_have(self, jtv: Jtv, name: str) -> None:
+        result = jtv("init", "--table", name)
+        assert result.code == 2
+        assert not jtv.database.exists()
+
+    @pytest.mark.parametrize("name", ["x", "_", "select", "Table_2", "x" * 52])
+    def test_names_a_table_can_have(self, jtv: Jtv, name: str) -> None:
+        jtv.ok("init", "--table", name)
+        jtv.ok("ingest", "-", "--table", name, stdin="a\n")
+        assert len(jtv.ok("search", "a", "--table", name).rows) == 1
+
+    def test_tidb_without_a_url(self, jtv: Jtv) -> None:
+        result = jtv("list", "--database", "tidb")
+        assert result.code == 2
+        assert "TIDB_DATABASE_URL" in result.error
+
+    def test_a_database_password_is_never_shown(self, jtv: Jtv) -> None:
+        url = "mysql+pymysql://u.root:se%2Fcret-pw@127.0.0.1:1/test"
+        for command in (["init"], ["list"], ["search", "x", "--debug"]):
+            result = jtv(*command, env={"TIDB_DATABASE_URL": url})
+            assert result.code in (2, 5)
+            for secret in ("se%2Fcret-pw", "se/cret-pw"):
+                assert secret not in result.stderr
+
+
+class TestWhereAKeyGoes:
+    """A `.env` that came with somebody else's folder must not draw the user's key away."""
+
+    @pytest.fixture
+    def ready(self, jtv: Jtv) -> Jtv:
+        jtv.ok("init", "--model", "jina-embeddings-v2-base-en")
+        return jtv
+
+    def refused(self, jtv: Jtv, api: JinaServer, **env: str) -> str:
+        for command in (["search", "x"], ["list", "x"], ["ingest", "-"]):
+            result = jtv(*command, env=env)
+            assert result.code == 2
+            assert result.stderr.count("\n") == 1
+            assert KEY not in result.stderr
+        assert api.requests == []
+        return result.error
+
+    def test_a_foreign_base_gets_no_key_from_the_environment(
+        self, ready: Jtv, api: JinaServer
+    ) -> None:
+        ready.write(".env", f"JINA_API_BASE={api.url}\n")
+        error = self.refused(ready, api, JINA_API_KEY=KEY)
+        assert "JINA_API_KEY in the environment" in error
+        assert ".env" in error
+        assert "--api-base" in error
+
+    def test_nor_from_config_env(self, ready: Jtv, api: JinaServer) -> None:
+        ready.write(".env", f"JINA_API_BASE={api.url}\n")
+        config = ready.folder / "home/.config/jtv/config.env"
+        config.parent.mkdir(parents=True)
+        config.write_text(f"JINAAI_API_KEY={KEY}\n")
+        self.refused(ready, api)
+
+    def test_nor_by_a_key_of_its_own_that_the_environments_displaces(
+        self, ready: Jtv, api: JinaServer
+    ) -> None:
+        ready.write(".env", f"JINA_API_BASE={api.url}\nJINA_API_KEY=theirs-0123\n")
+        self.refused(ready, api, JINAAI_API_KEY=KEY)
+
+    @pytest.mark.parametrize("trick", ["${JINA_API_KEY}", "$JINA_API_KEY", "${JINAAI_API_KEY:-x}"])
+    def test_nor_by_interpolation(self, ready: Jtv, api: JinaServer, trick: str) -> None:
+        ready.write(".env", f"JINA_API_BASE={api.url}/{trick}\nJINAAI_API_KEY={trick}\n")
+        env = {"JINA_API_KEY": KEY}
+        for command in (["search", "x"], ["ingest", "-"]):
+            assert ready(*command, env=env).code == 2
+        # With no key in the environment there is nothing to carry away.
+        ready.write(".env", f"JINA_API_BASE={api.url}\nJINAAI_API_KEY={trick}\nX={KEY}\n")
+        ready("search", "x")
+        assert [KEY in str(request) for request in api.requests] == [False]
+        assert api.requests[0].headers["authorization"] == f"Bearer {trick}"
+
+    def test_a_key_from_the_same_file_goes_there(self, ready: Jtv, api: JinaServer) -> None:
+        ready.write(".env", f"JINA_API_BASE={api.url}\nJINA_API_KEY={api.key}\n")
+        ready.ok("ingest", "-", stdin="a\n")
+
+    def test_a_base_named_on_the_command_line_is_trusted(self, ready: Jtv, api: JinaServer) -> None:
+        ready.write(".env", "JINA_API_BASE=https://elsewhere.example\n")
+        env = {"JINA_API_KEY": api.key or ""}
+        ready.ok("ingest", "-", "--api-base", api.url, stdin="a\n", env=env)
+
+    def test_commands_that_embed_nothing_do_not_mind(self, ready: Jtv, api: JinaServer) -> None:
+        ready.write(".env", f"JINA_API_BASE={api.url}\n")
+        ready.ok("list", env={"JINA_API_KEY": KEY})
+        ready.ok("init", env={"JINA_API_KEY": KEY})
+
+    def test_plain_http_to_another_machine(self, ready: Jtv) -> None:
+        env = {"JINA_API_KEY": KEY, "JINA_API_BASE": "http://192.0.2.1"}
+        result = ready("search", "x", env=env)
+        assert result.code == 2
+        assert "plain http" in result.error
+        assert KEY not in result.stderr

@@ -1,0 +1,142 @@
+"""The house: which room may import what, and what each command loads when it starts."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import jtv_cli
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import Jtv
+
+PACKAGE = Path(jtv_cli.__file__).parent
+
+# Which of jtv's own modules each room may import, beside itself, `errors` and `records`.
+MAY_IMPORT = {
+    "__init__": set(),
+    "__main__": {"jtv_cli", "cli"},
+    "cli": {"jtv_cli", "config", "pipeline", "sources", "render", "embedders", "stores"},
+    "config": set(),
+    "errors": set(),
+    "records": set(),
+    "sources": set(),
+    "pipeline": {"sources", "embedders", "stores"},
+    "render": set(),
+    "embedders": {"jtv_cli"},
+    "stores": set(),
+}
+
+# The only places that may import these.
+ONLY_IN = {
+    "typer": ("cli/",),
+    "rich": ("render/",),
+    "sqlalchemy": ("stores/tidb",),
+    "pymysql": ("stores/tidb",),
+    "tidb_vector": ("stores/tidb",),
+    "requests": ("embedders/jina.py",),
+    "urllib3": ("embedders/jina.py",),
+    "dotenv": ("config.py",),
+    "platformdirs": ("config.py",),
+}
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_one_way(path: Path) -> None:
+    allowed = MAY_IMPORT[room(path)] | {"errors", "records", room(path)}
+    for name in imports(path):
+        top, _, rest = name.partition(".")
+        if top == "jtv_cli":
+            part = rest.split(".")[0]
+            wanted = part if part in MAY_IMPORT else "jtv_cli"
+            assert wanted in allowed, f"{path.name} imports {name}"
+        elif top in ONLY_IN:
+            assert str(path.relative_to(PACKAGE)).startswith(ONLY_IN[top]), f"{path.name}: {name}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_module_has_two_jobs(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 300
+
+
+def test_only_config_reads_the_environment() -> None:
+    readers = [
+        path.name for path in modules() if "environ" in path.read_text().replace("environment", "")
+    ]
+    assert readers == ["config.py"]
+
+
+HEAVY = ("numpy", "requests", "sqlalchemy", "rich", "orjson", "dotenv", "platformdirs", "pymysql")
+
+
+@pytest.mark.parametrize(
+    ("command", "may_load"),
+    [
+        (["--version"], set()),
+        (["--help"], set()),
+        (["search", "--help"], set()),
+        (["init"], {"platformdirs"}),
+        (["init", "--json"], {"platformdirs", "orjson"}),
+        (["ingest", "-"], {"platformdirs", "numpy"}),
+        (["search", "x"], {"platformdirs", "numpy"}),
+        (["search", "x", "-f", "table"], {"platformdirs", "numpy", "rich"}),
+        (["list"], {"platformdirs"}),
+        (["list", "--json"], {"platformdirs", "orjson"}),
+    ],
+    ids=" ".join,
+)
+def test_a_command_loads_only_what_it_uses(
+    sampled: Jtv, command: list[str], may_load: set[str]
+) -> None:
+    """Start-up time is a feature: see "Start-up" in the README."""
+    program = (
+        "import sys\n"
+        "from jtv_cli.__main__ import main\n"
+        "sys.argv[:2] = ['jtv']\n"
+        "try:\n    main()\n"
+        "except SystemExit:\n    pass\n"
+        f"sys.stderr.write('LOADED ' + ' '.join(set({HEAVY}) & set(sys.modules)))"
+    )
+    result = sampled(*command, stdin="a\n", prefix=[sys.executable, "-c", program])
+    loaded = set(result.stderr.rpartition("LOADED ")[2].split())
+    assert loaded <= may_load
+
+
+def test_version_imports_next_to_nothing(jtv: Jtv) -> None:
+    program = (
+        "import sys; before = set(sys.modules)\n"
+        "from jtv_cli.__main__ import main\n"
+        "sys.argv = ['jtv', '--version']; main()\n"
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    version, loaded = jtv.ok(prefix=[sys.executable, "-c", program]).stdout.splitlines()
+    assert version == f"jtv {jtv_cli.__version__}"
+    assert loaded.split() == ["jtv_cli", "jtv_cli.__main__"]
+
+
+def test_python_m(jtv: Jtv) -> None:
+    result = jtv.ok(prefix=[sys.executable, "-m", "jtv_cli", "--version"])
+    assert result.stdout == f"jtv {jtv_cli.__version__}\n"
