@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from jina_server import JinaServer
 
+from jina_server import JinaServer
 from jtv_cli.config import NAMES
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+
 from jina_api import JSON, Reply
 
 Fault = Callable[[Reply], Reply]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
-import jina_faults
 import pytest
+
+import jina_faults
 from conftest import SAMPLE_TEXTS
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+
 from conftest import SAMPLE_TEXTS
 
 if TYPE_CHECKING:

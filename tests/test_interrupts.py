@@ -8,8 +8,9 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
-import jina_faults
 import pytest
+
+import jina_faults
 from terminal import Terminal
 
 if TYPE_CHECKING:

@@ -8,15 +8,15 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jina_api
-import jina_faults
 import numpy as np
 import pytest
 import requests
-from discretion import KEY, TEXTS, assert_discreet
-from jina_server import JinaServer
 from urllib3.exceptions import LocationParseError
 
+import jina_api
+import jina_faults
+from discretion import KEY, TEXTS, assert_discreet
+from jina_server import JinaServer
 from jtv_cli import __version__
 from jtv_cli.embedders import BatchLimit, jina
 from jtv_cli.embedders.jina import JinaEmbedder
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jina_faults import Fault
-
     from jtv_cli.embedders.jina import Dialect
     from jtv_cli.embedders.models import Model
 

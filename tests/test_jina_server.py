@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import jina_server
 import numpy as np
 import pytest
 import requests
+
+import jina_server
 from jina_api import embed
 from jina_faults import answer, cut, hang, no_usage, raw, web_page
 from jina_server import JinaServer
-
 from jtv_cli.embedders.models import MODELS
 
 if TYPE_CHECKING:

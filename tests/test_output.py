@@ -11,6 +11,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+
 from conftest import SCRIPT
 from terminal import Terminal
 

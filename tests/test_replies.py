@@ -7,12 +7,12 @@ from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import Any
 
-import jina_api
 import numpy as np
 import orjson
 import pytest
-from discretion import KEY, TEXTS, assert_discreet
 
+import jina_api
+from discretion import KEY, TEXTS, assert_discreet
 from jtv_cli.embedders.models import MODELS, TUTORIAL_MODEL
 from jtv_cli.embedders.replies import Reply, read_reply
 from jtv_cli.errors import (

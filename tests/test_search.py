@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+
 from conftest import SAMPLE_TEXTS
 
 if TYPE_CHECKING:

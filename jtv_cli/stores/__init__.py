@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from jtv_cli.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -104,7 +106,12 @@ def open_store(database: str, *, writable: bool, make_folder: bool = False) -> S
     """Return the store that a path or a database URL names.
 
     `make_folder` lets it make the folder of a new file.
+
+    Raises UsageError for a database that this version cannot use.
     """
+    if "://" in database:
+        hint = "use the embedded store: --database embedded"
+        raise UsageError("this version of jtv cannot use TiDB yet", hint=hint)
     from jtv_cli.stores.sqlite import SqliteStore
 
     return SqliteStore(Path(database), writable=writable, make_folder=make_folder)

@@ -1,0 +1,77 @@
+"""What the README says is so: its commands run as printed, its tables are complete."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import typer
+
+from conftest import SAMPLE_TEXTS, SCRIPT
+from jtv_cli.cli.app import app
+from jtv_cli.config import NAMES
+from jtv_cli.embedders.models import MODELS
+from jtv_cli.errors import ExitCode
+from jtv_cli.render.formats import Format
+
+if TYPE_CHECKING:
+    from conftest import Jtv
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def block(marker: str) -> str:
+    match = re.search(rf"<!-- {marker} -->\n```sh\n(.*?)```", README, re.DOTALL)
+    assert match
+    return match[1]
+
+
+def test_the_commands_run_as_printed(jtv: Jtv) -> None:
+    shutil.copy(SAMPLE_TEXTS, jtv.folder / "work")
+    commands = block("run")
+    assert commands.count("\n") > 8
+    result = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands],
+        env=jtv.variables({"PATH": f"{SCRIPT.parent}:/usr/bin:/bin"}),
+        cwd=jtv.folder / "work",
+        capture_output=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr.decode()
+    assert "Canberra, not Sydney, is the capital of Australia." in result.stdout.decode()
+
+
+def test_the_example_is_what_jtv_prints(sampled: Jtv) -> None:
+    shown = sampled.ok("search", "What is TiDB?", "-k", "2").rows
+    for distance, number, text, *_ in shown:
+        assert f"{distance}   {number:>2}" in README
+        assert text.split()[0] in README
+
+
+@pytest.mark.parametrize("marker", ["try command", "test command"])
+def test_set_up_is_one_line(marker: str) -> None:
+    assert block(marker).count("\n") == 1
+
+
+def test_every_command_and_option_is_there() -> None:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    for name, command in commands.items():
+        assert f"| `jtv {name}" in README
+        for parameter in command.params:
+            for option in parameter.opts:
+                if option.startswith("-") and option not in ("--help", "-h", "-y"):
+                    assert f"`{option}" in README, f"{option} of {name}"
+
+
+def test_every_setting_model_format_and_exit_code_is_there() -> None:
+    for name in (*NAMES, *(form.value for form in Format)):
+        assert f"`{name}`" in README
+    for model in MODELS:
+        stem, _, last = model.rpartition("-")
+        assert f"`{model}`" in README or (f"`{stem}-" in README and f"`-{last}`" in README)
+    for code in ExitCode:
+        assert re.search(rf"^\| .*\b{code.value}\b.* \|", README, re.MULTILINE), code
