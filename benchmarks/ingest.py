@@ -72,7 +72,7 @@ def ours(lines: Path, database: Path) -> IngestReport:
     store = SqliteStore(database, writable=True)
     spec = TableSpec("documents", OFFLINE_MODEL, None, DIMENSIONS)
     store.apply(spec, store.plan(spec))
-    with open_sources([str(lines)], sys.stdin.buffer) as sources:
+    with open_sources([str(lines)]) as sources:
         report = pipeline.ingest(
             read_windows(sources),
             FreeEmbedder(),

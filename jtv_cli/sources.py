@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import codecs
 import os
+import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import BinaryIO
+    from io import BufferedReader
 
 STDIN = "-"
 
@@ -47,13 +47,11 @@ class Source:
 
     path: str
     name: str | None
-    stream: BinaryIO
+    stream: BufferedReader
 
 
 @contextmanager
-def open_sources(
-    paths: Sequence[str], stdin: BinaryIO, *, name: str | None = None
-) -> Iterator[list[Source]]:
+def open_sources(paths: Sequence[str], *, name: str | None = None) -> Iterator[list[Source]]:
     """Open all the files, `-` being stdin, before any is read.
 
     A source is named by its path, normalised, or by `name`; stdin by `name` alone.
@@ -62,31 +60,42 @@ def open_sources(
     """
     with ExitStack() as stack:
         yield [
-            Source(path, name, stdin)
-            if path == STDIN
-            else Source(path, name or _normalized(path), stack.enter_context(_open(path)))
-            for path in paths
+            Source(path, name or _name(path), stack.enter_context(_open(path))) for path in paths
         ]
 
 
 def read_windows(sources: Sequence[Source]) -> Iterator[Window]:
-    """Yield all lines of all sources, split at newlines only, some tens of kilobytes at a time.
+    """Yield all lines of all sources, split at newlines only, as they come.
 
     Raises UsageError where reading fails.
     """
     for source in sources:
         start, mark = 1, codecs.BOM_UTF8
-        while lines := _read(source):
+        for lines in _read(source):
             lines[0] = lines[0].removeprefix(mark)
             yield _window(source, lines, start)
             start, mark = start + len(lines), b""
 
 
-def _read(source: Source) -> list[bytes]:
-    try:
-        return source.stream.readlines(_WINDOW_BYTES)
-    except OSError as error:
-        raise _unreadable(source.path, error) from error
+def _read(source: Source) -> Iterator[list[bytes]]:
+    """Yield the lines that are there, without waiting for more than one."""
+    unfinished: list[bytes] = []
+    while True:
+        try:
+            block = source.stream.read1(_WINDOW_BYTES)
+        except OSError as error:
+            raise _unreadable(source.path, error) from error
+        *lines, rest = block.split(b"\n")
+        if lines:
+            lines[0] = b"".join((*unfinished, lines[0]))
+            unfinished = []
+            yield lines
+        if rest:
+            unfinished.append(rest)
+        if not block:
+            break
+    if unfinished:
+        yield [b"".join(unfinished)]
 
 
 def _window(source: Source, lines: list[bytes], start: int) -> Window:
@@ -109,9 +118,11 @@ def _decode(source: Source, line: bytes, at: int, bad: list[BadLine]) -> str:
         return ""
 
 
-def _open(path: str) -> BinaryIO:
+def _open(path: str) -> BufferedReader:
+    if path == STDIN and sys.stdin is None:
+        raise UsageError("standard input is closed")
     try:
-        stream = Path(path).open("rb")  # noqa: SIM115
+        stream = open(0 if path == STDIN else path, "rb", closefd=path != STDIN)  # noqa: SIM115
     except OSError as error:
         raise _unreadable(path, error) from error
     if stream.seekable() and stream.peek(2)[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}:
@@ -120,8 +131,10 @@ def _open(path: str) -> BinaryIO:
     return stream
 
 
-def _normalized(path: str) -> str:
+def _name(path: str) -> str | None:
     """Return the path in its shortest form, bytes of it that are not UTF-8 escaped."""
+    if path == STDIN:
+        return None
     return os.fsencode(os.path.normpath(path)).decode(errors="backslashreplace")
 
 

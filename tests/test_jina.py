@@ -304,6 +304,8 @@ def test_ca_certificates_that_are_not_there(
 # No whole reply
 
 
+# urllib3 leaves the socket of a connection that breaks at once to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
     ("fault", "words"),
     [

@@ -126,15 +126,17 @@ class TestList:
     def test_options_that_do_not_fit(self, sampled: Jtv, options: list[str]) -> None:
         assert sampled("list", *options).code == 2
 
+    @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
     def test_memory_is_constant(self, jtv: Jtv) -> None:
         """A list of 30,000 vectors (90 MB) passes through far less."""
         jtv.ok("init")
         jtv.ok("ingest", "-", stdin="".join(f"line {number}\n" for number in range(30_000)))
         program = (
-            "import resource, sys\n"
+            "import pathlib, re, sys\n"
             "from jtv_cli.cli.run import run\n"
             "run(sys.argv[2:])\n"
-            "sys.stderr.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))"
+            "status = pathlib.Path('/proc/self/status').read_text()\n"
+            "sys.stderr.write(re.search(r'VmHWM:\\s+(\\d+) kB', status)[1])"
         )
         for command in (["list", "line 7"], ["list", "line 7", "--sort", "distance"], ["list"]):
             result = jtv(*command, prefix=[sys.executable, "-c", program])

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from jtv_cli.cli import options
 from jtv_cli.cli.interrupts import Interrupted
@@ -13,7 +11,7 @@ from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode, UsageError
 from jtv_cli.records import IngestReport
 from jtv_cli.render.progress import ingest_progress
-from jtv_cli.sources import STDIN, open_sources, read_windows
+from jtv_cli.sources import open_sources, read_windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,7 +36,7 @@ def ingest(
     if source is not None and not source.strip():
         raise UsageError("--source is empty")
     with (
-        open_sources(files, _stdin(files), name=source) as sources,
+        open_sources(files, name=source) as sources,
         session.store(writable=True) as store,
     ):
         table = store.open(session.table_name)
@@ -85,14 +83,6 @@ class _Run:
 
     def _name_skipped(self, line: BadLine) -> None:
         self._session.talk.error(f"{line.place}: {line.reason}, skipped")
-
-
-def _stdin(files: list[str]) -> BinaryIO:
-    if sys.stdin is not None:
-        return sys.stdin.buffer
-    if STDIN in files:
-        raise UsageError("standard input is closed")
-    return io.BytesIO()
 
 
 def _summary(report: IngestReport) -> str:
