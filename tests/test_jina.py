@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jina_faults import Fault
-    from jtv_cli.embedders.jina import Dialect
+    from jtv_cli.embedders.jina.embedder import Dialect
     from jtv_cli.embedders.models import Model
 
 V2 = MODELS[TUTORIAL_MODEL]

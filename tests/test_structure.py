@@ -40,8 +40,8 @@ ONLY_IN = {
     "sqlalchemy": ("stores/tidb",),
     "pymysql": ("stores/tidb",),
     "tidb_vector": ("stores/tidb",),
-    "requests": ("embedders/jina.py",),
-    "urllib3": ("embedders/jina.py",),
+    "requests": ("embedders/jina/embedder.py",),
+    "urllib3": ("embedders/jina/embedder.py",),
     "dotenv": ("config.py",),
     "platformdirs": ("config.py",),
 }

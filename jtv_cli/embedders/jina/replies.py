@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import orjson
 
-from jtv_cli.embedders.endpoint import KEYS
+from jtv_cli.embedders.jina.endpoint import KEYS
 from jtv_cli.errors import (
     BatchTooLarge,
     RateLimited,

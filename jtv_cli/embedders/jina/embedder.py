@@ -1,7 +1,4 @@
-"""The Jina AI Embeddings API, and servers of the same shape.
-
-Requests go out here; what a reply means is read in `replies`.
-"""
+"""One request for each batch: what goes out, and what it means that nothing comes back."""
 
 from __future__ import annotations
 
@@ -16,15 +13,15 @@ from urllib3.exceptions import HTTPError
 
 from jtv_cli import __version__
 from jtv_cli.embedders import BatchLimit
-from jtv_cli.embedders.endpoint import check_key, parse_base
-from jtv_cli.embedders.replies import AGAIN, Reply, read_reply
+from jtv_cli.embedders.jina.endpoint import check_key, parse_base
+from jtv_cli.embedders.jina.replies import AGAIN, Reply, read_reply
 from jtv_cli.errors import ServiceDown, ServiceError, ServiceRefused, UsageError
 from jtv_cli.records import Embeddings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jtv_cli.embedders.endpoint import Endpoint
+    from jtv_cli.embedders.jina.endpoint import Endpoint
     from jtv_cli.embedders.models import Model
     from jtv_cli.records import Purpose
 
