@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import socket
 import ssl
@@ -18,8 +19,8 @@ import jina_faults
 from discretion import KEY, TEXTS, assert_discreet
 from jina_server import JinaServer
 from jtv_cli import __version__
-from jtv_cli.embedders import BatchLimit, jina
-from jtv_cli.embedders.jina import JinaEmbedder
+from jtv_cli.embedders import BatchLimit
+from jtv_cli.embedders.jina import JinaEmbedder, embedder
 from jtv_cli.embedders.models import MODELS, TUTORIAL_MODEL
 from jtv_cli.errors import (
     BatchTooLarge,
@@ -57,6 +58,17 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def server() -> Iterator[JinaServer]:
     with JinaServer(key=KEY) as server:
         yield server
+
+
+# urllib3 leaves the socket of a connection that breaks at once to the garbage collector,
+# which is not to come across it in some other test.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    yield
+    gc.collect()
 
 
 @pytest.fixture
@@ -304,8 +316,6 @@ def test_ca_certificates_that_are_not_there(
 # No whole reply
 
 
-# urllib3 leaves the socket of a connection that breaks at once to the garbage collector.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
@@ -331,7 +341,7 @@ def test_a_reply_that_is_broken_off(server: JinaServer, fault: Fault, words: str
 
 
 def test_a_reply_that_does_not_come(server: JinaServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jina, "READ_TIMEOUT", 0.1)
+    monkeypatch.setattr(embedder, "READ_TIMEOUT", 0.1)
     server.misbehave(jina_faults.hang(30))
     error = embed_badly(server)
     assert isinstance(error, ServiceDown)

@@ -227,6 +227,12 @@ class TestWhereAKeyGoes:
         ready.ok("list", env={"JINA_API_KEY": KEY})
         ready.ok("init", env={"JINA_API_KEY": KEY})
 
+    def test_nor_do_tables_made_offline(self, jtv: Jtv, api: JinaServer) -> None:
+        jtv.ok("init")
+        jtv.write(".env", f"JINA_API_BASE={api.url}\n")
+        jtv.ok("ingest", "-", stdin="a\n", env={"JINA_API_KEY": KEY})
+        jtv.ok("search", "a", env={"JINA_API_KEY": KEY})
+
     def test_plain_http_to_another_machine(self, ready: Jtv) -> None:
         env = {"JINA_API_KEY": KEY, "JINA_API_BASE": "http://192.0.2.1"}
         result = ready("search", "x", env=env)

@@ -14,7 +14,7 @@ from jtv_cli import config
 from jtv_cli.cli.app import app
 from jtv_cli.cli.interrupts import Interrupted, raise_interrupts
 from jtv_cli.cli.session import Streams
-from jtv_cli.errors import ExitCode, JtvError
+from jtv_cli.errors import ExitCode, JtvError, OutputFailed
 from jtv_cli.render.output import Output, OutputClosed
 from jtv_cli.render.talk import Talk
 
@@ -26,17 +26,10 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command line and return the exit code."""
     streams = Streams(Output(sys.stdout), Talk(sys.stderr, dumb=config.is_dumb_terminal()))
     code = _guarded(arguments, streams)
-    if code != ExitCode.OUTPUT:
-        try:
-            streams.output.flush()
-        except OutputClosed:
-            pass
-        except JtvError as error:
-            streams.talk.error(str(error))
-            code = code or error.exit_code
-        else:
-            return code
-    _discard_stdout()
+    try:
+        streams.output.flush()
+    except (OutputClosed, OutputFailed):
+        _discard_stdout()
     return code
 
 
@@ -44,7 +37,8 @@ def _guarded(arguments: Sequence[str], streams: Streams) -> int:
     talk = streams.talk
     try:
         raise_interrupts()
-        return _dispatch(arguments, streams)
+        code = _dispatch(arguments, streams)
+        streams.output.flush()
     except OutputClosed:
         return ExitCode.OK
     except JtvError as error:
@@ -62,6 +56,7 @@ def _guarded(arguments: Sequence[str], streams: Streams) -> int:
             " with what --debug adds"
         )
         return ExitCode.DEFECT
+    return code
 
 
 def _dispatch(arguments: Sequence[str], streams: Streams) -> int:

@@ -94,8 +94,11 @@ class Session:
 
         if self.demands_model:
             spec.require_same_vectors(self.new_spec(self.model_for_new_table()))
+        model = find_model(spec.model)
+        if model.is_offline:
+            return open_embedder(model)
         api_base, api_key = config.find_api(self.settings)
-        return open_embedder(find_model(spec.model), api_base=api_base, api_key=api_key)
+        return open_embedder(model, api_base=api_base, api_key=api_key)
 
     def new_spec(self, model: Model) -> TableSpec:
         """Return what the table would be with a model."""

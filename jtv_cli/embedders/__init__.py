@@ -37,13 +37,13 @@ class Embedder(Protocol):
         ...
 
 
-def open_embedder(model: Model, *, api_base: str, api_key: str | None) -> Embedder:
-    """Return the embedder for a model.
+def open_embedder(model: Model, *, api_base: str = "", api_key: str | None = None) -> Embedder:
+    """Return the embedder for a model; one that is offline needs no API.
 
     Raises UsageError where the API would be called without a key it needs, or a
     key would travel unprotected.
     """
-    if model.provider == "hashing":
+    if model.is_offline:
         from jtv_cli.embedders.hashing import HashingEmbedder
 
         return HashingEmbedder(model)

@@ -31,6 +31,11 @@ class Model:
     normalized: bool = True
     provider: Literal["jina", "hashing"] = "jina"
 
+    @property
+    def is_offline(self) -> bool:
+        """Whether it is built in, and asks no service."""
+        return self.provider == "hashing"
+
     def task_for(self, purpose: Purpose) -> str | None:
         """Return the API's name of the task that serves this purpose, or None."""
         if self.task is None:
