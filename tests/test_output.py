@@ -277,3 +277,14 @@ class TestTerminal:
             os.close(writer)
             assert terminal.wait() == 0
         assert "2,000 stored, 0 known, 0 empty, 0 skipped" in terminal.screen
+
+    def test_what_is_skipped_is_said_beside_what_moves(self, jtv: Jtv) -> None:
+        jtv.ok("init")
+        jtv.write("mixed.txt", b"good\n\xff\n" * 3)
+        with Terminal(jtv, "ingest", "mixed.txt") as terminal:
+            assert terminal.wait() == 3
+        said = [line for line in terminal.lines if "skipped" in line]
+        assert said[:3] == [
+            f"jtv: mixed.txt:{line}: not UTF-8 (byte 0xff at position 1), skipped"
+            for line in (2, 4, 6)
+        ]

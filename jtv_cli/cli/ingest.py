@@ -40,7 +40,8 @@ def ingest(
         session.store(writable=True) as store,
     ):
         table = store.open(session.table_name)
-        embedder = session.embedder(table.spec)
+        with session.talk.waiting("opening the embedder"):
+            embedder = session.embedder(table.spec)
         if session.settings.api_key.value:
             session.note_offline(table.spec)
         report = _Run(session, json=json).ingest(read_windows(sources), embedder, table)

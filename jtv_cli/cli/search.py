@@ -31,15 +31,14 @@ def search(
     Off a terminal, a hit is a line: distance, id, text, source and line, separated
     by tabs. The exit code is 1 where nothing was found.
     """
-    from jtv_cli import pipeline
-
     text = _checked_query(query)
     form = _chosen_format(session, format, json=json, nul=nul)
-    with session.store() as store:
+    with session.talk.waiting("searching"), session.store() as store:
+        from jtv_cli import pipeline
+
         table = store.open(session.table_name)
         embedder = session.embedder(table.spec)
-        with session.talk.waiting("searching"):
-            hits = pipeline.search(text, k, embedder, table, max_distance=max_distance)
+        hits = pipeline.search(text, k, embedder, table, max_distance=max_distance)
     if form is not Format.TABLE:
         _write(session, hits, form, nul=nul)
     elif hits:
@@ -90,11 +89,10 @@ def list_documents(
 
 
 def _embed(session: Session, table: Table, text: str) -> Vectors:
-    from jtv_cli import pipeline
-
-    embedder = session.embedder(table.spec)
     with session.talk.waiting("embedding the query"):
-        return pipeline.embed_query(text, embedder)
+        from jtv_cli import pipeline
+
+        return pipeline.embed_query(text, session.embedder(table.spec))
 
 
 def _write(session: Session, hits: Iterable[Hit], form: Format, *, nul: bool) -> None:

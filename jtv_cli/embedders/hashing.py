@@ -80,7 +80,8 @@ class HashingEmbedder:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.batch_limit = BatchLimit(texts=1024, tokens=1 << 30)
+        # The tokens, some megabytes of text, bound the memory that long lines take.
+        self.batch_limit = BatchLimit(texts=1024, tokens=1 << 20)
 
     def embed(self, texts: Sequence[str], purpose: Purpose) -> Embeddings:  # noqa: ARG002
         """Return the texts' unit vectors, in their order; an empty text has one, too."""

@@ -22,7 +22,8 @@ def ingest_progress(talk: Talk) -> Iterator[Callable[[IngestReport], None]]:
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with talk.moving(), Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("reading")
 
         def show(report: IngestReport) -> None:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TextIO
 
+_ERASE = "\r\x1b[2K"
+
 
 class Talk:
     """Everything jtv says that is not data. With `quiet`, only errors.
@@ -26,6 +28,7 @@ class Talk:
         self.debug = False
         self.is_terminal = stream is not None and stream.isatty()
         self._dumb = dumb
+        self._moving = False
         self._stream = stream
 
     @property
@@ -57,19 +60,27 @@ class Talk:
         return stdin.readline().strip().lower() in {"y", "yes"}
 
     @contextmanager
-    def waiting(self, message: str) -> Iterator[None]:
-        """On a terminal, show what is being waited for, and take it away again."""
-        shown = self.shows_progress
-        if shown:
-            self._write(f"{visible(message)} …")
+    def moving(self) -> Iterator[None]:
+        """Share the terminal's last line with something that moves there, then erase it."""
+        self._moving = True
         try:
             yield
         finally:
-            if shown:
-                self._write("\r\x1b[2K")
+            self._moving = False
+            self._write(_ERASE)
+
+    @contextmanager
+    def waiting(self, message: str) -> Iterator[None]:
+        """On a terminal, show what is being waited for, and take it away again."""
+        if not self.shows_progress:
+            yield
+            return
+        self._write(f"{visible(message)} …")
+        with self.moving():
+            yield
 
     def _line(self, message: str) -> None:
-        self._write(visible(masked(message)) + "\n")
+        self._write(f"{_ERASE if self._moving else ''}{visible(masked(message))}\n")
 
     def _write(self, text: str) -> None:
         if self._stream is None:

@@ -24,6 +24,7 @@ _FAILURES = {
     "file is not a database": ("{} is not a database", "name another file with --database"),
     "readonly database": ("{} cannot be written", "give yourself write access, or use a copy"),
     "disk is full": ("no space is left for {}", "make room, then run the same command again"),
+    "disk I/O error": ("the disk does not read or write {}", "see to it, then run it again"),
     "malformed": ("{} is damaged", "go back to a copy of it"),
     "unable to open database file": ("cannot open {}", "look at the rights of it and its folder"),
     "FOREIGN KEY": ("a document was deleted from {} meanwhile", "run the same command again"),
