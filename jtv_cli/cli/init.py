@@ -20,7 +20,7 @@ def init(
     yes: options.Yes = False,
     json: options.Report = False,
 ) -> int:
-    """Make the table and its index; what is there already is left as it is.
+    """Make the table, if it is not there yet.
 
     The table remembers its model: --model, else JTV_MODEL, else
     jina-embeddings-v2-base-en where there is an API key, else the built-in

@@ -60,9 +60,9 @@ def list_documents(
     json: options.Json = False,
     nul: options.Nul = False,
 ) -> int:
-    """Show every document, with its distance to a query where one is given.
+    """Show every document, and its distance to a query.
 
-    They come in the order of their ids, as they are read.
+    They come in the order of their ids, as they are read; --sort distance ranks them.
     """
     by_distance = sort is Sort.DISTANCE
     if by_distance and query is None:
