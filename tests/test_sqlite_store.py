@@ -43,7 +43,7 @@ def test_known_texts_are_found_by_the_unique_index(connection: sqlite3.Connectio
 
 
 def test_a_file_read_again_walks_along_its_occurrences(connection: sqlite3.Connection) -> None:
-    steps = plan(connection, table_module.NOTED, 3)
+    steps = plan(connection, table_module.NOTED, 4)
     assert (
         "SEARCH documents_occurrences USING PRIMARY KEY (source=? AND line>? AND line<?)" in steps
     )

@@ -21,6 +21,9 @@ from jtv_cli.render.talk import Talk
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+# Of its usage errors Typer shows only this one; before 0.28 it shows no common ancestor.
+_TyperUsageError: type[typer.BadParameter] = typer.BadParameter.__base__  # type: ignore[assignment]
+
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return the exit code."""
@@ -47,7 +50,7 @@ def _guarded(arguments: Sequence[str], streams: Streams) -> int:
     except Interrupted as interrupted:
         talk.error(str(interrupted))
         return interrupted.exit_code
-    except typer.TyperException as error:
+    except _TyperUsageError as error:
         talk.error(_usage(error))
         return ExitCode.USAGE
     except Exception as error:
@@ -70,7 +73,7 @@ def _dispatch(arguments: Sequence[str], streams: Streams) -> int:
     return int(code or ExitCode.OK)
 
 
-def _usage(error: typer.TyperException) -> str:
+def _usage(error: typer.BadParameter) -> str:
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "jtv"
     return f"{error.format_message().rstrip('.')}; see: {command} --help"

@@ -43,10 +43,10 @@ KNOWN = f'SELECT hash, id FROM "{{name}}" WHERE hash IN ({",".join("?" * _PARAME
 NOTED = """
 SELECT line, document FROM "{name}_occurrences"
 WHERE source = CASE
-        WHEN ?1 IS NULL THEN 0
-        ELSE (SELECT id FROM "{name}_sources" WHERE source = ?1)
+        WHEN ? IS NULL THEN 0
+        ELSE (SELECT id FROM "{name}_sources" WHERE source = ?)
     END
-    AND line BETWEEN ?2 AND ?3
+    AND line BETWEEN ? AND ?
 """
 
 
@@ -100,7 +100,8 @@ class SqliteTable:
         if not places:
             return 0
         with translated(self._location):
-            noted = set(self.execute(NOTED, (source, min(places)[0], max(places)[0])))
+            lines = (min(places)[0], max(places)[0])
+            noted = set(self.execute(NOTED, (source, source, *lines)))
         news = [place for place in places if place not in noted]
         if not news:
             return 0
