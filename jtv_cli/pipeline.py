@@ -24,8 +24,8 @@ def search(
     query: str, k: int, embedder: Embedder, table: Table, *, max_distance: float | None = None
 ) -> list[Hit]:
     """Return the k documents nearest to the query, in order."""
-    vectors = embedder.embed([query], Purpose.QUERY).vectors
-    return table.search(vectors, k, max_distance=max_distance)[0]
+    vector = embed_query(query, embedder)
+    return table.search(vector[None], k, max_distance=max_distance)[0]
 
 
 def embed_query(query: str, embedder: Embedder) -> Vectors:
