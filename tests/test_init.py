@@ -196,6 +196,8 @@ class TestForeignFiles:
 
 def test_many_at_once_make_one_table(jtv: Jtv) -> None:
     with ThreadPoolExecutor(6) as pool:
-        results = list(pool.map(lambda _: jtv("init"), range(6)))
-    assert [result.code for result in results] == [0] * 6
-    assert jtv.ok("list").stdout == ""
+        for number in range(5):
+            command = ("init", "--database", f"{number}.db")
+            results = list(pool.map(lambda _, command=command: jtv(*command), range(6)))
+            assert [result.code for result in results] == [0] * 6, results
+            assert jtv.ok("list", "--database", f"{number}.db").stdout == ""

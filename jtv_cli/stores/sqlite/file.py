@@ -123,9 +123,12 @@ def _mode(path: Path, *, writable: bool) -> str:
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if application != APPLICATION_ID and not (application == 0 and is_empty(connection)):
+    # In one read: another process may be making the file just now.
+    with transaction(connection, "DEFERRED"):
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        is_new = application == 0 and is_empty(connection)
+    if application != APPLICATION_ID and not is_new:
         raise StoreError(
             f"{path} is a database that jtv did not make",
             hint="name another file with --database or JTV_DATABASE",
