@@ -79,13 +79,13 @@ class _Layer:
     file: Path | None = None
 
 
-def load_settings(flags: Flags, environment: Mapping[str, str] | None = None) -> Settings:
+def load_settings(flags: Flags) -> Settings:
     """Resolve every setting once. The environment is read, never changed.
 
     Raises UsageError for a value that cannot be meant, or a settings file that
     cannot be read.
     """
-    layers = list(_layers(os.environ if environment is None else environment))
+    layers = list(_layers())
     settings = Settings(
         database=_resolve(flags.database, "--database", _DATABASE, layers, "embedded"),
         tidb_url=_resolve(None, "", ("TIDB_DATABASE_URL",), layers),
@@ -169,8 +169,8 @@ def _resolve(
     return Setting(default, "default")
 
 
-def _layers(environment: Mapping[str, str]) -> Iterator[_Layer]:
-    yield _Layer("the environment", _known_names(environment))
+def _layers() -> Iterator[_Layer]:
+    yield _Layer("the environment", _known_names(os.environ))
     yield from filter(None, (_nearest_dotenv(), _config_file()))
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from jtv_cli.embedders import BatchLimit, Embedder
-    from jtv_cli.records import Added, Embeddings, Hit, Vectors
+    from jtv_cli.records import Added, Hit, Vectors
     from jtv_cli.sources import BadLine, Window
     from jtv_cli.stores import Table
 
@@ -107,13 +107,10 @@ class _Ingest:
             del self.waiting[document.hash]
 
     def _count_stored(self, payment: _Payment) -> None:
-        if payment.added is not None and payment.embeddings is not None:
+        if payment.added is not None:
             stored = payment.added.documents
-            self._count(
-                stored=stored,
-                known=len(payment.documents) - stored,
-                tokens=payment.embeddings.tokens,
-            )
+            known = len(payment.documents) - stored
+            self._count(stored=stored, known=known, tokens=payment.tokens)
 
     def _count(self, **more: int) -> None:
         totals = {name: getattr(self.report, name) + count for name, count in more.items()}
@@ -130,7 +127,7 @@ class _Payment:
 
     def __init__(self, embedder: Embedder, table: Table, documents: list[Document]) -> None:
         self.documents = documents
-        self.embeddings: Embeddings | None = None
+        self.tokens = 0
         self.added: Added | None = None
         self.error: BaseException | None = None
         self._embedder = embedder
@@ -167,7 +164,7 @@ class _Payment:
             with self._storing:
                 self._answered.set()
                 if not self._given_up:
-                    self.embeddings = embeddings
+                    self.tokens = embeddings.tokens
                     self.added = self._table.add(self.documents, embeddings.vectors)
         except BaseException as error:
             self.error = error

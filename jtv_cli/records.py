@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jtv_cli.errors import TableMismatch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -99,6 +99,11 @@ class TableSpec:
                 f"table {self.name} was made with model {self.model}, not {wanted.model}",
                 hint="name another --table, or make this one anew with: jtv init --drop",
             )
+
+
+def find_spec(specs: Iterable[TableSpec], name: str) -> TableSpec | None:
+    """Return the spec of that name, or None; names differ by more than case."""
+    return next((spec for spec in specs if spec.name.lower() == name.lower()), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 STDIN = "-"
 
+# Some hundred lines: enough to look up together, few enough to hold.
 _WINDOW_BYTES = 1 << 16
 
 

@@ -35,7 +35,6 @@ class Terminal:
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, size)
         streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal) | options
         variables = {"TERM": "xterm-256color"} | dict(env or {})
-        self.started = time.monotonic()
         self.process = jtv.start(*arguments, env=variables, **streams)
         os.close(terminal)
         self.screen = ""
@@ -47,8 +46,6 @@ class Terminal:
     def __exit__(self, *_: object) -> None:
         self.process.kill()
         self.process.wait()
-        if self.process.stdout:
-            self.process.stdout.close()
         os.close(self._controller)
 
     @property

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from jtv_cli.cli import options
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode, UsageError
+from jtv_cli.records import find_spec
 
 if TYPE_CHECKING:
     from jtv_cli.records import Change, TableSpec
@@ -29,7 +30,7 @@ def init(
     With --drop, the table is dropped first, whatever its model, and made anew.
     """
     with session.store(writable=True) as store:
-        there = _find(store, session.table_name)
+        there = find_spec(store.tables(), session.table_name)
         if there is not None and drop:
             wanted = session.new_spec(session.model_for_new_table())
             _drop(session, store, there, yes=yes)
@@ -82,7 +83,3 @@ def _report(
         session.talk.report(f"table {spec.name} is there already: nothing to do")
     session.note_offline(spec)
     session.sign_off(store, spec)
-
-
-def _find(store: Store, name: str) -> TableSpec | None:
-    return next((spec for spec in store.tables() if spec.name.lower() == name.lower()), None)

@@ -6,7 +6,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from jtv_cli.errors import NoTable
-from jtv_cli.records import Change, TableSpec
+from jtv_cli.records import Change, TableSpec, find_spec
 from jtv_cli.stores.sqlite import file
 from jtv_cli.stores.sqlite.table import SqliteTable
 
@@ -87,7 +87,7 @@ class SqliteStore:
 
     def open(self, name: str) -> SqliteTable:
         """Return a table. Raises NoTable where there is none of that name."""
-        spec = _find(self.tables(), name)
+        spec = find_spec(self.tables(), name)
         if spec is None or self._connection is None:
             raise NoTable(name, self.location)
         return SqliteTable(self._connection, spec, self.location)
@@ -97,7 +97,7 @@ class SqliteStore:
 
         Raises TableMismatch where there is one of that name and another model.
         """
-        there = _find(self.tables(), spec.name)
+        there = find_spec(self.tables(), spec.name)
         if there is None:
             return [Change("create", f"make table {spec.name} in {self.location}")]
         there.require_same_vectors(spec)
@@ -114,7 +114,7 @@ class SqliteStore:
                 if file.is_empty(connection):
                     file.sign(connection)
                     connection.execute(_CATALOGUE)
-                there = _find(catalogue(connection), spec.name)
+                there = find_spec(catalogue(connection), spec.name)
                 if there is None:
                     _create_table(connection, spec)
                 else:
@@ -160,7 +160,3 @@ def _create_table(connection: sqlite3.Connection, spec: TableSpec) -> None:
         " VALUES (?, ?, ?, ?, ?, ?)",
         (spec.name, spec.model, spec.task, spec.dimensions, spec.metric, secrets.token_hex(16)),
     )
-
-
-def _find(specs: Sequence[TableSpec], name: str) -> TableSpec | None:
-    return next((spec for spec in specs if spec.name.lower() == name.lower()), None)

@@ -12,7 +12,7 @@ from jtv_cli.stores.sqlite.file import transaction, translated
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from jtv_cli.records import Document, TableSpec, Vectors
     from jtv_cli.stores.distances import Ids
@@ -37,8 +37,13 @@ LEFT JOIN "{{name}}_sources" s ON s.id = o.source
 WHERE d.id {which}
 """
 
+
+def _marks(count: int) -> str:
+    return ",".join("?" * count)
+
+
 # Always of one length, so that SQLite compiles it once.
-KNOWN = f'SELECT hash, id FROM "{{name}}" WHERE hash IN ({",".join("?" * _PARAMETERS)})'
+KNOWN = f'SELECT hash, id FROM "{{name}}" WHERE hash IN ({_marks(_PARAMETERS)})'
 
 NOTED = """
 SELECT line, document FROM "{name}_occurrences"
@@ -114,13 +119,12 @@ class SqliteTable:
         self, vectors: Vectors, k: int, *, max_distance: float | None = None
     ) -> list[list[Hit]]:
         """Return the k nearest documents to each of (m, dimensions) query vectors."""
-        from jtv_cli.stores.distances import Nearest, cosine_distances, normalized
+        from jtv_cli.stores.distances import Nearest
 
-        queries = normalized(vectors)
-        nearest = [Nearest(k, max_distance) for _ in queries]
+        nearest = [Nearest(k, max_distance) for _ in vectors]
         with translated(self._location), transaction(self._connection, "DEFERRED"):
-            for ids, block in self._blocks():
-                for best, distances in zip(nearest, cosine_distances(block, queries), strict=True):
+            for ids, rows in self._all_distances(vectors):
+                for best, distances in zip(nearest, rows, strict=True):
                     best.offer(ids, distances)
             return [self._hits(best.ranked()) for best in nearest]
 
@@ -131,25 +135,27 @@ class SqliteTable:
         last, left = after or 0, sys.maxsize if limit is None else limit
         vector = "" if query is None else ", d.vector"
         statement = HITS.format(vector=vector, which="> ? ORDER BY d.id LIMIT ?")
+        measure = None if query is None else self._measure(query[None])
         while left > 0:
             with translated(self._location):
                 rows = self.execute(statement, (last, min(left, _BLOCK))).fetchall()
             if not rows:
                 return
-            distances = [None] * len(rows) if query is None else self._distances(rows, query)
-            for row, distance in zip(rows, distances, strict=True):
-                yield _hit(row, distance)
+            if measure is None:
+                yield from (_hit(row, None) for row in rows)
+            else:
+                [distances] = measure([row[-1] for row in rows]).tolist()
+                yield from map(_hit, rows, distances)
             last, left = rows[-1][0], left - len(rows)
 
     def rank(self, query: Vectors, *, limit: int | None = None) -> Iterator[Hit]:
         """Yield the documents by distance to a (dimensions,) query."""
-        from jtv_cli.stores.distances import Ranking, cosine_distances, normalized
+        from jtv_cli.stores.distances import Ranking
 
-        unit_query = normalized(query[None])
         with translated(self._location), transaction(self._connection, "DEFERRED"):
             ranking = Ranking(self.count())
-            for ids, block in self._blocks():
-                ranking.offer(ids, cosine_distances(block, unit_query)[0])
+            for ids, [distances] in self._all_distances(query[None]):
+                ranking.offer(ids, distances)
         left = sys.maxsize if limit is None else limit
         for ranked in ranking.ranked(_BLOCK):
             with translated(self._location):
@@ -216,27 +222,29 @@ class SqliteTable:
         self._connection.executemany(statement.format(name=self.spec.name), rows)
         return self._connection.total_changes - before
 
-    def _blocks(self) -> Iterator[tuple[Ids, Vectors]]:
-        """Yield all ids and vectors, (n,) and (n, dimensions)."""
+    def _all_distances(self, queries: Vectors) -> Iterator[tuple[Ids, Vectors]]:
+        """Yield all ids, (n,), and their distances to (m, dimensions) queries, (m, n)."""
         import numpy as np
 
+        measure = self._measure(queries)
         rows = self.execute('SELECT id, vector FROM "{name}"')
         while block := rows.fetchmany(_BLOCK):
-            ids, vectors = zip(*block, strict=True)
-            yield np.array(ids), self._matrix(vectors)
+            ids, blobs = zip(*block, strict=True)
+            yield np.array(ids), measure(blobs)
 
-    def _matrix(self, blobs: Sequence[bytes]) -> Vectors:
+    def _measure(self, queries: Vectors) -> Callable[[Sequence[bytes]], Vectors]:
+        """Return what takes n vectors, as they are stored, and gives their (m, n) distances."""
         import numpy as np
 
-        return np.frombuffer(b"".join(blobs), "<f4").reshape(-1, self.spec.dimensions)
-
-    def _distances(self, rows: Sequence[tuple[Any, ...]], query: Vectors) -> list[float]:
-        """Return the distances to rows that end with their vector."""
         from jtv_cli.stores.distances import cosine_distances, normalized
 
-        block = self._matrix([row[-1] for row in rows])
-        distances: list[float] = cosine_distances(block, normalized(query[None]))[0].tolist()
-        return distances
+        unit_queries = normalized(queries)
+
+        def measure(blobs: Sequence[bytes]) -> Vectors:
+            vectors = np.frombuffer(b"".join(blobs), "<f4").reshape(len(blobs), -1)
+            return cosine_distances(vectors, unit_queries)
+
+        return measure
 
     def _hits(self, ranked: Sequence[tuple[int, float]]) -> list[Hit]:
         """Return the documents of (id, distance) in that order, less those deleted since."""
@@ -260,10 +268,6 @@ class _Sources(dict["str | None", int]):
         row = self._table.execute('SELECT id FROM "{name}_sources" WHERE source = ?', (source,))
         self[source] = found = int(row.fetchone()[0])
         return found
-
-
-def _marks(count: int) -> str:
-    return ",".join("?" * count)
 
 
 def _encode(metadata: Mapping[str, Any] | None) -> str | None:
