@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +19,7 @@ FORMAT = 1
 
 _PAGE_SIZE = 16384  # five rows of 768 dimensions a page; with 4096 every row would overflow
 _BUSY_SECONDS = 30.0
+_PAUSE_SECONDS = 0.01
 
 _FAILURES = {
     "database is locked": ("{} is in use by another process", "try again in a moment"),
@@ -91,10 +93,22 @@ def connect(path: Path, *, writable: bool) -> sqlite3.Connection:
 
 
 def prepare(connection: sqlite3.Connection) -> None:
-    """Lay out a file that is still empty; for any other this does nothing."""
-    if is_empty(connection):
-        connection.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
-        connection.execute("PRAGMA journal_mode = WAL")
+    """Lay out a file that is still empty; for any other this does nothing.
+
+    Whoever else is laying it out is waited for: for a change of the journal mode,
+    SQLite itself does not.
+    """
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while is_empty(connection):
+        try:
+            connection.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return
 
 
 def sign(connection: sqlite3.Connection) -> None:
