@@ -6,26 +6,18 @@ from dataclasses import dataclass, field, replace
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
-from jtv_cli.records import Document, IngestReport, Occurrence, Purpose, text_hash
+from jtv_cli.records import Document, IngestReport, Occurrence, Place, Purpose, text_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from jtv_cli.embedders import BatchLimit, Embedder
-    from jtv_cli.records import Added, Hit, Vectors
+    from jtv_cli.records import Added, Vectors
     from jtv_cli.sources import BadLine, Window
     from jtv_cli.stores import Table
 
 # How long an interrupt waits for the answer that is being paid for.
 _GRACE_SECONDS = 3.0
-
-
-def search(
-    query: str, k: int, embedder: Embedder, table: Table, *, max_distance: float | None = None
-) -> list[Hit]:
-    """Return the k documents nearest to the query, in order."""
-    vector = embed_query(query, embedder)
-    return table.search(vector[None], k, max_distance=max_distance)[0]
 
 
 def embed_query(query: str, embedder: Embedder) -> Vectors:
@@ -76,11 +68,11 @@ class _Ingest:
     def _sort(self, window: Window) -> list[Document]:
         hashes = [text_hash(text) for _, text in window.texts]
         ids = self.table.known(hashes)
-        known: list[tuple[int, int]] = []
+        known: list[Place] = []
         new: list[Document] = []
         for key, (line, text) in zip(hashes, window.texts, strict=True):
             if key in ids:
-                known.append((line, ids[key]))
+                known.append(Place(line, ids[key]))
             elif key in self.waiting:
                 self.waiting[key].append(Occurrence(window.source, line))
             else:

@@ -37,6 +37,14 @@ class Occurrence(NamedTuple):
     metadata: Mapping[str, Any] | None = None
 
 
+class Place(NamedTuple):
+    """Where a stored document was read again: a line of the source at hand."""
+
+    line: int
+    document: int
+    metadata: Mapping[str, Any] | None = None
+
+
 class Document(NamedTuple):
     """One text, the hash it is known by, and where it was read."""
 
@@ -120,6 +128,25 @@ class Added:
 
     documents: int
     occurrences: int
+
+
+class IndexState(Enum):
+    """How far the index of a table is."""
+
+    READY = "ready"
+    BUILDING = "building"
+    FAILED = "failed"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexStatus:
+    """The index of a table: how many vectors are in it, how many wait, the rest in words."""
+
+    state: IndexState
+    indexed: int = 0
+    pending: int = 0
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

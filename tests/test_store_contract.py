@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jtv_cli.errors import NoTable, StoreError, TableMismatch
-from jtv_cli.records import Added, Document, Hit, Occurrence, TableSpec, text_hash
+from jtv_cli.records import Added, Document, Hit, Occurrence, Place, TableSpec, text_hash
 from jtv_cli.stores import open_store
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class TestMaking:
         with pytest.raises(TableMismatch, match="dropped"):
             opened.add(documents(1), vectors(1))
         with pytest.raises(TableMismatch, match="dropped"):
-            opened.add_occurrences("file.txt", [(1, 1)])
+            opened.add_occurrences("file.txt", [Place(1, 1)])
         assert other.open("documents").count() == 0
 
 
@@ -189,15 +189,15 @@ class TestAdding:
     def test_an_occurrence_is_noted_once(self, table: Table) -> None:
         table.add([document("text", Occurrence("a.txt", 1), Occurrence("a.txt", 9))], vectors(1))
         [number] = table.known([text_hash("text")]).values()
-        assert table.add_occurrences("a.txt", [(9, number), (10, number)]) == 1
-        assert table.add_occurrences("a.txt", [(9, number), (10, number)]) == 0
+        assert table.add_occurrences("a.txt", [Place(9, number), Place(10, number)]) == 1
+        assert table.add_occurrences("a.txt", [Place(9, number), Place(10, number)]) == 0
         assert table.add_occurrences("b.txt", []) == 0
 
     def test_stdin_is_not_a_source_like_another(self, table: Table) -> None:
         table.add([document("text", Occurrence(None, 1))], vectors(1))
         [number] = table.known([text_hash("text")]).values()
-        assert table.add_occurrences("a.txt", [(1, number)]) == 1
-        assert table.add_occurrences(None, [(1, number)]) == 0
+        assert table.add_occurrences("a.txt", [Place(1, number)]) == 1
+        assert table.add_occurrences(None, [Place(1, number)]) == 0
 
     def test_an_occurrence_may_have_no_source_and_metadata(self, table: Table) -> None:
         metadata = {"author": "Ada", "tags": ["a", 1, None]}
@@ -206,7 +206,7 @@ class TestAdding:
 
     def test_an_occurrence_of_a_deleted_document_is_refused(self, table: Table) -> None:
         with pytest.raises(StoreError, match="deleted"):
-            table.add_occurrences("a.txt", [(1, 4711)])
+            table.add_occurrences("a.txt", [Place(1, 4711)])
 
     @pytest.mark.parametrize(
         "text",

@@ -69,6 +69,10 @@ MaxDistance = Annotated[
         help="Leave out what is farther: 0 is the same, 2 the opposite.",
     ),
 ]
+Exact = Annotated[bool, typer.Option("--exact", help="Look at every vector, use no index.")]
+Explain = Annotated[
+    bool, typer.Option("--explain", help="Say on stderr whether an index was used, or why not.")
+]
 Limit = Annotated[int | None, typer.Option(metavar="N", min=0, help="Show no more than so many.")]
 After = Annotated[int | None, typer.Option(metavar="ID", help="Go on after this id.")]
 SortBy = Annotated[Sort, typer.Option("--sort", help="'distance' needs a QUERY.")]

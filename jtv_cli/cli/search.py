@@ -22,6 +22,8 @@ def search(
     query: options.Query,
     k: options.K = 5,
     max_distance: options.MaxDistance = None,
+    exact: options.Exact = False,
+    explain: options.Explain = False,
     format: options.OutputFormat = None,  # noqa: A002
     json: options.Json = False,
     nul: options.Nul = False,
@@ -37,8 +39,14 @@ def search(
         from jtv_cli import pipeline
 
         table = store.open(session.table_name)
-        embedder = session.embedder(table.spec)
-        hits = pipeline.search(text, k, embedder, table, max_distance=max_distance)
+        vector = pipeline.embed_query(text, session.embedder(table.spec))
+        [hits] = table.search(
+            vector[None],
+            k,
+            exact=exact,
+            max_distance=max_distance,
+            explain=session.talk.report if explain else None,
+        )
     if form is not Format.TABLE:
         _write(session, hits, form, nul=nul)
     elif hits:

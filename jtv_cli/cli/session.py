@@ -67,7 +67,10 @@ class Session:
         from jtv_cli.stores import open_store
 
         store = open_store(
-            self.database.location, writable=writable, make_folder=self.database.is_default
+            self.database.location,
+            writable=writable,
+            make_folder=self.database.is_default,
+            notice=self.talk.note,
         )
         with closing(store):
             yield store

@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING, Protocol
 from jtv_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from jtv_cli.records import Added, Change, Document, Hit, TableSpec, Vectors
+    from jtv_cli.records import (
+        Added,
+        Change,
+        Document,
+        Hit,
+        IndexStatus,
+        Place,
+        TableSpec,
+        Vectors,
+    )
 
 
 class Table(Protocol):
@@ -39,14 +48,24 @@ class Table(Protocol):
         """
         ...
 
-    def add_occurrences(self, source: str | None, places: Sequence[tuple[int, int]]) -> int:
-        """Note that (line, id) were read in a source too; return how many of that were news."""
+    def add_occurrences(self, source: str | None, places: Sequence[Place]) -> int:
+        """Note where a source has stored documents; return how many of that were news."""
         ...
 
     def search(
-        self, vectors: Vectors, k: int, *, max_distance: float | None = None
+        self,
+        vectors: Vectors,
+        k: int,
+        *,
+        exact: bool = False,
+        max_distance: float | None = None,
+        explain: Callable[[str], None] | None = None,
     ) -> list[list[Hit]]:
-        """Return, for each of (m, dimensions) query vectors, its k nearest documents in order."""
+        """Return, for each of (m, dimensions) query vectors, its k nearest documents in order.
+
+        `exact` looks at every vector, whatever index there is. `explain` hears, in one
+        line, whether an index was used, and if not, why.
+        """
         ...
 
     def scan(
@@ -65,14 +84,20 @@ class Table(Protocol):
         """
         ...
 
+    def index_status(self) -> IndexStatus:
+        """Return how far the index is."""
+        ...
+
 
 class Store(Protocol):
     """A database that holds tables. Opening one changes nothing.
 
-    `location` names it to a user: a file, or a host and database.
+    `location` names it to a user: a file, or a host and database. `notes` are what a
+    user who writes to it should know of the connection, a line each.
     """
 
     location: str
+    notes: Sequence[str]
 
     def tables(self) -> list[TableSpec]:
         """Return what the store holds of jtv's, by name; nothing where there is no file yet."""
@@ -82,15 +107,25 @@ class Store(Protocol):
         """Return a table. Raises NoTable where there is none of that name."""
         ...
 
-    def plan(self, spec: TableSpec) -> list[Change]:
-        """Return what is still to do before the table is all that the spec asks for.
+    def plan(self, spec: TableSpec, *, index: bool = True) -> list[Change]:
+        """Return what is still to do before the table, and its index, are as the spec says.
 
         Raises TableMismatch where there is one of that name and another model.
         """
         ...
 
-    def apply(self, spec: TableSpec, changes: Sequence[Change]) -> None:
-        """Carry out a plan. It may be interrupted and repeated."""
+    def apply(
+        self,
+        spec: TableSpec,
+        changes: Sequence[Change],
+        *,
+        wait: bool = True,
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Carry out a plan. It may be interrupted and repeated.
+
+        `wait` waits until the index is built, `progress` hears what is being done.
+        """
         ...
 
     def drop(self, name: str) -> None:
@@ -102,10 +137,17 @@ class Store(Protocol):
         ...
 
 
-def open_store(database: str, *, writable: bool, make_folder: bool = False) -> Store:
+def open_store(
+    database: str,
+    *,
+    writable: bool,
+    make_folder: bool = False,
+    notice: Callable[[str], None] = lambda _: None,  # noqa: ARG001
+) -> Store:
     """Return the store that a path or a database URL names.
 
-    `make_folder` lets it make the folder of a new file.
+    `make_folder` lets it make the folder of a new file. `notice` hears of what a user
+    should know while it happens: an attempt that is made again, an index that cannot be.
 
     Raises UsageError for a database that this version cannot use.
     """

@@ -12,7 +12,7 @@ from jtv_cli.stores.sqlite.table import SqliteTable
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 _CATALOGUE = """
@@ -70,6 +70,7 @@ class SqliteStore:
 
     def __init__(self, path: Path, *, writable: bool, make_folder: bool = False) -> None:
         self.location = str(path)
+        self.notes: Sequence[str] = ()
         self._path = path
         self._writable = writable
         self._make_folder = make_folder
@@ -92,7 +93,7 @@ class SqliteStore:
             raise NoTable(name, self.location)
         return SqliteTable(self._connection, spec, self.location)
 
-    def plan(self, spec: TableSpec) -> list[Change]:
+    def plan(self, spec: TableSpec, *, index: bool = True) -> list[Change]:  # noqa: ARG002
         """Return the one change that makes the table, or none.
 
         Raises TableMismatch where there is one of that name and another model.
@@ -103,10 +104,18 @@ class SqliteStore:
         there.require_same_vectors(spec)
         return []
 
-    def apply(self, spec: TableSpec, changes: Sequence[Change]) -> None:
+    def apply(
+        self,
+        spec: TableSpec,
+        changes: Sequence[Change],
+        *,
+        wait: bool = True,  # noqa: ARG002
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> None:
         """Make the table, and the file where there is none."""
         if not changes:
             return
+        progress("making the table")
         with file.translated(self.location):
             self._connection = connection = self._connection or self._create()
             file.prepare(connection)

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from jtv_cli.errors import TableMismatch
-from jtv_cli.records import Added, Hit, Occurrence
+from jtv_cli.records import Added, Hit, IndexState, IndexStatus, Occurrence
 from jtv_cli.stores.sqlite.file import transaction, translated
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from jtv_cli.records import Document, TableSpec, Vectors
+    from jtv_cli.records import Document, Place, TableSpec, Vectors
     from jtv_cli.stores.distances import Ids
 
 # Rows fetched at once: larger blocks cost more in page faults than they save in calls.
@@ -97,30 +97,38 @@ class SqliteTable:
             )
         return Added(stored, occurrences)
 
-    def add_occurrences(self, source: str | None, places: Sequence[tuple[int, int]]) -> int:
-        """Note that (line, id) were read in a source too; return how many of that were news.
+    def add_occurrences(self, source: str | None, places: Sequence[Place]) -> int:
+        """Note where a source has stored documents; return how many of that were news.
 
         What a file that is read again has to say is known, and needs no write lock.
         """
         if not places:
             return 0
         with translated(self._location):
-            lines = (min(places)[0], max(places)[0])
+            lines = (min(places).line, max(places).line)
             noted = set(self.execute(NOTED, (source, source, *lines)))
-        news = [place for place in places if place not in noted]
+        news = [place for place in places if (place.line, place.document) not in noted]
         if not news:
             return 0
         with self.writing():
             return self._insert_occurrences(
-                (document, Occurrence(source, line)) for line, document in news
+                (document, Occurrence(source, line, metadata)) for line, document, metadata in news
             )
 
     def search(
-        self, vectors: Vectors, k: int, *, max_distance: float | None = None
+        self,
+        vectors: Vectors,
+        k: int,
+        *,
+        exact: bool = False,  # noqa: ARG002
+        max_distance: float | None = None,
+        explain: Callable[[str], None] | None = None,
     ) -> list[list[Hit]]:
         """Return the k nearest documents to each of (m, dimensions) query vectors."""
         from jtv_cli.stores.distances import Nearest
 
+        if explain is not None:
+            explain("exact: every vector was looked at")
         nearest = [Nearest(k, max_distance) for _ in vectors]
         with translated(self._location), transaction(self._connection, "DEFERRED"):
             for ids, rows in self._all_distances(vectors):
@@ -164,6 +172,10 @@ class SqliteTable:
             left -= len(ranked)
             if left <= 0:
                 return
+
+    def index_status(self) -> IndexStatus:
+        """Return that there is none: every vector is looked at."""
+        return IndexStatus(IndexState.NONE)
 
     def execute(self, statement: str, parameters: Sequence[object] = ()) -> sqlite3.Cursor:
         """Run one statement on this table."""
