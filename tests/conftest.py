@@ -1,4 +1,4 @@
-"""What all tests share: a home of their own, the real console script, an API stand-in."""
+"""What all tests share: a home of their own, the real console script, an API stand-in, TiDB."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import tidb_cluster
 from jina_server import JinaServer
 from jtv_cli.config import NAMES
+from tidb_cluster import Cluster, NoServerError, TidbServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 SCRIPT = Path(sys.executable).with_name("jtv")
 SAMPLE_TEXTS = Path(__file__).parent.parent / "sample_texts.txt"
@@ -164,3 +167,119 @@ def keyed(jtv: Jtv, api: JinaServer) -> Jtv:
     """A user with an API key, whose API is the stand-in."""
     jtv.environment |= {"JINA_API_KEY": api.key or "", "JINA_API_BASE": api.url}
     return jtv
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--tidb",
+        action="store_true",
+        help="run the tests marked tidb too, on a TiDB that is built with Go the first time "
+        "(JTV_TEST_TIDB_URL: on a cluster of your own, where that will do)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "tidb: needs a real TiDB, so runs with --tidb only")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tidb_program" in getattr(item, "fixturenames", ()):
+            item.add_marker("tidb")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("tidb") and not item.config.getoption("--tidb"):
+        pytest.skip("needs a real TiDB: --tidb")
+
+
+@pytest.fixture(scope="session")
+def tidb_program(pytestconfig: pytest.Config) -> Callable[[], Path]:
+    """Finds or builds the server of the tests. Whatever needs a real TiDB is built on this."""
+    reporter = pytestconfig.pluginmanager.getplugin("terminalreporter")
+
+    def program() -> Path:
+        try:
+            return tidb_cluster.binary(lambda line: reporter and reporter.write_line(f"\n{line}"))
+        except NoServerError as error:
+            pytest.fail(str(error), pytrace=False)
+
+    return program
+
+
+@pytest.fixture(scope="session")
+def tidb_server(tidb_program: Callable[[], Path]) -> Iterator[Cluster]:
+    """Any TiDB: the one that JTV_TEST_TIDB_URL names, or one without TiFlash and TLS."""
+    if own := os.environ.get("JTV_TEST_TIDB_URL"):
+        yield Cluster(own)
+    else:
+        with TidbServer(tidb_program()) as server:
+            yield server
+
+
+@pytest.fixture(scope="session")
+def plain_server(tidb_server: Cluster, tidb_program: Callable[[], Path]) -> Iterator[TidbServer]:
+    """A TiDB without TiFlash and TLS, whatever JTV_TEST_TIDB_URL names."""
+    if isinstance(tidb_server, TidbServer):
+        yield tidb_server
+    else:
+        with TidbServer(tidb_program()) as server:
+            yield server
+
+
+@pytest.fixture(scope="session")
+def tiflash_server(tidb_program: Callable[[], Path]) -> Iterator[TidbServer]:
+    """A TiDB with two nodes of the stand-in TiFlash."""
+    with TidbServer(tidb_program(), tiflash=2) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def certificates(
+    tidb_program: Callable[[], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A folder of certificates: see `make_certificates`."""
+    folder = tmp_path_factory.mktemp("certificates")
+    return tidb_cluster.make_certificates(tidb_program(), folder)
+
+
+@pytest.fixture(scope="session")
+def tls_server(tidb_program: Callable[[], Path], certificates: Path) -> Iterator[TidbServer]:
+    """A TiDB that speaks TLS and knows clients' certificates."""
+    with TidbServer(tidb_program(), certificates=certificates) as server:
+        yield server
+
+
+@pytest.fixture
+def start_tidb(tidb_program: Callable[[], Path]) -> Iterator[Callable[..., TidbServer]]:
+    """Starts servers for one test, to kill and restart; takes the options of TidbServer."""
+    with ExitStack() as servers:
+        yield lambda **options: servers.enter_context(TidbServer(tidb_program(), **options))
+
+
+@pytest.fixture
+def tidb(tidb_server: Cluster) -> Iterator[str]:
+    """The URL of an empty database on `tidb_server`."""
+    with tidb_server.database() as url:
+        yield url
+
+
+@pytest.fixture
+def plain_tidb(plain_server: TidbServer) -> Iterator[str]:
+    """The URL of an empty database on `plain_server`, which is reset afterwards."""
+    with plain_server.database() as url:
+        yield url
+
+
+@pytest.fixture
+def tiflash_tidb(tiflash_server: TidbServer) -> Iterator[str]:
+    """The URL of an empty database on `tiflash_server`, which is reset afterwards."""
+    with tiflash_server.database() as url:
+        yield url
+
+
+@pytest.fixture
+def tls_tidb(tls_server: TidbServer) -> Iterator[str]:
+    """The URL, without ssl keys, of an empty database on `tls_server`, reset afterwards."""
+    with tls_server.database() as url:
+        yield url

@@ -42,6 +42,7 @@ def ingest(
         table = store.open(session.table_name)
         with session.talk.waiting("opening the embedder"):
             embedder = session.embedder(table.spec)
+        session.note_connection(store, table)
         if session.settings.api_key.value:
             session.note_offline(table.spec)
         report = _Run(session, json=json).ingest(read_windows(sources), embedder, table)

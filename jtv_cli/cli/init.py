@@ -1,4 +1,4 @@
-"""`jtv init`: make the table."""
+"""`jtv init`: make the table and its index."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from jtv_cli.cli import options
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode, UsageError
-from jtv_cli.records import find_spec
+from jtv_cli.records import IndexState, find_spec
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jtv_cli.records import Change, TableSpec
     from jtv_cli.stores import Store
 
@@ -18,27 +20,35 @@ if TYPE_CHECKING:
 def init(
     session: Session,
     drop: options.Drop = False,
+    no_index: options.NoIndex = False,
+    no_wait: options.NoWait = False,
     yes: options.Yes = False,
     json: options.Report = False,
 ) -> int:
-    """Make the table, if it is not there yet.
+    """Make the table and its index, where they are not there yet.
 
     The table remembers its model: --model, else JTV_MODEL, else
-    jina-embeddings-v2-base-en where there is an API key, else the built-in
-    hashing-v1, which works offline and matches words rather than meaning.
+    jina-embeddings-v2-base-en where there is an API key, else, on the embedded store,
+    the built-in hashing-v1, which works offline and matches words rather than meaning.
+
+    On TiDB it waits until the vector index is built; interrupted, the same command goes
+    on. The table of TiDB's own tutorial is adopted, with all that is in it; what that
+    changes is said and asked first.
 
     With --drop, the table is dropped first, whatever its model, and made anew.
     """
     with session.store(writable=True) as store:
-        there = find_spec(store.tables(), session.table_name)
+        with session.talk.waiting(f"looking at {store.location}"):
+            there = find_spec(store.tables(), session.table_name)
         if there is not None and drop:
             wanted = session.new_spec(session.model_for_new_table())
             _drop(session, store, there, yes=yes)
         else:
             wanted = _wanted(session, there)
-        changes = store.plan(wanted)
-        with session.talk.waiting("making the table"):
-            store.apply(wanted, changes)
+        changes = store.plan(wanted, index=not no_index)
+        _confirm_adoption(session, store, wanted, changes, yes=yes)
+        with session.talk.waiting("making the table") as progress:
+            store.apply(wanted, changes, wait=not no_wait, progress=progress)
         _report(session, store, wanted, changes, json=json)
     return ExitCode.OK
 
@@ -54,17 +64,41 @@ def _drop(session: Session, store: Store, there: TableSpec, *, yes: bool) -> Non
     documents = store.open(there.name).count()
     what = f"table {there.name} with {documents:,} documents in {store.location}"
     if not yes:
-        if not (session.talk.is_terminal and sys.stdin is not None and sys.stdin.isatty()):
-            raise UsageError(f"this would drop {what}", hint="if you mean it, add --yes")
-        if not session.talk.ask(f"Drop {what}?", sys.stdin):
-            raise UsageError("nothing was dropped")
+        _ask(session, f"drop {what}", otherwise="nothing was dropped")
     store.drop(there.name)
     session.talk.report(f"dropped {what}")
 
 
-def _report(
-    session: Session, store: Store, spec: TableSpec, changes: list[Change], *, json: bool
+def _confirm_adoption(
+    session: Session, store: Store, spec: TableSpec, changes: Sequence[Change], *, yes: bool
 ) -> None:
+    """Say what would become of a table that jtv did not make, and ask."""
+    steps = [change.description for change in changes if change.action == "adopt"]
+    if not steps:
+        return
+    session.talk.report(
+        f"table {spec.name} in {store.location} is the tutorial's. To make it jtv's, without"
+        f" touching an id, a text or a vector, jtv would:"
+    )
+    for step in steps:
+        session.talk.report(f"- {step}")
+    if not yes:
+        _ask(session, f"change table {spec.name} so", otherwise="nothing was changed")
+
+
+def _ask(session: Session, what: str, *, otherwise: str) -> None:
+    """Raise UsageError unless the user, on a terminal, says yes."""
+    if not (session.talk.is_terminal and sys.stdin is not None and sys.stdin.isatty()):
+        raise UsageError(f"this would {what}", hint="if you mean it, add --yes")
+    if not session.talk.ask(f"{what[0].upper()}{what[1:]}?", sys.stdin):
+        raise UsageError(otherwise)
+
+
+def _report(
+    session: Session, store: Store, spec: TableSpec, changes: Sequence[Change], *, json: bool
+) -> None:
+    table = store.open(spec.name)
+    index = table.index_status()
     if json:
         session.print_json(
             {
@@ -73,13 +107,28 @@ def _report(
                 "model": spec.model,
                 "dimensions": spec.dimensions,
                 "changes": [change.description for change in changes],
+                "index": index.state.value,
             }
         )
-    elif changes:
-        session.talk.report(
-            f"made table {spec.name}: {spec.dimensions} dimensions, {spec.metric} distance"
-        )
     else:
-        session.talk.report(f"table {spec.name} is there already: nothing to do")
+        for line in _done(spec, {change.action for change in changes}, index.state, index.detail):
+            session.talk.report(line)
+    session.note_connection(store, table)
     session.note_offline(spec)
     session.sign_off(store, spec)
+
+
+def _done(spec: TableSpec, actions: set[str], index: IndexState, detail: str) -> list[str]:
+    """Return what was done, in words."""
+    lines = []
+    if "create" in actions:
+        lines.append(
+            f"made table {spec.name}: {spec.dimensions} dimensions, {spec.metric} distance"
+        )
+    if "adopt" in actions:
+        lines.append(f"table {spec.name} is jtv's now, with all that was in it")
+    if "index" in actions and index is IndexState.READY:
+        lines.append(f"built the vector index: {detail}")
+    if "index" in actions and index is IndexState.BUILDING:
+        lines.append(f"the server goes on building the vector index ({detail})")
+    return lines or [f"table {spec.name} is there already: nothing to do"]

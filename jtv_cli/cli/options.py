@@ -53,6 +53,10 @@ SourceName = Annotated[
 Drop = Annotated[
     bool, typer.Option("--drop", help="First drop the table, and all the documents in it.")
 ]
+NoIndex = Annotated[bool, typer.Option("--no-index", help="Build no vector index.")]
+NoWait = Annotated[
+    bool, typer.Option("--no-wait", help="Leave the server to build the index by itself.")
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Report = Annotated[bool, typer.Option("--json", help="Report as a JSON object on stdout.")]
 

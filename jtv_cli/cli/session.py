@@ -13,7 +13,7 @@ from jtv_cli import config
 from jtv_cli.cli import options
 from jtv_cli.embedders.models import OFFLINE_MODEL, TUTORIAL_MODEL, Model, find_model
 from jtv_cli.errors import UsageError
-from jtv_cli.records import TableSpec
+from jtv_cli.records import IndexState, TableSpec
 from jtv_cli.render.output import Output
 from jtv_cli.render.talk import Talk
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from jtv_cli.embedders import Embedder
-    from jtv_cli.stores import Store
+    from jtv_cli.stores import Store, Table
 
 P = ParamSpec("P")
 
@@ -121,6 +121,15 @@ class Session:
             self.talk.note(
                 f"{OFFLINE_MODEL} works offline and matches words, not meaning;"
                 " for meaning set JINA_API_KEY (https://jina.ai/embeddings) and make another table"
+            )
+
+    def note_connection(self, store: Store, table: Table) -> None:
+        """Say what someone who writes should know of the way to the store, and of its index."""
+        for note in store.notes:
+            self.talk.note(note)
+        if not self.database.is_embedded and table.index_status().state is IndexState.NONE:
+            self.talk.note(
+                f"table {table.spec.name} has no vector index: searches look at every vector"
             )
 
     def print_json(self, record: dict[str, object]) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from jtv_cli.errors import UsageError
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -142,18 +140,19 @@ def open_store(
     *,
     writable: bool,
     make_folder: bool = False,
-    notice: Callable[[str], None] = lambda _: None,  # noqa: ARG001
+    notice: Callable[[str], None] = lambda _: None,
 ) -> Store:
     """Return the store that a path or a database URL names.
 
     `make_folder` lets it make the folder of a new file. `notice` hears of what a user
     should know while it happens: an attempt that is made again, an index that cannot be.
 
-    Raises UsageError for a database that this version cannot use.
+    Raises UsageError for a URL that cannot be used.
     """
     if "://" in database:
-        hint = "use the embedded store: --database embedded"
-        raise UsageError("this version of jtv cannot use TiDB yet", hint=hint)
+        from jtv_cli.stores.tidb import TidbStore
+
+        return TidbStore(database, notice=notice)
     from jtv_cli.stores.sqlite import SqliteStore
 
     return SqliteStore(Path(database), writable=writable, make_folder=make_folder)

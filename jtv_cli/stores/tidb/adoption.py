@@ -1,0 +1,123 @@
+"""The table that readers of TiDB's tutorial have, and how it becomes jtv's.
+
+No id, text or vector is touched. Each step is taken only where it is still to do, so
+that an adoption that was interrupted goes on; the table's comment, set first, says
+that it is under way.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from jtv_cli.records import Change, TableSpec, text_hash
+from jtv_cli.stores.tidb.schema import encode_comment, make_parts, schema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy import Connection
+
+    from jtv_cli.stores.tidb.database import Database
+
+# https://docs.pingcap.com/tidb/stable/vector-search-integrate-with-jinaai-embedding
+_MODEL, _DIMENSIONS = "jina-embeddings-v2-base-en", 768
+_COLUMNS = (
+    ("id", r"int(\(\d+\))?", "NO", "PRI", "auto_increment"),
+    ("content", r"varchar\(255\)", "NO", "", ""),
+    ("content_vec", rf"vector\({_DIMENSIONS}\)", "(YES|NO)", "", ""),
+)
+_CHUNK = 1000
+
+
+def tutorial_spec(name: str, columns: Sequence[Sequence[str]]) -> TableSpec | None:
+    """Return what a table is if it has just the tutorial's columns, else None.
+
+    Of each column, `columns` has what information_schema calls name, type, is_nullable,
+    key and extra.
+    """
+    is_tutorial = len(columns) == len(_COLUMNS) and all(
+        re.fullmatch(form, value, re.IGNORECASE)
+        for forms, column in zip(_COLUMNS, columns, strict=True)
+        for form, value in zip(forms, column, strict=True)
+    )
+    return TableSpec(name, _MODEL, None, _DIMENSIONS) if is_tutorial else None
+
+
+def plan_adoption(name: str) -> list[Change]:
+    """Return what an adoption does, in words for the user."""
+    return [
+        Change("adopt", description)
+        for description in (
+            f"note in the comment of {name} that its model is {_MODEL}",
+            "let content be longer than 255 characters",
+            "add content_hash with a unique index, by which a text is known again, and fill it;"
+            " of equal texts, which all stay, the first",
+            f"make {name}_sources and {name}_occurrences, for where texts were read",
+        )
+    ]
+
+
+def adopt(database: Database, spec: TableSpec, progress: Callable[[str], None]) -> None:
+    """Make the tutorial's table, as it is or half adopted, the one that the spec says."""
+    adoption = _Adoption(database, spec)
+    progress("making room for where texts were read")
+    database.read(lambda connection: make_parts(connection, schema(spec)))
+    adoption.alter("COMMENT = %s", encode_comment(spec, adopting=True))
+    progress("adding content_hash")
+    adoption.alter("MODIFY content MEDIUMTEXT NOT NULL")
+    adoption.alter("ADD COLUMN IF NOT EXISTS content_hash BINARY(32)")
+    adoption.alter("ADD UNIQUE INDEX IF NOT EXISTS content_hash (content_hash)")
+    adoption.fill_hashes(progress)
+    adoption.alter("COMMENT = %s", encode_comment(spec))
+
+
+class _Adoption:
+    """The statements on one table."""
+
+    def __init__(self, database: Database, spec: TableSpec) -> None:
+        self._database = database
+        self._documents = schema(spec).documents
+
+    def alter(self, what: str, *parameters: str) -> None:
+        """Change the table; of what it has already, nothing is changed."""
+        statement = f"ALTER TABLE `{self._documents.name}` {what}"
+        self._database.read(lambda connection: connection.exec_driver_sql(statement, parameters))
+
+    def fill_hashes(self, progress: Callable[[str], None]) -> None:
+        """Give the first of each text its hash, in short transactions by id."""
+        last, done = 0, 0
+        while rows := self._without_hash(last):
+            self._database.write(lambda connection: self._fill(connection, rows))
+            last, done = rows[-1].id, done + len(rows)
+            progress(f"filling content_hash: {done:,} texts")
+
+    def _without_hash(self, after: int) -> Sequence[Any]:
+        columns = self._documents.c
+        statement = (
+            sa.select(columns.id, columns.content)
+            .where(columns.id > after, columns.content_hash.is_(None))
+            .order_by(columns.id)
+            .limit(_CHUNK)
+        )
+        return self._database.read(lambda connection: connection.execute(statement).all())
+
+    def _fill(self, connection: Connection, rows: Sequence[Any]) -> None:
+        first: dict[bytes, int] = {}
+        for number, content in rows:
+            first.setdefault(text_hash(content), number)
+        columns = self._documents.c
+        known = connection.scalars(
+            sa.select(columns.content_hash).where(columns.content_hash.in_(first)).with_for_update()
+        )
+        for key in known:
+            del first[key]
+        if first:
+            connection.execute(
+                sa.update(self._documents)
+                .where(columns.id == sa.bindparam("number"))
+                .values(content_hash=sa.bindparam("hash")),
+                [{"number": number, "hash": key} for key, number in first.items()],
+            )

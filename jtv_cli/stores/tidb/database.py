@@ -1,0 +1,154 @@
+"""The connection to a TiDB database: opened for each piece of work, never held in between."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from jtv_cli.errors import StoreError
+from jtv_cli.stores.tidb.failures import CANNOT_CONNECT, RETRYABLE, code_of, translated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sqlalchemy import Connection, Engine
+
+    from jtv_cli.errors import JtvError
+    from jtv_cli.stores.tidb.url import Address
+
+    Result = TypeVar("Result")
+
+_CONNECT_SECONDS = 15
+# An exact search through some ten million vectors may take minutes.
+_ANSWER_SECONDS = 300
+# TiDB Cloud's gateway drops what was idle for 340 seconds.
+_RECYCLE_SECONDS = 300
+_LOCK_SECONDS = 60
+_PAUSES_SECONDS = (0.2, 1.0, 3.0)
+
+
+class Database:
+    """A database of a TiDB cluster.
+
+    `notice` hears of each attempt that is made again.
+    """
+
+    def __init__(self, address: Address, notice: Callable[[str], None]) -> None:
+        self.location = address.location
+        self._address = address
+        self._notice = notice
+        self._engine = self._make_engine(read_timeout=_ANSWER_SECONDS)
+        self._was_connected = False
+
+    def read(self, work: Callable[[Connection], Result]) -> Result:
+        """Return what some work on a connection gives, each statement by itself.
+
+        The work is done anew when the connection is lost.
+
+        Raises StoreError.
+        """
+        return self._patiently(self._engine, work)
+
+    def write(self, work: Callable[[Connection], Result]) -> Result:
+        """Return what some work in one transaction gives.
+
+        It is done anew when the connection is lost or others write to the same rows.
+
+        Raises StoreError.
+        """
+
+        def in_transaction(connection: Connection) -> Result:
+            connection.exec_driver_sql("BEGIN")
+            try:
+                result = work(connection)
+                connection.exec_driver_sql("COMMIT")
+            except BaseException:
+                # The server rolls back what a connection that ends leaves behind.
+                connection.invalidate()
+                raise
+            return result
+
+        return self._patiently(self._engine, in_transaction)
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Keep other processes from what is done under the same name.
+
+        Raises StoreError where one of them is at it for a minute.
+        """
+        with self.patient_connection() as connection:
+            taken = connection.scalar(
+                sa.text("SELECT GET_LOCK(CONCAT(DATABASE(), ' ', :name), :seconds)"),
+                {"name": name, "seconds": _LOCK_SECONDS},
+            )
+            if not taken:
+                raise StoreError(
+                    f"another process works on the same table of {self.location}",
+                    hint="run the same command again when it is done",
+                )
+            # The lock ends with its connection.
+            yield
+
+    @contextmanager
+    def patient_connection(self) -> Iterator[Connection]:
+        """Open a connection of its own, for a statement that may take hours.
+
+        Raises DBAPIError.
+        """
+        with self._make_engine(read_timeout=None, poolclass=NullPool).connect() as connection:
+            yield connection
+
+    def translated(self, error: DBAPIError) -> JtvError:
+        """Return what to tell a user of an error."""
+        return translated(error, self._address)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._engine.dispose()
+
+    def _make_engine(self, *, read_timeout: int | None, **options: object) -> Engine:
+        return sa.create_engine(
+            "mysql+pymysql://",
+            # No transaction but those that `write` begins.
+            isolation_level="AUTOCOMMIT",
+            pool_pre_ping=True,
+            pool_recycle=_RECYCLE_SECONDS,
+            # Its errors would else show the texts of users.
+            hide_parameters=True,
+            connect_args={
+                **self._address.connect_args(),
+                "connect_timeout": _CONNECT_SECONDS,
+                "read_timeout": read_timeout,
+                "write_timeout": _ANSWER_SECONDS,
+                # SQLAlchemy would have rows counted that were found, not changed.
+                "client_flag": 0,
+            },
+            **options,
+        )
+
+    def _patiently(self, engine: Engine, work: Callable[[Connection], Result]) -> Result:
+        for pause in (*_PAUSES_SECONDS, None):
+            try:
+                with engine.connect() as connection:
+                    self._was_connected = True
+                    return work(connection)
+            except DBAPIError as error:
+                failure = self.translated(error)
+                if pause is None or not self._may_pass(error):
+                    raise failure from error
+                self._notice(f"{failure.message}; trying again in {pause:g} s")
+                time.sleep(pause)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _may_pass(self, error: DBAPIError) -> bool:
+        """Return whether the same work may succeed in a moment."""
+        if "timed out" in str(error.orig):
+            return False
+        code = code_of(error)
+        # A server that answered before is being restarted; any other is not there.
+        return code in RETRYABLE or (code == CANNOT_CONNECT and self._was_connected)

@@ -1,0 +1,117 @@
+"""What a TiDB server, or the way to it, says when it fails: one line, and whether to try again."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from jtv_cli.errors import JtvError, StoreError, TableMismatch
+from jtv_cli.stores.tidb.tls import tls_failure
+
+if TYPE_CHECKING:
+    from sqlalchemy.exc import DBAPIError
+
+    from jtv_cli.stores.tidb.url import Address
+
+
+class TooLarge(StoreError):
+    """A text is larger than the server takes."""
+
+
+CANNOT_CONNECT = 2003
+# The client's own codes, and those of TiDB: https://docs.pingcap.com/tidb/stable/error-codes
+CONNECTION_LOST = frozenset({2006, 2013, 4031})
+# 8028: a table was changed meanwhile.
+_CONFLICTS = frozenset({1213, 8002, 8022, 8028, 9007})
+RETRYABLE = CONNECTION_LOST | _CONFLICTS
+
+DUPLICATE_INDEX = 1061
+TABLE_EXISTS = 1050
+
+NO_RIGHT = frozenset({1044, 1142, 1143, 1227, 8121})
+_TOO_LARGE = frozenset({1153, 1406, 8004, 8025})
+_BUSY = frozenset({9001, 9002, 9003, 9005})
+_NO_VECTORS = frozenset({1064, 1128, 1305})
+
+_NO_TIFLASH_CODES = frozenset({1105, 8200})
+_NO_TIFLASH = re.compile("tiflash|columnar|vector index", re.IGNORECASE)
+_QUOTA = re.compile("usage quota.*exhausted", re.IGNORECASE | re.DOTALL)
+
+
+def code_of(error: BaseException) -> int:
+    """Return the MySQL error code, 0 where there is none."""
+    origin = getattr(error, "orig", error)
+    code = origin.args[0] if origin is not None and origin.args else 0
+    return code if isinstance(code, int) else 0
+
+
+def says_no_tiflash(error: DBAPIError) -> bool:
+    """Return whether the server has refused an index because the cluster has no TiFlash.
+
+    The wording differs between releases, so only its common words are looked at.
+    """
+    text = str(error.orig)
+    return (
+        code_of(error) in _NO_TIFLASH_CODES
+        and "system table" not in text
+        and _NO_TIFLASH.search(text) is not None
+    )
+
+
+def translated(error: DBAPIError, address: Address) -> JtvError:
+    """Return what to tell a user of an error of the driver or the server."""
+    if (failure := tls_failure(error, address.tls)) is not None:
+        return failure
+    code, where = code_of(error), address.location
+    if code == 1045:
+        user = address.user or "the user"
+        hint = "on TiDB Cloud the user's name has a prefix, like 4Xy7Zab.root"
+        return StoreError(
+            f"{where} refuses {user}: wrong user name or password",
+            hint="check both in the URL" if "." in user else f"check both in the URL; {hint}",
+        )
+    if code == 1049:
+        return StoreError(
+            f"{where}: there is no database {address.database}",
+            hint=f"make it with: CREATE DATABASE `{address.database}`",
+        )
+    if code == 1146:
+        return TableMismatch(
+            f"a table of {where} was dropped meanwhile", hint="make it with: jtv init"
+        )
+    if code == CANNOT_CONNECT:
+        return StoreError(
+            f"cannot connect to {where}", hint="check host, port, and that the cluster is running"
+        )
+    if code in CONNECTION_LOST:
+        return StoreError(f"the connection to {where} was lost", hint="run the same command again")
+    return _of_a_statement(code, str(getattr(error.orig, "args", ("", ""))[-1]), where)
+
+
+def _of_a_statement(code: int, text: str, where: str) -> StoreError:
+    """Return what to tell of a statement that was refused."""
+    if code in NO_RIGHT:
+        return StoreError(f"{where}: a right is missing: {text}", hint="have it granted")
+    if _QUOTA.search(text):
+        return StoreError(
+            f"{where}: the cluster's free quota is used up",
+            hint="raise its spending limit in the TiDB Cloud console",
+        )
+    if code in _CONFLICTS:
+        return StoreError(
+            f"{where}: other processes write to the same rows", hint="run the same command again"
+        )
+    if code in _TOO_LARGE:
+        return TooLarge("the text is too large for TiDB, which takes 6 MiB", hint="split it")
+    if code in _BUSY:
+        return StoreError(f"{where}: the cluster is busy: {text}", hint="try again in a moment")
+    if code in _NO_VECTORS and "VEC" in text.upper():
+        return StoreError(
+            f"{where} has no vectors: it is not TiDB 8.4 or newer", hint="upgrade the cluster"
+        )
+    if "different dimensions" in text or "does not fit VECTOR" in text:
+        return TableMismatch(
+            f"{where}: the table was made for another model's vectors: {text}",
+            hint="name another --table",
+        )
+    return StoreError(f"{where}: {text} (error {code})")

@@ -1,0 +1,208 @@
+"""The vector index of a table: HNSW on TiFlash, over a columnar replica of the table."""
+
+from __future__ import annotations
+
+import re
+import time
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from jtv_cli.errors import StoreError
+from jtv_cli.records import IndexState, IndexStatus
+from jtv_cli.stores.tidb.failures import CONNECTION_LOST, NO_RIGHT, code_of, says_no_tiflash
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection, Select
+
+    from jtv_cli.stores.tidb.database import Database
+
+_ADD = "ADD VECTOR INDEX jtv_vector ((VEC_COSINE_DISTANCE(content_vec))) USING HNSW"
+# Any name will do: the tutorial's readers may have made one by hand.
+_COSINE = re.compile(
+    r"VECTOR INDEX `([^`]+)`\s*\(\(VEC_COSINE_DISTANCE\(`content_vec`\)\)\)", re.IGNORECASE
+)
+
+_REPLICA = sa.text(
+    "SELECT available, progress FROM information_schema.tiflash_replica"
+    " WHERE table_schema = DATABASE() AND table_name = :table AND replica_count > 0"
+)
+_PROGRESS = sa.text(
+    "SELECT COALESCE(SUM(rows_stable_indexed + rows_delta_indexed), 0) AS indexed,"
+    " COALESCE(SUM(rows_stable_not_indexed + rows_delta_not_indexed), 0) AS pending,"
+    " COALESCE(MAX(error_message), '') AS error FROM information_schema.tiflash_indexes"
+    " WHERE tidb_database = DATABASE() AND tidb_table = :table AND column_name = 'content_vec'"
+)
+_JOBS = (
+    "ADMIN SHOW DDL JOBS WHERE db_name = DATABASE() AND table_name = %s"
+    " AND job_type IN ('add vector index', 'add columnar index')"
+    " AND state NOT IN ('synced', 'done', 'cancelled', 'rollback done')"
+)
+
+_LOOK_SECONDS = 0.5
+# A replica or an index that has got no further for so long needs a look at the cluster.
+_STALL_SECONDS = 600.0
+
+
+class VectorIndex:
+    """The index of one table, for cosine distance.
+
+    The statement that builds it takes as long as the building, and that may be longer
+    than a connection lives. The server goes on without one, so how far it has come
+    is looked up.
+    """
+
+    def __init__(self, database: Database, table: str) -> None:
+        self._database = database
+        self._table = table
+
+    def status(self) -> IndexStatus:
+        """Return how far the index is, and the TiFlash replica that it stands on."""
+        return self._database.read(self._status)
+
+    def build(
+        self, *, wait: bool, progress: Callable[[str], None], notice: Callable[[str], None]
+    ) -> None:
+        """Make what is missing of replica and index, and wait until both are ready.
+
+        In a cluster without TiFlash there can be no index; `notice` hears it. Without
+        `wait`, it returns as soon as the server goes on by itself.
+
+        Raises StoreError where the build fails, or gets no further for ten minutes.
+        """
+        statement = None
+        try:
+            if not self._database.read(self._replica):
+                progress("making a TiFlash replica")
+                self._alter("SET TIFLASH REPLICA 1")
+            if self.status().state in {IndexState.NONE, IndexState.FAILED}:
+                progress("adding the vector index")
+                statement = self._begin()
+        except DBAPIError as error:
+            if not says_no_tiflash(error):
+                raise self._database.translated(error) from error
+            notice("this cluster has no TiFlash, so there can be no vector index")
+            return
+        if wait:
+            self._wait(statement, progress)
+
+    def drop(self) -> None:
+        """Drop the index, where there is one. The replica stays."""
+        if name := self._database.read(self._name):
+            self._alter(f"DROP INDEX `{name}`")
+
+    def _begin(self) -> _Statement:
+        """Send the statement that builds the index, and wait until the server is at it.
+
+        Raises DBAPIError where it refuses.
+        """
+        statement = _Statement(lambda: self._alter(_ADD))
+        while not statement.ended(_LOOK_SECONDS) and not self._database.read(self._is_adding):
+            pass
+        statement.check()
+        return statement
+
+    def _wait(self, statement: _Statement | None, progress: Callable[[str], None]) -> None:
+        last, since = "", time.monotonic()
+        while (status := self.status()).state is not IndexState.READY:
+            if statement is not None:
+                statement.check()
+            if status.state is not IndexState.BUILDING:
+                raise StoreError(
+                    f"table {self._table} got no vector index: {status.detail}",
+                    hint="see to it, then run the same command again",
+                )
+            if status.detail != last:
+                last, since = status.detail, time.monotonic()
+            elif time.monotonic() - since > _STALL_SECONDS:
+                raise StoreError(
+                    f"{status.detail}, and no further for {_STALL_SECONDS / 60:.0f} minutes",
+                    hint="look at the cluster's TiFlash; the same command goes on waiting",
+                )
+            progress(status.detail)
+            time.sleep(_LOOK_SECONDS)
+
+    def _alter(self, what: str) -> None:
+        with self._database.patient_connection() as connection:
+            connection.exec_driver_sql(f"ALTER TABLE `{self._table}` {what}")
+
+    def _status(self, connection: Connection) -> IndexStatus:
+        is_there = self._name(connection) is not None
+        is_adding = not is_there and self._is_adding(connection)
+        done = connection.execute(_PROGRESS, {"table": self._table}).one()
+        indexed, pending = int(done.indexed), int(done.pending)
+        if not (is_there or is_adding):
+            state, detail = IndexState.NONE, "there is none; jtv init makes it"
+        elif done.error:
+            state, detail = IndexState.FAILED, f"TiFlash could not build it: {done.error}"
+        elif (replica := self._replica(connection)) is None or not replica.available:
+            share = replica.progress if replica else 0
+            state, detail = IndexState.BUILDING, f"TiFlash replica: {share:.0%}"
+        elif is_adding:
+            state = IndexState.BUILDING
+            detail = f"vector index: {indexed:,} of {indexed + pending:,} rows"
+        else:
+            state, detail = IndexState.READY, "HNSW on TiFlash"
+        return IndexStatus(state, indexed, pending, detail)
+
+    def _name(self, connection: Connection) -> str | None:
+        row = connection.exec_driver_sql(f"SHOW CREATE TABLE `{self._table}`").one()
+        found = _COSINE.search(row[1])
+        return found[1] if found else None
+
+    def _replica(self, connection: Connection) -> Any:  # noqa: ANN401  # a row
+        return connection.execute(_REPLICA, {"table": self._table}).first()
+
+    def _is_adding(self, connection: Connection) -> bool:
+        """Return whether the server is at it; False too where the user may not know."""
+        try:
+            return connection.exec_driver_sql(_JOBS, (self._table,)).first() is not None
+        except DBAPIError as error:
+            if code_of(error) in NO_RIGHT:
+                return False
+            raise
+
+
+class _Statement:
+    """A statement that a thread of its own waits for."""
+
+    def __init__(self, run: Callable[[], None]) -> None:
+        self._run = run
+        self._error: Exception | None = None
+        self._ended = Event()
+        # A daemon: the server may be at it for hours after the process has ended.
+        Thread(target=self._work, daemon=True).start()
+
+    def ended(self, seconds: float) -> bool:
+        """Wait so long for its end, and return whether it came."""
+        return self._ended.wait(seconds)
+
+    def check(self) -> None:
+        """Raise what it has failed with, unless only the connection was lost."""
+        if self._error is not None and code_of(self._error) not in CONNECTION_LOST:
+            raise self._error
+
+    def _work(self) -> None:
+        try:
+            self._run()
+        except Exception as error:
+            self._error = error
+        finally:
+            self._ended.set()
+
+
+def why_no_index(connection: Connection, search: Select[Any]) -> str | None:
+    """Return why the server would answer a search without the index; None where it uses it.
+
+    Empty where the server does not say: only TiDB Cloud does, as a warning.
+    """
+    compiled = search.compile(dialect=connection.dialect)
+    plan = connection.exec_driver_sql(f"EXPLAIN {compiled}", compiled.construct_params())
+    if any("annIndex:" in str(column) for row in plan for column in row):
+        return None
+    warnings = connection.exec_driver_sql("SHOW WARNINGS").all()
+    return "; ".join(row[2] for row in warnings if "index not used" in row[2])

@@ -1,0 +1,168 @@
+"""The TiDB tables that one jtv table is made of, and what its COMMENT remembers.
+
+A table NAME is three TiDB tables. `NAME` holds the documents, with the columns of
+TiDB's tutorial and a hash. `NAME_sources` names what was read, `NAME_occurrences`
+says which document stood in which line of it. The comment of `NAME`, as JSON, says
+what the table is; it is the last thing to be made.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.mysql import MEDIUMTEXT
+from sqlalchemy.schema import CreateTable, DropTable
+from tidb_vector.sqlalchemy import VectorType
+
+from jtv_cli.errors import StoreError
+from jtv_cli.records import TableSpec
+
+FORMAT = 1
+
+# The columns of an occurrence's key cannot be NULL.
+NO_SOURCE = 0
+NO_LINE = 0
+
+
+class VectorText(VectorType):  # type: ignore[misc]  # tidb-vector has no types
+    """A vector column whose values are bound as text.
+
+    The text of a whole batch is made at once; the type of tidb-vector would make it
+    number by number.
+    """
+
+    cache_ok = True
+
+    def bind_processor(self, dialect: sa.Dialect) -> None:
+        """Return None: the text goes as it is."""
+
+
+_ALIKE: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
+# Else each server of a cluster hands out ids from a range of its own, out of order.
+_IDS_IN_ORDER: dict[str, Any] = {"mysql_auto_id_cache": "1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The three TiDB tables, as SQLAlchemy knows them."""
+
+    documents: sa.Table
+    sources: sa.Table
+    occurrences: sa.Table
+
+    @property
+    def parts(self) -> tuple[sa.Table, sa.Table]:
+        """The tables beside the one that has the name."""
+        return self.sources, self.occurrences
+
+
+def schema(spec: TableSpec) -> Schema:
+    """Return the TiDB tables of a jtv table."""
+    metadata = sa.MetaData()
+    documents = sa.Table(
+        spec.name,
+        metadata,
+        sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=True),
+        sa.Column("content", MEDIUMTEXT, nullable=False),
+        sa.Column("content_vec", VectorText(spec.dimensions), nullable=False),
+        sa.Column("content_hash", sa.BINARY(32), nullable=False, unique=True),
+        comment=encode_comment(spec),
+        **_ALIKE,
+        **_IDS_IN_ORDER,
+    )
+    # A path can be longer than an index takes: its hash stands for it.
+    sources = sa.Table(
+        f"{spec.name}_sources",
+        metadata,
+        sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=True),
+        sa.Column("source", MEDIUMTEXT, nullable=False),
+        sa.Column("source_hash", sa.BINARY(32), nullable=False, unique=True),
+        comment=part_comment(spec.name),
+        **_ALIKE,
+        **_IDS_IN_ORDER,
+    )
+    occurrences = sa.Table(
+        f"{spec.name}_occurrences",
+        metadata,
+        sa.Column("document", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("source", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("line", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("metadata", MEDIUMTEXT),
+        sa.Index("by_source", "source", "line"),
+        comment=part_comment(spec.name),
+        **_ALIKE,
+    )
+    return Schema(documents, sources, occurrences)
+
+
+def encode_comment(spec: TableSpec, *, adopting: bool = False) -> str:
+    """Return what a table's comment should say; `adopting` while the table is being changed."""
+    return json.dumps(
+        {
+            "jtv": FORMAT,
+            "model": spec.model,
+            "task": spec.task,
+            "dimensions": spec.dimensions,
+            "metric": spec.metric,
+            "identity": spec.identity,
+            **({"adopting": True} if adopting else {}),
+        }
+    )
+
+
+def part_comment(name: str) -> str:
+    """Return the comment of the tables that belong to a table of that name."""
+    return json.dumps({"jtv": FORMAT, "part_of": name})
+
+
+def decode_comment(name: str, comment: str) -> tuple[TableSpec, bool] | None:
+    """Return what a comment says of its table, and whether the table is still being adopted.
+
+    None where the comment is not jtv's, or of a table that is part of another.
+
+    Raises StoreError where a newer jtv wrote it.
+    """
+    try:
+        said = json.loads(comment)
+    except ValueError:
+        return None
+    if not isinstance(said, dict) or not isinstance(said.get("jtv"), int) or "part_of" in said:
+        return None
+    if said["jtv"] > FORMAT:
+        raise StoreError(
+            f"table {name} was made by a newer jtv (format {said['jtv']}, this one knows {FORMAT})",
+            hint="upgrade jtv",
+        )
+    keys = ("model", "task", "dimensions", "metric", "identity")
+    return TableSpec(name, *(said[key] for key in keys)), "adopting" in said
+
+
+def comment_of(connection: sa.Connection, name: str) -> str | None:
+    """Return the comment of a table, None where there is none of that name."""
+    comment: str | None = connection.scalar(
+        sa.text(
+            "SELECT table_comment FROM information_schema.tables"
+            " WHERE table_schema = DATABASE() AND table_name = :name"
+        ),
+        {"name": name},
+    )
+    return comment
+
+
+def make_parts(connection: sa.Connection, tables: Schema) -> None:
+    """Make the tables that belong to a table, empty, in place of any that were left over.
+
+    Raises StoreError where another's table has such a name.
+    """
+    for part in tables.parts:
+        comment = comment_of(connection, part.name)
+        if comment not in (None, part.comment):
+            raise StoreError(
+                f"there is a table {part.name} already that is not jtv's",
+                hint="name another --table",
+            )
+        connection.execute(DropTable(part, if_exists=True))
+        connection.execute(CreateTable(part))

@@ -1,0 +1,209 @@
+"""A TiDB database as a store: which of its tables are jtv's, and how one is made."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy.schema import CreateTable, DropTable
+
+from jtv_cli.errors import NoTable, StoreError
+from jtv_cli.records import Change, IndexState
+from jtv_cli.stores.tidb.adoption import adopt, plan_adoption, tutorial_spec
+from jtv_cli.stores.tidb.database import Database
+from jtv_cli.stores.tidb.index import VectorIndex
+from jtv_cli.stores.tidb.schema import decode_comment, make_parts, schema
+from jtv_cli.stores.tidb.table import TidbTable
+from jtv_cli.stores.tidb.url import parse_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy import Connection
+
+    from jtv_cli.records import TableSpec
+
+_TABLE = sa.text(
+    "SELECT table_name, table_comment FROM information_schema.tables"
+    " WHERE table_schema = DATABASE() AND table_name = :table"
+)
+_CANDIDATES = sa.text(
+    "SELECT table_name, table_comment FROM information_schema.tables"
+    " WHERE table_schema = DATABASE() AND table_name IN ("
+    "  SELECT table_name FROM information_schema.columns"
+    "  WHERE table_schema = DATABASE() AND column_name = 'content_vec'"
+    " ) ORDER BY table_name"
+)
+_COLUMNS = sa.text(
+    "SELECT column_name, column_type, is_nullable, column_key, extra"
+    " FROM information_schema.columns"
+    " WHERE table_schema = DATABASE() AND table_name = :table ORDER BY ordinal_position"
+)
+
+_VERSION = re.compile(r"TiDB-v(\d+)\.(\d+)", re.IGNORECASE)
+_WITH_VECTORS = (8, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A table of jtv's, or the tutorial's, which `is_adopted` tells apart."""
+
+    spec: TableSpec
+    is_adopted: bool
+
+
+class TidbStore:
+    """A database of a TiDB cluster. Nothing is connected to before it is asked.
+
+    `notice` hears of what is tried again, and of an index that cannot be.
+
+    Raises UsageError for a URL that cannot be used.
+    """
+
+    def __init__(self, url: str, *, notice: Callable[[str], None]) -> None:
+        address = parse_url(url)
+        self.location = address.location
+        self.notes: Sequence[str] = address.notes
+        self._notice = notice
+        self._database = Database(address, notice)
+
+    def tables(self) -> list[TableSpec]:
+        """Return jtv's tables and, as it stands, the tutorial's."""
+
+        def work(connection: Connection) -> list[TableSpec]:
+            rows = connection.execute(_CANDIDATES).all()
+            found = [_judge(connection, *row) for row in rows]
+            return [table.spec for table in found if table is not None]
+
+        return self._database.read(work)
+
+    def open(self, name: str) -> TidbTable:
+        """Return a table. Raises NoTable where there is none of that name."""
+        found = self._look_up(name)
+        if found is None:
+            raise NoTable(name, self.location)
+        return TidbTable(self._database, found.spec, is_adopted=found.is_adopted)
+
+    def plan(self, spec: TableSpec, *, index: bool = True) -> list[Change]:
+        """Return what is still to do: make or adopt the table, make its index.
+
+        Raises TableMismatch where it has another model, StoreError where it is neither
+        jtv's nor the tutorial's, or the server is no TiDB with vectors.
+        """
+        self._database.read(self._require_vectors)
+        build = Change("index", "build the vector index")
+        found = self._look_up(spec.name)
+        if found is None:
+            create = Change("create", f"make table {spec.name} in {self.location}")
+            return [create, build] if index else [create]
+        found.spec.require_same_vectors(spec)
+        changes = [] if found.is_adopted else plan_adoption(found.spec.name)
+        if index and self._index(found.spec).status().state is not IndexState.READY:
+            changes.append(build)
+        return changes
+
+    def apply(
+        self,
+        spec: TableSpec,
+        changes: Sequence[Change],
+        *,
+        wait: bool = True,
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Carry out a plan. It may be interrupted and repeated."""
+        actions = {change.action for change in changes}
+        if actions & {"create", "adopt"}:
+            progress("making the table")
+            with self._database.lock(f"jtv init {spec.name}"):
+                self._make(spec, progress)
+        if "index" in actions:
+            self._index(spec).build(wait=wait, progress=progress, notice=self._notice)
+
+    def drop(self, name: str) -> None:
+        """Remove a table and all it holds. Raises NoTable where there is none of that name."""
+        tables = schema(self.open(name).spec)
+
+        def work(connection: Connection) -> None:
+            for table in (tables.documents, *tables.parts):
+                connection.execute(DropTable(table, if_exists=True))
+
+        self._database.read(work)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._database.close()
+
+    def _make(self, spec: TableSpec, progress: Callable[[str], None]) -> None:
+        """Make or adopt the table, if another process has not done it meanwhile."""
+        found = self._look_up(spec.name)
+        if found is None:
+            self._create(_with_identity(spec))
+            return
+        found.spec.require_same_vectors(spec)
+        if not found.is_adopted:
+            adopt(self._database, _with_identity(found.spec), progress)
+
+    def _create(self, spec: TableSpec) -> None:
+        """Make the tables, last the one whose comment says that all are there."""
+        tables = schema(spec)
+
+        def work(connection: Connection) -> None:
+            make_parts(connection, tables)
+            connection.execute(CreateTable(tables.documents))
+
+        self._database.read(work)
+
+    def _look_up(self, name: str) -> _Found | None:
+        """Return a table, None where there is none of that name.
+
+        Raises StoreError where it is neither jtv's nor the tutorial's.
+        """
+
+        def work(connection: Connection) -> _Found | None:
+            row = connection.execute(_TABLE, {"table": name}).first()
+            if row is None:
+                return None
+            if (found := _judge(connection, *row)) is None:
+                raise StoreError(
+                    f"table {row[0]} in {self.location} is neither jtv's nor the tutorial's",
+                    hint="name another --table",
+                )
+            return found
+
+        return self._database.read(work)
+
+    def _index(self, spec: TableSpec) -> VectorIndex:
+        return VectorIndex(self._database, spec.name)
+
+    def _require_vectors(self, connection: Connection) -> None:
+        """Raise StoreError where the server is no TiDB of 8.4 or newer.
+
+        Those of TiDB Cloud's serverless kind count their versions differently.
+        """
+        version = str(connection.scalar(sa.text("SELECT VERSION()")))
+        number = _VERSION.search(version)
+        is_serverless = "serverless" in version.lower()
+        if not is_serverless and (
+            number is None or tuple(map(int, number.groups())) < _WITH_VECTORS
+        ):
+            raise StoreError(
+                f"{self.location} runs {version}, not TiDB 8.4 or newer",
+                hint="name a TiDB cluster, or --database embedded",
+            )
+
+
+def _judge(connection: Connection, name: str, comment: str) -> _Found | None:
+    """Return what a table is, None where it is neither jtv's nor the tutorial's."""
+    if (said := decode_comment(name, comment)) is not None:
+        spec, is_adopting = said
+        return _Found(spec, is_adopted=not is_adopting)
+    columns = connection.execute(_COLUMNS, {"table": name}).all()
+    tutorial = tutorial_spec(name, columns)
+    return _Found(tutorial, is_adopted=False) if tutorial else None
+
+
+def _with_identity(spec: TableSpec) -> TableSpec:
+    return spec if spec.identity else replace(spec, identity=secrets.token_hex(16))

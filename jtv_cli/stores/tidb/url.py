@@ -1,0 +1,199 @@
+"""What a TiDB URL means: where to connect, as whom, and how it is secured.
+
+It is split here rather than by `urllib` or SQLAlchemy, whose errors quote what may be
+a piece of the password.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, unquote, unquote_to_bytes
+
+from jtv_cli.errors import UsageError, keep_secret
+from jtv_cli.stores.tidb.tls import TLS_KEYS, Tls, read_tls
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_SCHEMES = ("mysql", "mysql+pymysql", "mysql+mysqldb", "tidb")
+_FORM = "write mysql://USER:PASSWORD@HOST:4000/DATABASE"
+_PORT = "4000"
+_KEYS = ("charset", *TLS_KEYS)
+_PATH_KEYS = ("ssl_ca", "ssl_cert", "ssl_key")
+_SYSTEM_DATABASES = (
+    "information_schema",
+    "lightning_task_info",
+    "metrics_schema",
+    "mysql",
+    "performance_schema",
+    "sys",
+)
+
+_LABEL = "[a-z0-9_-]{1,63}"
+_PLACE = re.compile(
+    rf"(?:(?P<name>{_LABEL}(?:\.{_LABEL})*)\.?|\[(?P<address>[0-9a-f:.]+(?:%\w+)?)\])"
+    r"(?::(?P<port>.*))?"
+)
+_PLACEHOLDER = re.compile(r"<([A-Za-z][\w .-]*)>")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a database is, and how to get in."""
+
+    host: str
+    port: int
+    user: str
+    password: bytes = field(repr=False)
+    database: str
+    tls: Tls
+
+    @property
+    def location(self) -> str:
+        """Host, port and database, as a user may be shown them."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}/{self.database}"
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a user should know of the connection, a line each."""
+        return self.tls.notes
+
+    def connect_args(self) -> dict[str, object]:
+        """Return what PyMySQL's `connect` needs, all but timeouts.
+
+        The password goes in as bytes: of text, PyMySQL would take Latin-1.
+        """
+        return {
+            "host": self.host,
+            "port": self.port,
+            "user": self.user,
+            "password": self.password,
+            "database": self.database,
+            "charset": "utf8mb4",
+            **self.tls.arguments,
+        }
+
+
+def parse_url(url: str) -> Address:
+    """Return what a URL means.
+
+    User, password and database may be percent-encoded; raw characters are taken as
+    they stand, up to the last @.
+
+    Raises UsageError, which never shows a piece of the password, for a URL that cannot
+    be meant or used.
+    """
+    credentials, place, query = _split(_after_scheme(url.strip()))
+    user, _, password = credentials.partition(":")
+    secret = _password(password)
+    keep_secret(password)
+    _refuse_placeholders(f"{user} {place} {query}", password)
+    if not user:
+        raise UsageError("the database URL names no user", hint=_FORM)
+    keys = _keys(query)
+    _check_charset(keys.pop("charset", "utf8mb4"))
+    place, _, database = place.partition("/")
+    host, port = _host_and_port(place)
+    return Address(
+        host=host,
+        port=port,
+        user=_printable(unquote(user), "user"),
+        password=secret,
+        database=_database(unquote(database)),
+        tls=read_tls(host, keys),
+    )
+
+
+def _after_scheme(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    scheme = scheme.lower()
+    if scheme in _SCHEMES:
+        return rest
+    hint = f"for TiDB {_FORM}"
+    if scheme.startswith("sqlite"):
+        hint = "for the embedded store give its file: --database FILE"
+    kind = f"a {scheme}:// URL" if re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme) else "this URL"
+    raise UsageError(f"jtv cannot use {kind}", hint=hint)
+
+
+def _split(rest: str) -> tuple[str, str, str]:
+    """Return credentials, place and query."""
+    head, _, query = rest.partition("?")
+    if "@" in head or "@" not in query:
+        credentials, _, place = head.rpartition("@")
+    else:  # the ? is a character of the password
+        credentials, _, tail = rest.rpartition("@")
+        place, _, query = tail.partition("?")
+    return credentials, place, query
+
+
+def _refuse_placeholders(shown: str, password: str) -> None:
+    """Name a placeholder that was copied and left in. Within a password it may be meant."""
+    found = _PLACEHOLDER.search(unquote(shown)) or _PLACEHOLDER.fullmatch(unquote(password))
+    if found:
+        raise UsageError(
+            f"{found[1]} is still a placeholder in the database URL",
+            hint="write your own there, and leave out the angle brackets",
+        )
+
+
+def _keys(query: str) -> dict[str, str]:
+    keys: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        # With another @ behind it, the ? may stand within a password: show nothing of it.
+        at = name not in _PATH_KEYS and "@" in (value if name in _KEYS else query)
+        if at or not re.fullmatch(r"[\w.-]+", name):
+            hint = "write key=value there; within a password, ? is %3F and @ is %40"
+            raise UsageError("what follows the ? of the database URL is unclear", hint=hint)
+        if name not in _KEYS:
+            hint = f"leave it out; jtv takes {', '.join(_KEYS)}"
+            raise UsageError(f"{name} in the database URL is not taken", hint=hint)
+        if name in keys:
+            raise UsageError(f"{name} stands in the database URL twice", hint="leave one out")
+        if value:
+            keys[name] = value
+    return keys
+
+
+def _check_charset(charset: str) -> None:
+    if charset.lower() not in {"utf8mb4", "utf8mb3", "utf8"}:
+        hint = "leave it out: jtv speaks utf8mb4"
+        raise UsageError(f"charset={charset} in the database URL cannot hold every text", hint=hint)
+
+
+def _host_and_port(place: str) -> tuple[str, int]:
+    parts = _PLACE.fullmatch(place.lower())
+    if parts is None:
+        hint = f"{_FORM}, with an IPv6 address in brackets"
+        raise UsageError("the database URL names no host, or none that can be", hint=hint)
+    port = parts["port"] or _PORT
+    if not (re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65536):
+        raise UsageError("the port in the database URL is no number from 1 to 65535", hint=_FORM)
+    return parts["name"] or parts["address"], int(port)
+
+
+def _password(password: str) -> bytes:
+    try:
+        return unquote_to_bytes(password)
+    except UnicodeEncodeError:
+        message = "the password in the database URL is not UTF-8"
+        raise UsageError(message, hint="percent-encode it") from None
+
+
+def _database(database: str) -> str:
+    hint = "end the URL with a database of your own; on TiDB Cloud that is /test"
+    if not database:
+        raise UsageError("the database URL names no database", hint=hint)
+    if database.lower() in _SYSTEM_DATABASES:
+        raise UsageError(f"{database} is TiDB's own database, not for tables of yours", hint=hint)
+    return _printable(database, "database")
+
+
+def _printable(name: str, what: str) -> str:
+    if not name.isprintable():
+        message = f"the {what} in the database URL has a character that no name has"
+        raise UsageError(message, hint=_FORM)
+    return name
