@@ -10,7 +10,7 @@ from jtv_cli.errors import masked
 from jtv_cli.render.visible import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import TextIO
 
 _ERASE = "\r\x1b[2K"
@@ -70,14 +70,20 @@ class Talk:
             self._write(_ERASE)
 
     @contextmanager
-    def waiting(self, message: str) -> Iterator[None]:
-        """On a terminal, show what is being waited for, and take it away again."""
+    def waiting(self, message: str) -> Iterator[Callable[[str], None]]:
+        """On a terminal, show what is being waited for, and take it away again.
+
+        What this yields puts another message in its place.
+        """
         if not self.shows_progress:
-            yield
+            yield lambda _: None
             return
-        self._write(f"{visible(message)} …")
         with self.moving():
-            yield
+            self._wait_for(message)
+            yield self._wait_for
+
+    def _wait_for(self, message: str) -> None:
+        self._write(f"{_ERASE}{visible(message)} …")
 
     def _line(self, message: str) -> None:
         self._write(f"{_ERASE if self._moving else ''}{visible(masked(message))}\n")

@@ -195,14 +195,14 @@ class Index:
         for start in range(0, len(queries), _QUERIES):
             part = codes[:, start : start + _QUERIES]
             all_ids, all_distances = [], []
-            for ids, segment in self._segments(generation):
+            for ids, segment in self.segments(generation):
                 all_ids.append(ids)
                 all_distances.append(list(code_distances(segment, part)))
             together = np.concatenate(all_ids)
             for distances in zip(*all_distances, strict=True):
                 yield together, np.concatenate(distances)
 
-    def _segments(self, generation: Generation) -> Iterator[tuple[Ids, Codes]]:
+    def segments(self, generation: Generation) -> Iterator[tuple[Ids, Codes]]:
         import numpy as np
 
         rows = self._rows.execute(

@@ -20,7 +20,7 @@ USUAL_K = 10
 """How many nearest documents the numbers of candidates were measured for."""
 
 _LEAST_CANDIDATES = 512
-_CANDIDATES_FOR_ONE_MORE = 8
+_CANDIDATES_FOR_ONE_MORE = 12
 _EXACT_SHARE = 4  # a row read by its id takes as long as four that are read one after another
 
 
