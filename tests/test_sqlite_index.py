@@ -6,7 +6,7 @@ import contextlib
 import random
 import sqlite3
 import subprocess
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +17,7 @@ from jtv_cli.errors import StoreError
 from jtv_cli.records import Document, IndexState, Occurrence, TableSpec, text_hash
 from jtv_cli.stores.sqlite import SqliteStore
 from jtv_cli.stores.sqlite.index import SEGMENT, Index
+from tables import add, delete, recall, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,12 +67,9 @@ def vectors(count: int, seed: int = 0) -> Vectors:
     return (inner @ basis + 3 * same.normal(size=DIMENSIONS)).astype(np.float32)
 
 
-def add(table: SqliteTable, count: int, prefix: str = "text", batch: int = 1000) -> Vectors:
+def fill(table: SqliteTable, count: int, prefix: str = "text") -> Vectors:
     stored = vectors(count, seed=len(prefix))
-    for start in range(0, count, batch):
-        part = stored[start : start + batch]
-        texts = [f"{prefix} {start + number}" for number in range(len(part))]
-        table.add([Document(text, text_hash(text), [Occurrence()]) for text in texts], part)
+    add(table, stored, prefix)
     return stored
 
 
@@ -79,17 +77,9 @@ def ids(hits: list[Hit]) -> list[int]:
     return [hit.id for hit in hits]
 
 
-@contextmanager
-def noise(path: Path, count: int, dimensions: int) -> Iterator[tuple[SqliteTable, Vectors]]:
-    """A table of vectors that have nothing to do with each other, as those of no text are."""
-    stored = np.random.default_rng(0).normal(size=(count, dimensions)).astype(np.float32)
-    spec = TableSpec(SPEC.name, "model", None, dimensions)
-    texts = [str(number) for number in range(count)]
-    with closing(SqliteStore(path, writable=True)) as store:
-        store.apply(spec, store.plan(spec))
-        table = store.open(spec.name)
-        table.add([Document(text, text_hash(text), [Occurrence()]) for text in texts], stored)
-        yield table, stored
+def noise(count: int, dimensions: int) -> Vectors:
+    """Return vectors that have nothing to do with each other, as those of no text are."""
+    return np.random.default_rng(0).normal(size=(count, dimensions)).astype(np.float32)
 
 
 def explained(
@@ -101,18 +91,6 @@ def explained(
     return line
 
 
-def recall(table: SqliteTable, queries: Vectors, k: int = 10) -> float:
-    """Return how much of what an exact search finds the index finds, ties included."""
-    found = total = 0
-    for query in queries:
-        [exact] = table.search(query[None], k, exact=True)
-        [by_index] = table.search(query[None], k)
-        farthest = exact[-1].distance or 0
-        found += sum((hit.distance or 0) <= farthest + 1e-6 for hit in by_index)
-        total += len(exact)
-    return found / total
-
-
 def segments(path: Path) -> list[tuple[int, int, int]]:
     """Return generation, last id and number of documents of each segment."""
     with closing(sqlite3.connect(path)) as connection:
@@ -120,12 +98,6 @@ def segments(path: Path) -> list[tuple[int, int, int]]:
             "SELECT generation, last, documents FROM jtv_segments ORDER BY generation, last"
         )
         return rows.fetchall()
-
-
-def delete(table: SqliteTable, where: str) -> None:
-    with table.writing():
-        deleted = table.rows.execute(f'DELETE FROM "{{name}}" WHERE {where}').rowcount
-        table.rows.execute("UPDATE jtv_tables SET documents = documents - ?", (deleted,))
 
 
 def assert_agrees(path: Path, name: str = SPEC.name) -> None:
@@ -152,14 +124,14 @@ def assert_agrees(path: Path, name: str = SPEC.name) -> None:
 
 class TestGrowing:
     def test_a_small_table_has_no_index(self, table: SqliteTable) -> None:
-        add(table, SEGMENT - 1)
+        fill(table, SEGMENT - 1)
         made = table.rows.execute("SELECT name FROM sqlite_master").fetchall()
         assert not any(name.startswith(("jtv_i", "jtv_s")) for (name,) in made)
         assert explained(table) == "exact: a table this small needs no index"
         assert table.index_status().state is IndexState.NONE
 
     def test_a_segment_at_a_time(self, table: SqliteTable, path: Path) -> None:
-        add(table, 2 * SEGMENT + 100)
+        fill(table, 2 * SEGMENT + 100)
         assert [row[1:] for row in segments(path)] == [(SEGMENT, SEGMENT), (2 * SEGMENT, SEGMENT)]
         status = table.index_status()
         assert status.state is IndexState.READY
@@ -170,7 +142,7 @@ class TestGrowing:
     def test_one_document_more_rewrites_nothing_and_is_found(
         self, table: SqliteTable, path: Path
     ) -> None:
-        add(table, 2 * SEGMENT)
+        fill(table, 2 * SEGMENT)
         before = segments(path), table.rows.connection.total_changes
         alone = -vectors(1, seed=5)
         table.add([Document("alone", text_hash("alone"), [Occurrence()])], alone)
@@ -195,15 +167,15 @@ class TestGrowing:
     ) -> None:
         with monkeypatch.context() as before:
             before.setattr(Index, "extend", lambda _: False)
-            add(table, 3 * SEGMENT)
+            fill(table, 3 * SEGMENT)
         assert explained(table) == "exact: there is no index; make it with: jtv index build"
         assert table.index_status().pending == 3 * SEGMENT
-        add(table, 1, "more")
+        fill(table, 1, "more")
         assert table.index_status().pending == 1
         assert_agrees(path)
 
     def test_dropping_the_table_takes_its_index(self, table: SqliteTable, path: Path) -> None:
-        add(table, SEGMENT)
+        fill(table, SEGMENT)
         store = SqliteStore(path, writable=True)
         store.drop(SPEC.name)
         store.close()
@@ -212,7 +184,7 @@ class TestGrowing:
 
 class TestFinding:
     def test_the_same_as_an_exact_search(self, table: SqliteTable) -> None:
-        stored = add(table, 5000)
+        stored = fill(table, 5000)
         queries = stored[::250] + 0.1
         for query, hits in zip(queries, table.search(queries, 10), strict=True):
             assert ids(hits) == ids(table.search(query[None], 10)[0])
@@ -220,21 +192,21 @@ class TestFinding:
 
     @pytest.mark.parametrize("k", [1, 50, 200])
     def test_any_k(self, table: SqliteTable, k: int) -> None:
-        stored = add(table, 12_000)
+        stored = fill(table, 12_000)
         assert explained(table, k=k).startswith("index")
         assert recall(table, stored[::1200], k) >= 0.99
 
     def test_a_k_so_large_that_an_exact_search_is_faster(self, table: SqliteTable) -> None:
-        add(table, 5000)
+        fill(table, 5000)
         assert explained(table, k=1000) == "exact: for 1,000 of 5,000 documents that is faster"
         assert len(table.search(vectors(1), 6000)[0]) == 5000
 
     def test_exact_is_exact(self, table: SqliteTable) -> None:
-        add(table, 5000)
+        fill(table, 5000)
         assert explained(table, exact=True) == "exact: asked for"
 
     def test_max_distance(self, table: SqliteTable) -> None:
-        stored = add(table, 5000)
+        stored = fill(table, 5000)
         [hits] = table.search(stored[:1], 10)
         cut = hits[4].distance
         [near] = table.search(stored[:1], 10, max_distance=cut)
@@ -251,7 +223,7 @@ class TestFinding:
 
 class TestDeleted:
     def test_what_was_deleted_is_not_found(self, table: SqliteTable) -> None:
-        stored = add(table, 10_000)
+        stored = fill(table, 10_000)
         delete(table, "id % 2")
         queries = stored[::1000]
         assert all(hit.id % 2 == 0 for hits in table.search(queries, 10) for hit in hits)
@@ -262,7 +234,7 @@ class TestDeleted:
 
     def test_all_that_was_near(self, table: SqliteTable) -> None:
         """More candidates are taken where the first are all gone."""
-        stored = add(table, 10_000)
+        stored = fill(table, 10_000)
         query = stored[:1]
         near = table.search(query, 2000, exact=True)[0]
         delete(table, f"id IN ({','.join(str(hit.id) for hit in near)})")
@@ -270,14 +242,14 @@ class TestDeleted:
         assert explained(table).startswith("index")
 
     def test_ids_are_not_given_again(self, table: SqliteTable, path: Path) -> None:
-        add(table, 2 * SEGMENT)
+        fill(table, 2 * SEGMENT)
         delete(table, f"id > {SEGMENT - 100}")
-        add(table, 2 * SEGMENT, "more")
+        fill(table, 2 * SEGMENT, "more")
         assert table.rows.newest() == 4 * SEGMENT
         assert_agrees(path)
 
     def test_everything(self, table: SqliteTable) -> None:
-        add(table, 2 * SEGMENT)
+        fill(table, 2 * SEGMENT)
         delete(table, "1")
         assert table.search(vectors(1), 10) == [[]]
         table.build_index()
@@ -286,7 +258,7 @@ class TestDeleted:
 
 class TestBuilding:
     def test_anew(self, table: SqliteTable, path: Path) -> None:
-        add(table, 10_000)
+        fill(table, 10_000)
         delete(table, "id % 2")
         [(old, *_), *_] = segments(path)
         heard: list[str] = []
@@ -300,14 +272,14 @@ class TestBuilding:
     def test_others_write_and_search_meanwhile(
         self, table: SqliteTable, open_table: OpenTable, path: Path
     ) -> None:
-        stored = add(table, 3 * SEGMENT)
+        stored = fill(table, 3 * SEGMENT)
         other = open_table()
         counts = iter(range(100))
 
         def write(_: str) -> None:
             assert recall(other, stored[:1]) == 1
             if (number := next(counts)) < 2:
-                add(other, SEGMENT, f"while building {number}")
+                fill(other, SEGMENT, f"while building {number}")
 
         table.build_index(progress=write)
         assert len({generation for generation, *_ in segments(path)}) == 1
@@ -315,7 +287,7 @@ class TestBuilding:
         assert_agrees(path)
 
     def test_one_that_was_broken_off_changes_nothing(self, table: SqliteTable, path: Path) -> None:
-        add(table, 3 * SEGMENT)
+        fill(table, 3 * SEGMENT)
         live = table.index.live()
         heard: list[str] = []
 
@@ -334,7 +306,7 @@ class TestBuilding:
     def test_of_two_at_once_the_later_wins(
         self, table: SqliteTable, open_table: OpenTable, path: Path
     ) -> None:
-        add(table, 3 * SEGMENT)
+        fill(table, 3 * SEGMENT)
         heard: list[str] = []
 
         def build_another(message: str) -> None:
@@ -347,12 +319,12 @@ class TestBuilding:
         assert_agrees(path)
 
     def test_a_small_table_gets_none(self, table: SqliteTable) -> None:
-        add(table, 10)
+        fill(table, 10)
         table.build_index()
         assert table.index.live() is None
 
     def test_dropping(self, table: SqliteTable, path: Path) -> None:
-        add(table, SEGMENT)
+        fill(table, SEGMENT)
         assert table.drop_index()
         assert not table.drop_index()
         assert segments(path) == []
@@ -363,7 +335,7 @@ class TestBuilding:
 
 class TestChecking:
     def test_a_good_index(self, table: SqliteTable) -> None:
-        add(table, 5000)
+        fill(table, 5000)
         found = table.check_index(50)
         assert found.queries == 50
         assert found.recall >= 0.99
@@ -374,7 +346,8 @@ class TestChecking:
         assert explained(table).startswith("index: 512 candidates")
 
     def test_where_more_are_needed_it_keeps_the_number(self, path: Path) -> None:
-        with noise(path, 4 * SEGMENT, 256) as (table, stored):
+        stored = noise(4 * SEGMENT, 256)
+        with table_of(path, stored) as table:
             before = recall(table, stored[::200])
             found = table.check_index(50)
             assert before < 0.99
@@ -388,7 +361,8 @@ class TestChecking:
             assert explained(table, stored[:1]).startswith("index: 512 candidates")
 
     def test_where_no_number_will_do_the_table_is_searched_exactly(self, path: Path) -> None:
-        with noise(path, 3 * SEGMENT, 768) as (table, stored):
+        stored = noise(3 * SEGMENT, 768)
+        with table_of(path, stored) as table:
             assert "searched exactly" in table.check_index(50).verdict
             assert explained(table, stored[:1]).startswith("exact: the index would miss too much")
             assert table.index_status().detail == explained(table, stored[:1])

@@ -203,6 +203,7 @@ class Index:
                 yield together, np.concatenate(distances)
 
     def segments(self, generation: Generation) -> Iterator[tuple[Ids, Codes]]:
+        """Yield the ids, (n,), and codes, (words, n), of each segment, in order of id."""
         import numpy as np
 
         rows = self._rows.execute(
