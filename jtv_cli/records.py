@@ -150,6 +150,24 @@ class IndexStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class IndexCheck:
+    """How well an index finds the ten documents nearest to each of a sample of `queries`.
+
+    `recall` is the share of them that it finds with `candidates`, `needed` are the
+    candidates that 0.99 would need, None where the store does not choose them. The
+    seconds are those of one search. `verdict` says what becomes of it.
+    """
+
+    queries: int
+    recall: float
+    candidates: int | None
+    needed: int | None
+    index_seconds: float
+    exact_seconds: float
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
 class IngestReport:
     """How far an ingest has come.
 

@@ -100,6 +100,7 @@ def test_report_as_json(jtv: Jtv) -> None:
         "model": "hashing-v1",
         "dimensions": 768,
         "changes": [f"make table {TABLE} in {jtv.database}"],
+        "index": "none",
     }
     assert json.loads(jtv.ok("init", "--json").stdout)["changes"] == []
 

@@ -9,7 +9,8 @@ import pytest
 
 from jtv_cli.records import TableSpec
 from jtv_cli.stores.sqlite import SqliteStore
-from jtv_cli.stores.sqlite import table as table_module
+from jtv_cli.stores.sqlite.occurrences import NOTED
+from jtv_cli.stores.sqlite.rows import HITS, KNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,13 +38,13 @@ def plan(connection: sqlite3.Connection, statement: str, parameters: int) -> str
 
 
 def test_known_texts_are_found_by_the_unique_index(connection: sqlite3.Connection) -> None:
-    marks = table_module.KNOWN.count("?")
-    steps = plan(connection, table_module.KNOWN, marks).splitlines()
+    marks = KNOWN.count("?")
+    steps = plan(connection, KNOWN, marks).splitlines()
     assert steps == ["SEARCH documents USING COVERING INDEX sqlite_autoindex_documents_1 (hash=?)"]
 
 
 def test_a_file_read_again_walks_along_its_occurrences(connection: sqlite3.Connection) -> None:
-    steps = plan(connection, table_module.NOTED, 4)
+    steps = plan(connection, NOTED, 4)
     assert (
         "SEARCH documents_occurrences USING PRIMARY KEY (source=? AND line>? AND line<?)" in steps
     )
@@ -56,7 +57,7 @@ def test_a_file_read_again_walks_along_its_occurrences(connection: sqlite3.Conne
 def test_hits_find_their_first_occurrence_by_index(
     connection: sqlite3.Connection, which: str, parameters: int
 ) -> None:
-    steps = plan(connection, table_module.HITS.format(vector="", which=which), parameters)
+    steps = plan(connection, HITS.format(vector="", which=which), parameters)
     assert "SEARCH d USING INTEGER PRIMARY KEY" in steps
     assert "USING COVERING INDEX documents_by_document (document=?)" in steps
     assert "TEMP B-TREE" not in steps

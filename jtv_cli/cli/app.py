@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from jtv_cli import __version__
+from jtv_cli.cli import index
 from jtv_cli.cli.ingest import ingest
 from jtv_cli.cli.init import init
 from jtv_cli.cli.search import list_documents, search
@@ -42,3 +43,8 @@ app.command()(with_session(init))
 app.command()(with_session(ingest))
 app.command()(with_session(search))
 app.command("list")(with_session(list_documents))
+
+_index = typer.Typer(rich_markup_mode=None)
+for command in (index.status, index.build, index.drop, index.wait, index.check):
+    _index.command()(with_session(command))
+app.add_typer(_index, name="index", help="See to the index that makes searches fast.")

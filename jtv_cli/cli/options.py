@@ -60,6 +60,12 @@ NoWait = Annotated[
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Report = Annotated[bool, typer.Option("--json", help="Report as a JSON object on stdout.")]
 
+StatusJson = Annotated[bool, typer.Option("--json", help="Print a JSON object.")]
+Timeout = Annotated[float, typer.Option(metavar="SECONDS", min=0, help="How long to wait at most.")]
+Queries = Annotated[
+    int, typer.Option(metavar="N", min=1, max=1000, help="How many documents to search for.")
+]
+
 Query = Annotated[str, typer.Argument(metavar="QUERY", help="What to look for.")]
 OptionalQuery = Annotated[
     str | None, typer.Argument(metavar="[QUERY]", help="What to measure distances to.")

@@ -73,18 +73,17 @@ class Talk:
     def waiting(self, message: str) -> Iterator[Callable[[str], None]]:
         """On a terminal, show what is being waited for, and take it away again.
 
-        What it yields shows another message.
+        What this yields puts another message in its place.
         """
         if not self.shows_progress:
             yield lambda _: None
             return
-
-        def show(message: str) -> None:
-            self._write(f"{_ERASE}{visible(message)} …")
-
         with self.moving():
-            show(message)
-            yield show
+            self._wait_for(message)
+            yield self._wait_for
+
+    def _wait_for(self, message: str) -> None:
+        self._write(f"{_ERASE}{visible(message)} …")
 
     def _line(self, message: str) -> None:
         self._write(f"{_ERASE if self._moving else ''}{visible(masked(message))}\n")

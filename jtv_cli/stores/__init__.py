@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         Change,
         Document,
         Hit,
+        IndexCheck,
         IndexStatus,
         Place,
         TableSpec,
@@ -84,6 +85,26 @@ class Table(Protocol):
 
     def index_status(self) -> IndexStatus:
         """Return how far the index is."""
+        ...
+
+    def build_index(self, *, progress: Callable[[str], None] = lambda _: None) -> None:
+        """Build the index, anew where there is one, which serves until this one is done.
+
+        `progress` hears how far it is. A table too small for an index gets none.
+        """
+        ...
+
+    def drop_index(self) -> bool:
+        """Remove the index; return whether there was one. Searches are exact from then on."""
+        ...
+
+    def check_index(
+        self, queries: int, *, progress: Callable[[str], None] = lambda _: None
+    ) -> IndexCheck:
+        """Measure recall@10 of the index with so many documents as queries, and act on it.
+
+        Raises StoreError where there is no index.
+        """
         ...
 
 

@@ -133,10 +133,11 @@ class SqliteStore:
         """Remove a table and all it holds. Raises NoTable where there is none of that name."""
         table = self.open(name)
         with table.writing():
+            table.index.drop()
             # In this order there are no references left to follow.
             for suffix in ("_occurrences", "_sources", ""):
-                table.execute(f'DROP TABLE "{{name}}{suffix}"')
-            table.execute("DELETE FROM jtv_tables WHERE name = '{name}'")
+                table.rows.execute(f'DROP TABLE "{{name}}{suffix}"')
+            table.rows.execute("DELETE FROM jtv_tables WHERE name = '{name}'")
 
     def close(self) -> None:
         """Let go of the file. The last to close it folds the write-ahead log back in."""

@@ -35,13 +35,13 @@ _PAUSES_SECONDS = (0.2, 1.0, 3.0)
 class Database:
     """A database of a TiDB cluster.
 
-    `notice` hears of each attempt that is made again.
+    `notice` hears of each attempt that is made again, and of what cannot be had.
     """
 
     def __init__(self, address: Address, notice: Callable[[str], None]) -> None:
         self.location = address.location
         self._address = address
-        self._notice = notice
+        self.notice = notice
         self._engine = self._make_engine(read_timeout=_ANSWER_SECONDS)
         self._was_connected = False
 
@@ -141,7 +141,7 @@ class Database:
                 failure = self.translated(error)
                 if pause is None or not self._may_pass(error):
                     raise failure from error
-                self._notice(f"{failure.message}; trying again in {pause:g} s")
+                self.notice(f"{failure.message}; trying again in {pause:g} s")
                 time.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
 

@@ -17,7 +17,7 @@ from jtv_cli.stores.tidb.failures import CONNECTION_LOST, NO_RIGHT, code_of, say
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import Connection
 
     from jtv_cli.stores.tidb.database import Database
 
@@ -64,9 +64,7 @@ class VectorIndex:
         """Return how far the index is, and the TiFlash replica that it stands on."""
         return self._database.read(self._status)
 
-    def build(
-        self, *, wait: bool, progress: Callable[[str], None], notice: Callable[[str], None]
-    ) -> None:
+    def build(self, *, wait: bool, progress: Callable[[str], None]) -> None:
         """Make what is missing of replica and index, and wait until both are ready.
 
         In a cluster without TiFlash there can be no index; `notice` hears it. Without
@@ -85,15 +83,18 @@ class VectorIndex:
         except DBAPIError as error:
             if not says_no_tiflash(error):
                 raise self._database.translated(error) from error
-            notice("this cluster has no TiFlash, so there can be no vector index")
+            self._database.notice("this cluster has no TiFlash, so there can be no vector index")
             return
         if wait:
             self._wait(statement, progress)
 
-    def drop(self) -> None:
-        """Drop the index, where there is one. The replica stays."""
-        if name := self._database.read(self._name):
-            self._alter(f"DROP INDEX `{name}`")
+    def drop(self) -> bool:
+        """Drop the index; return whether there was one. The replica stays."""
+        name = self._database.read(self._name)
+        if name is not None:
+            drop = f"ALTER TABLE `{self._table}` DROP INDEX `{name}`"
+            self._database.read(lambda connection: connection.exec_driver_sql(drop))
+        return name is not None
 
     def _begin(self) -> _Statement:
         """Send the statement that builds the index, and wait until the server is at it.
@@ -193,16 +194,3 @@ class _Statement:
             self._error = error
         finally:
             self._ended.set()
-
-
-def why_no_index(connection: Connection, search: Select[Any]) -> str | None:
-    """Return why the server would answer a search without the index; None where it uses it.
-
-    Empty where the server does not say: only TiDB Cloud does, as a warning.
-    """
-    compiled = search.compile(dialect=connection.dialect)
-    plan = connection.exec_driver_sql(f"EXPLAIN {compiled}", compiled.construct_params())
-    if any("annIndex:" in str(column) for row in plan for column in row):
-        return None
-    warnings = connection.exec_driver_sql("SHOW WARNINGS").all()
-    return "; ".join(row[2] for row in warnings if "index not used" in row[2])

@@ -47,11 +47,15 @@ _IDS_IN_ORDER: dict[str, Any] = {"mysql_auto_id_cache": "1"}
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """The three TiDB tables, as SQLAlchemy knows them."""
+    """The three TiDB tables, as SQLAlchemy knows them.
+
+    The tutorial's table stands alone, and `has_parts` is false.
+    """
 
     documents: sa.Table
     sources: sa.Table
     occurrences: sa.Table
+    has_parts: bool = True
 
     @property
     def parts(self) -> tuple[sa.Table, sa.Table]:
@@ -59,7 +63,7 @@ class Schema:
         return self.sources, self.occurrences
 
 
-def schema(spec: TableSpec) -> Schema:
+def schema(spec: TableSpec, *, has_parts: bool = True) -> Schema:
     """Return the TiDB tables of a jtv table."""
     metadata = sa.MetaData()
     documents = sa.Table(
@@ -95,7 +99,7 @@ def schema(spec: TableSpec) -> Schema:
         comment=part_comment(spec.name),
         **_ALIKE,
     )
-    return Schema(documents, sources, occurrences)
+    return Schema(documents, sources, occurrences, has_parts)
 
 
 def encode_comment(spec: TableSpec, *, adopting: bool = False) -> str:

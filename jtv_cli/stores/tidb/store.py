@@ -67,7 +67,6 @@ class TidbStore:
         address = parse_url(url)
         self.location = address.location
         self.notes: Sequence[str] = address.notes
-        self._notice = notice
         self._database = Database(address, notice)
 
     def tables(self) -> list[TableSpec]:
@@ -120,7 +119,7 @@ class TidbStore:
             with self._database.lock(f"jtv init {spec.name}"):
                 self._make(spec, progress)
         if "index" in actions:
-            self._index(spec).build(wait=wait, progress=progress, notice=self._notice)
+            self._index(spec).build(wait=wait, progress=progress)
 
     def drop(self, name: str) -> None:
         """Remove a table and all it holds. Raises NoTable where there is none of that name."""

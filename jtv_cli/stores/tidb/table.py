@@ -12,24 +12,23 @@ import sqlalchemy as sa
 
 from jtv_cli.errors import StoreError, TableMismatch
 from jtv_cli.records import Added, Hit, IndexState, Occurrence
-from jtv_cli.stores.metadata import decode_metadata
 from jtv_cli.stores.tidb.failures import TooLarge
-from jtv_cli.stores.tidb.index import VectorIndex, why_no_index
-from jtv_cli.stores.tidb.schema import NO_LINE, comment_of, encode_comment, schema
+from jtv_cli.stores.tidb.hits import to_hits
+from jtv_cli.stores.tidb.index import VectorIndex
+from jtv_cli.stores.tidb.schema import comment_of, encode_comment, schema
+from jtv_cli.stores.tidb.search import distance, explain, nearest
 from jtv_cli.stores.tidb.writing import Writing, vector_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, Select
+    from sqlalchemy import Connection, Select
 
-    from jtv_cli.records import Document, IndexStatus, Place, TableSpec, Vectors
+    from jtv_cli.records import Document, IndexCheck, IndexStatus, Place, TableSpec, Vectors
     from jtv_cli.stores.tidb.database import Database
 
-    Rows = Sequence[Any]
-    First = Mapping[int, tuple[str | None, int | None, Mapping[str, Any] | None]]
-    """The first occurrence of each document: source, line, metadata."""
 
+_NO_DISTANCE = sa.null().label("distance")
 # Documents read at once: with their texts, or by their ids and distances alone.
 _BLOCK = 500
 _RANKED_BLOCK = 20_000
@@ -47,9 +46,9 @@ class TidbTable:
     def __init__(self, database: Database, spec: TableSpec, *, is_adopted: bool) -> None:
         self.spec = spec
         self._database = database
-        self._is_adopted = is_adopted
-        self._schema = schema(spec)
+        self._schema = schema(spec, has_parts=is_adopted)
         self._columns = self._schema.documents.c
+        self._index = VectorIndex(database, spec.name)
 
     def count(self) -> int:
         """Return the number of documents."""
@@ -120,10 +119,11 @@ class TidbTable:
         far = 2.0 if max_distance is None else max_distance
 
         def work(connection: Connection) -> list[list[Hit]]:
-            found = [self._nearest(connection, vector, k, exact=exact) for vector in vectors]
-            firsts = self._firsts(connection, {row.id for rows in found for row in rows})
-            hits = [[_hit(row, firsts) for row in rows] for rows in found]
-            return [[hit for hit in row if (hit.distance or 0) <= far] for row in hits]
+            found = (nearest(connection, self._schema, v, k, exact=exact) for v in vectors)
+            return [
+                to_hits(connection, self._schema, [row for row in rows if row.distance <= far])
+                for rows in found
+            ]
 
         if explain is not None and len(vectors):
             explain(self._explanation(vectors[0], k, exact=exact))
@@ -133,11 +133,11 @@ class TidbTable:
         self, query: Vectors | None = None, *, after: int | None = None, limit: int | None = None
     ) -> Iterator[Hit]:
         """Yield the documents by id, with their distance to a (dimensions,) query."""
-        distance = sa.null().label("distance") if query is None else self._distance(query)
-        statement = sa.select(self._columns.id, self._columns.content, distance)
+        measured = _NO_DISTANCE if query is None else distance(self._schema, query)
+        statement = sa.select(self._columns.id, self._columns.content, measured)
         left = sys.maxsize if limit is None else limit
         for rows in self._by_id(statement, after=after or 0, limit=left, size=_BLOCK):
-            yield from self._with_firsts(rows)
+            yield from self._hits(rows)
 
     def rank(self, query: Vectors, *, limit: int | None = None) -> Iterator[Hit]:
         """Yield the documents by distance to a (dimensions,) query, those without one last."""
@@ -146,7 +146,7 @@ class TidbTable:
         from jtv_cli.stores.distances import Ranking
 
         ranking = Ranking(self.count())
-        statement = sa.select(self._columns.id, self._distance(query))
+        statement = sa.select(self._columns.id, distance(self._schema, query))
         for rows in self._by_id(statement, size=_RANKED_BLOCK):
             ids, distances = zip(*rows, strict=True)
             # Not a number, in place of null, sorts behind all numbers.
@@ -157,7 +157,28 @@ class TidbTable:
 
     def index_status(self) -> IndexStatus:
         """Return how far the vector index and its TiFlash replica are."""
-        return VectorIndex(self._database, self.spec.name).status()
+        return self._index.status()
+
+    def build_index(self, *, progress: Callable[[str], None] = lambda _: None) -> None:
+        """Build the vector index where there is none, and wait until it is ready."""
+        self._index.build(wait=True, progress=progress)
+
+    def drop_index(self) -> bool:
+        """Drop the vector index; return whether there was one. The TiFlash replica stays."""
+        return self._index.drop()
+
+    def check_index(
+        self, queries: int, *, progress: Callable[[str], None] = lambda _: None
+    ) -> IndexCheck:
+        """Measure recall@10 of the vector index. Raises StoreError where there is none."""
+        from jtv_cli.stores.tidb.check import check
+
+        if self.index_status().state is not IndexState.READY:
+            raise StoreError(
+                f"table {self.spec.name} has no index to check", hint="see why: jtv index status"
+            )
+        progress("comparing the index with exact searches")
+        return self._database.read(lambda connection: check(connection, self._schema, queries))
 
     def _add(self, documents: Sequence[Document], vectors: Vectors) -> Added:
         rows = [
@@ -184,40 +205,23 @@ class TidbTable:
             where = f"{source or 'standard input'}:{line}"
             raise StoreError(f"{where}: {error.message}", hint=error.hint) from error
 
-    def _nearest(self, connection: Connection, query: Vectors, k: int, *, exact: bool) -> Rows:
-        rows = connection.execute(self._search_statement(query, k, exact=exact)).all()
-        if not exact and any(row.distance is None for row in rows):
-            # They sort first: beside them, fewer than k would be left.
-            return self._nearest(connection, query, k, exact=True)
-        return [row for row in rows if row.distance is not None]
-
-    def _search_statement(self, query: Vectors, k: int, *, exact: bool) -> Select[Any]:
-        """Return the search. Only with one thing to order by can the index answer it."""
-        statement = sa.select(self._columns.id, self._columns.content, self._distance(query))
-        # By its label, for the expression again would send the vector again.
-        order = ("distance IS NULL", "distance", "id") if exact else ("distance",)
-        return statement.order_by(*map(sa.literal_column, order)).limit(k)
-
     def _explanation(self, query: Vectors, k: int, *, exact: bool) -> str:
         """Return whether the index answers a search, as the server plans it, or why not."""
         if exact:
             return "no index was used: --exact looks at every vector"
-        statement = self._search_statement(query, k, exact=False)
-        why = self._database.read(lambda connection: why_no_index(connection, statement))
-        if why is None:
+        used, why = self._database.read(
+            lambda connection: explain(connection, self._schema, query, k)
+        )
+        if used:
             return "the vector index was used"
         status = self.index_status()
         if not why and status.state is IndexState.READY:
             why = "the server prefers to look at every vector of so small a table"
         return f"no index was used: {why or status.detail}"
 
-    def _distance(self, query: Vectors) -> ColumnElement[float]:
-        column = self._columns.content_vec
-        return sa.func.vec_cosine_distance(column, vector_text(query)).label("distance")
-
     def _by_id(
         self, statement: Select[Any], *, after: int = 0, limit: int = sys.maxsize, size: int
-    ) -> Iterator[Rows]:
+    ) -> Iterator[Sequence[Any]]:
         """Yield the rows of a statement by id, in short reads."""
         number = self._columns.id
         while limit > 0:
@@ -228,49 +232,22 @@ class TidbTable:
             yield rows
             after, limit = rows[-1].id, limit - len(rows)
 
-    def _with_firsts(self, rows: Rows) -> Iterator[Hit]:
-        ids = {row.id for row in rows}
-        firsts = self._database.read(lambda connection: self._firsts(connection, ids))
-        return (_hit(row, firsts) for row in rows)
+    def _hits(self, rows: Sequence[Any]) -> list[Hit]:
+        return self._database.read(lambda connection: to_hits(connection, self._schema, rows))
 
     def _ranked_hits(self, ranked: Sequence[tuple[int, float]]) -> Iterator[Hit]:
         """Yield the documents of (id, distance) in that order, less those deleted since."""
         number = self._columns.id
-        statement = sa.select(number, self._columns.content, sa.null().label("distance"))
+        statement = sa.select(number, self._columns.content, _NO_DISTANCE)
         block = statement.where(number.in_([document for document, _ in ranked]))
         rows = self._database.read(lambda connection: connection.execute(block).all())
-        hits = {hit.id: hit for hit in self._with_firsts(rows)}
-        for document, distance in ranked:
+        hits = {hit.id: hit for hit in self._hits(rows)}
+        for document, value in ranked:
             if document in hits:
-                yield replace(hits[document], distance=None if isnan(distance) else distance)
-
-    def _firsts(self, connection: Connection, ids: Iterable[int]) -> First:
-        """Return the first occurrences of documents."""
-        if not self._is_adopted or not ids:
-            return {}
-        where, sources = self._schema.occurrences.c, self._schema.sources.c
-        place = (
-            sa.func.row_number()
-            .over(partition_by=where.document, order_by=(where.source, where.line))
-            .label("place")
-        )
-        ranked = (
-            sa.select(where.document, where.source, where.line, where.metadata, place)
-            .where(where.document.in_(list(ids)))
-            .subquery()
-        )
-        statement = (
-            sa.select(ranked.c.document, sources.source, ranked.c.line, ranked.c.metadata)
-            .outerjoin_from(ranked, self._schema.sources, sources.id == ranked.c.source)
-            .where(ranked.c.place == 1)
-        )
-        return {
-            document: (source, line if line != NO_LINE else None, decode_metadata(metadata))
-            for document, source, line, metadata in connection.execute(statement)
-        }
+                yield replace(hits[document], distance=None if isnan(value) else value)
 
     def _require_adopted(self) -> None:
-        if not self._is_adopted:
+        if not self._schema.has_parts:
             raise StoreError(
                 f"table {self.spec.name} is the tutorial's and lacks what ingest needs",
                 hint="jtv init adds what is missing, and says first what that is",
@@ -303,11 +280,3 @@ def _transactions(documents: Sequence[Document], dimensions: int) -> Iterator[sl
 def _size(document: Document) -> int:
     """Return a document's bytes."""
     return len(document.text.encode())
-
-
-def _hit(row: Any, firsts: First) -> Hit:  # noqa: ANN401
-    distance = row.distance
-    if distance is not None:
-        # The server adds up in float32, and may end beside the range.
-        distance = min(max(distance, 0.0), 2.0)
-    return Hit(row.id, row.content, distance, *firsts.get(row.id, ()))

@@ -1,0 +1,133 @@
+"""`jtv index`: the index that makes searches fast."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from jtv_cli.cli import options
+from jtv_cli.cli.session import Session
+from jtv_cli.errors import ExitCode, StoreError
+from jtv_cli.records import IndexState
+
+if TYPE_CHECKING:
+    from jtv_cli.records import IndexCheck, IndexStatus
+
+_POLL_SECONDS = 0.5
+
+
+def status(session: Session, json: options.StatusJson = False) -> int:
+    """Show how far the index is."""
+    with session.store() as store:
+        found = store.open(session.table_name).index_status()
+    _show(session, found, json=json)
+    return ExitCode.OK
+
+
+def build(session: Session, json: options.Report = False) -> int:
+    """Build the index, anew where there is one. Searches and writes go on meanwhile."""
+    with session.store(writable=True) as store:
+        table = store.open(session.table_name)
+        with session.talk.waiting("building the index") as progress:
+            table.build_index(progress=progress)
+        _report(session, table.index_status(), json=json)
+        session.sign_off(store, table.spec)
+    return ExitCode.OK
+
+
+def drop(session: Session, json: options.Report = False) -> int:
+    """Remove the index; every search looks at every vector then.
+
+    In an embedded store, the next documents to be added bring it back.
+    """
+    with session.store(writable=True) as store:
+        table = store.open(session.table_name)
+        dropped = table.drop_index()
+        if json:
+            session.print_json({"table": table.spec.name, "dropped": dropped})
+        else:
+            session.talk.report("dropped the index" if dropped else "there was no index")
+        session.sign_off(store, table.spec)
+    return ExitCode.OK
+
+
+def wait(session: Session, timeout: options.Timeout = 3600, json: options.Report = False) -> int:
+    """Wait until the index is built. Where none is being built, there is no wait."""
+    deadline = time.monotonic() + timeout
+    with session.store() as store, session.talk.waiting("reading") as progress:
+        table = store.open(session.table_name)
+        while (found := table.index_status()).state is IndexState.BUILDING:
+            progress(_described(found))
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise StoreError(
+                    f"after {timeout:g} seconds the index is still {_described(found)}",
+                    hint="wait for longer with --timeout",
+                )
+            time.sleep(min(_POLL_SECONDS, left))
+    if found.state is IndexState.FAILED:
+        raise StoreError(f"the index has {_described(found)}", hint="jtv index build")
+    _report(session, found, json=json)
+    return ExitCode.OK
+
+
+def check(
+    session: Session, queries: options.Queries = 100, json: options.StatusJson = False
+) -> int:
+    """Measure how much of what is nearest the index finds, and how fast.
+
+    A sample of the table's own documents is searched for, by the index and exactly.
+    Recall is the share of the ten nearest that the index finds. In an embedded store,
+    below 0.99, the number of candidates that 0.99 needs is kept for this table.
+    """
+    with session.store(writable=True) as store:
+        table = store.open(session.table_name)
+        with session.talk.waiting("checking the index") as progress:
+            found = table.check_index(queries, progress=progress)
+    if json:
+        session.print_json({"table": table.spec.name, **asdict(found)})
+    else:
+        session.output.write(_check_lines(found))
+    return ExitCode.OK
+
+
+def _show(session: Session, found: IndexStatus, *, json: bool) -> None:
+    if json:
+        session.print_json(_record(session, found))
+    else:
+        session.output.write(f"{_described(found)}\n")
+
+
+def _report(session: Session, found: IndexStatus, *, json: bool) -> None:
+    if json:
+        session.print_json(_record(session, found))
+    else:
+        session.talk.report(_described(found))
+
+
+def _record(session: Session, found: IndexStatus) -> dict[str, object]:
+    return {"table": session.table_name, **asdict(found), "state": found.state.value}
+
+
+def _described(found: IndexStatus) -> str:
+    numbers = f"{found.state.value}: {found.indexed:,} documents indexed, {found.pending:,} not yet"
+    return f"{numbers}; {found.detail}" if found.detail else numbers
+
+
+def _check_lines(found: IndexCheck) -> str:
+    """Return what was measured, a name and a value on each line."""
+    values = {
+        "recall@10": f"{found.recall:.4f}",
+        "queries": f"{found.queries:,}",
+        "candidates": _number(found.candidates),
+        "needed for 0.99": _number(found.needed),
+        "by index": f"{found.index_seconds * 1000:.1f} ms",
+        "exact": f"{found.exact_seconds * 1000:.1f} ms",
+        "verdict": found.verdict,
+    }
+    return "".join(f"{name:<18}{value}\n" for name, value in values.items())
+
+
+def _number(count: int | None) -> str:
+    return "-" if count is None else f"{count:,}"

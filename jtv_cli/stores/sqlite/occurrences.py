@@ -1,0 +1,71 @@
+"""Where the documents of one table were read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jtv_cli.stores.metadata import encode_metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from jtv_cli.records import Occurrence
+    from jtv_cli.stores.sqlite.rows import Rows
+
+# The columns of an occurrence's key cannot be NULL.
+_NO_SOURCE = 0
+_NO_LINE = 0
+
+NOTED = """
+SELECT line, document FROM "{name}_occurrences"
+WHERE source = CASE
+        WHEN ? IS NULL THEN 0
+        ELSE (SELECT id FROM "{name}_sources" WHERE source = ?)
+    END
+    AND line BETWEEN ? AND ?
+"""
+
+
+def noted(rows: Rows, source: str | None, first: int, last: int) -> set[tuple[int, int]]:
+    """Return (line, document) of what is known of a source, from its first to its last line."""
+    return set(rows.execute(NOTED, (source, source, first, last)))
+
+
+def insert_occurrences(rows: Rows, occurrences: Iterable[tuple[int, Occurrence]]) -> int:
+    """Note (document, occurrence), within a transaction; return how many of that were news."""
+    sources = _Sources(rows)
+    return insert(
+        rows,
+        'INSERT OR IGNORE INTO "{name}_occurrences" (source, line, document, metadata)'
+        " VALUES (?, ?, ?, ?)",
+        [
+            (
+                sources[where.source],
+                where.line or _NO_LINE,
+                document,
+                encode_metadata(where.metadata),
+            )
+            for document, where in occurrences
+        ],
+    )
+
+
+def insert(rows: Rows, statement: str, values: Iterable[Sequence[object]]) -> int:
+    """Return how many rows were inserted."""
+    before = rows.connection.total_changes
+    rows.connection.executemany(statement.format(name=rows.spec.name), values)
+    return rows.connection.total_changes - before
+
+
+class _Sources(dict["str | None", int]):
+    """The ids of sources, looked up when first asked for, and made where there is none."""
+
+    def __init__(self, rows: Rows) -> None:
+        super().__init__({None: _NO_SOURCE})
+        self._rows = rows
+
+    def __missing__(self, source: str) -> int:
+        self._rows.execute('INSERT OR IGNORE INTO "{name}_sources" (source) VALUES (?)', (source,))
+        row = self._rows.execute('SELECT id FROM "{name}_sources" WHERE source = ?', (source,))
+        self[source] = found = int(row.fetchone()[0])
+        return found

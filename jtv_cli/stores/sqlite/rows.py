@@ -1,0 +1,137 @@
+"""The rows of one table: the statements that read documents and their vectors."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from jtv_cli.records import Hit
+from jtv_cli.stores.metadata import decode_metadata
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from jtv_cli.records import TableSpec, Vectors
+    from jtv_cli.stores.distances import Ids
+
+# Rows fetched at once: larger blocks cost more in page faults than they save in calls.
+BLOCK = 128
+# Parameters in one statement: SQLite before 3.32 takes no more than 999.
+PARAMETERS = 900
+
+
+def marks(count: int) -> str:
+    """Return so many parameters of a statement."""
+    return ",".join("?" * count)
+
+
+HITS = """
+SELECT d.id, d.content, s.source, nullif(o.line, 0), o.metadata{vector}
+FROM "{{name}}" d
+LEFT JOIN "{{name}}_occurrences" o
+    ON o.document = d.id AND (o.source, o.line) = (
+        SELECT source, line FROM "{{name}}_occurrences"
+        WHERE document = d.id ORDER BY source, line LIMIT 1
+    )
+LEFT JOIN "{{name}}_sources" s ON s.id = o.source
+WHERE d.id {which}
+"""
+
+# Always of one length, so that SQLite compiles it once.
+KNOWN = f'SELECT hash, id FROM "{{name}}" WHERE hash IN ({marks(PARAMETERS)})'
+CHOSEN = f'SELECT id, vector FROM "{{name}}" WHERE id IN ({marks(BLOCK)})'
+
+
+class Rows:
+    """Reads one table, in whatever transaction there is. Raises the errors of sqlite3.
+
+    In statements `{name}` stands for the table's name, which needs no quoting: only
+    letters, digits and underscores are taken for one.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, spec: TableSpec) -> None:
+        self.connection = connection
+        self.spec = spec
+
+    def execute(self, statement: str, parameters: Sequence[object] = ()) -> sqlite3.Cursor:
+        """Run one statement on this table."""
+        return self.connection.execute(statement.format(name=self.spec.name), parameters)
+
+    def count(self) -> int:
+        """Return the number of documents, from the catalogue's counter."""
+        row = self.execute("SELECT documents FROM jtv_tables WHERE name = '{name}'").fetchone()
+        return int(row[0])
+
+    def newest(self) -> int:
+        """Return the highest id that was ever given; no document will get it again."""
+        row = self.execute("SELECT seq FROM sqlite_sequence WHERE name = '{name}'").fetchone()
+        return int(row[0]) if row else 0
+
+    def known(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
+        """Return the ids of those of the hashes that are stored, found by their unique index."""
+        found: dict[bytes, int] = {}
+        for part in _parts(hashes, PARAMETERS):
+            found.update(self.execute(KNOWN, part))
+        return found
+
+    def vectors(self, after: int = 0, limit: int = sys.maxsize) -> Iterator[tuple[Ids, Vectors]]:
+        """Yield ids, (n,), and vectors, (n, dimensions), in order of id, in blocks.
+
+        `after` is the id to go on from, itself left out.
+        """
+        yield from _blocks(
+            self.execute(
+                'SELECT id, vector FROM "{name}" WHERE id > ? ORDER BY id LIMIT ?', (after, limit)
+            )
+        )
+
+    def vectors_of(self, ids: Iterable[int]) -> Iterator[tuple[Ids, Vectors]]:
+        """Yield ids and vectors of those of the documents that are still there."""
+        # In the order of the file.
+        for part in _parts(sorted(ids), BLOCK):
+            yield from _blocks(self.execute(CHOSEN, part))
+
+    def sample(self, size: int) -> Iterator[tuple[Ids, Vectors]]:
+        """Yield ids and vectors of so many documents from first to last, less those deleted."""
+        import numpy as np
+
+        return self.vectors_of(set(np.linspace(1, self.newest(), size).astype(int).tolist()))
+
+    def hits(self, ranked: Sequence[tuple[int, float]]) -> list[Hit]:
+        """Return the documents of (id, distance) in that order, less those deleted since."""
+        rows: dict[int, tuple[Any, ...]] = {}
+        for start in range(0, len(ranked), PARAMETERS):
+            ids = [document for document, _ in ranked[start : start + PARAMETERS]]
+            statement = HITS.format(vector="", which=f"IN ({marks(len(ids))})")
+            rows.update((row[0], row) for row in self.execute(statement, ids))
+        return [hit(rows[document], distance) for document, distance in ranked if document in rows]
+
+
+def decode(blobs: Sequence[bytes]) -> Vectors:
+    """Return n vectors, as they are stored, as (n, dimensions)."""
+    import numpy as np
+
+    vectors: Vectors = np.frombuffer(b"".join(blobs), "<f4").reshape(len(blobs), -1)
+    return vectors
+
+
+def hit(row: Sequence[Any], distance: float | None) -> Hit:
+    """Return a row of HITS as a hit."""
+    number, content, source, line, metadata = row[:5]
+    return Hit(number, content, distance, source, line, decode_metadata(metadata))
+
+
+def _blocks(rows: sqlite3.Cursor) -> Iterator[tuple[Ids, Vectors]]:
+    import numpy as np
+
+    while block := rows.fetchmany(BLOCK):
+        ids, blobs = zip(*block, strict=True)
+        yield np.array(ids), decode(blobs)
+
+
+def _parts(values: Sequence[Any], size: int) -> Iterator[list[Any]]:
+    """Yield the values, so many at a time, the last ones filled up with None."""
+    for start in range(0, len(values), size):
+        part = [*values[start : start + size]]
+        yield part + [None] * (size - len(part))

@@ -1,0 +1,103 @@
+"""The nearest documents of one table, by its index or by looking at every vector."""
+
+from __future__ import annotations
+
+from math import isqrt
+from typing import TYPE_CHECKING, NamedTuple
+
+from jtv_cli.stores.sqlite.index import SEGMENT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from jtv_cli.records import Vectors
+    from jtv_cli.stores.distances import Ids, Nearest
+    from jtv_cli.stores.sqlite.codes import CodeDistances
+    from jtv_cli.stores.sqlite.index import Generation, Index
+    from jtv_cli.stores.sqlite.rows import Rows
+
+USUAL_K = 10
+"""How many nearest documents the numbers of candidates were measured for."""
+
+_LEAST_CANDIDATES = 512
+_CANDIDATES_FOR_ONE_MORE = 12
+_EXACT_SHARE = 4  # a row read by its id takes as long as four that are read one after another
+
+
+class Route(NamedTuple):
+    """How a search goes: by a generation of the index, or exactly where that is None."""
+
+    generation: Generation | None
+    candidates: int
+    explanation: str
+
+
+def usual_candidates(documents: int) -> int:
+    """Return how many candidates hold the ten nearest of so many documents, almost always."""
+    return max(_LEAST_CANDIDATES, 2 * isqrt(documents))
+
+
+def can_use(candidates: int, documents: int) -> bool:
+    """Return whether so many candidates take less time than all documents."""
+    return candidates * _EXACT_SHARE < documents
+
+
+def route(rows: Rows, index: Index, k: int) -> Route:
+    """Return how to search for the k nearest."""
+    live, documents = index.live(), rows.count()
+    if live is None or not live.last:
+        if index.waiting(live) < SEGMENT:
+            return exactly("a table this small needs no index")
+        return exactly("there is no index; make it with: jtv index build")
+    if live.candidates == 0:
+        return exactly("the index would miss too much of this table, as jtv index check found")
+    candidates = max(usual_candidates(documents), live.candidates or 0)
+    candidates += max(0, k - USUAL_K) * _CANDIDATES_FOR_ONE_MORE
+    if not can_use(candidates, documents):
+        return exactly(f"for {k:,} of {documents:,} documents that is faster")
+    return Route(live, candidates, f"index: {candidates:,} candidates of {documents:,} documents")
+
+
+def exactly(reason: str) -> Route:
+    """Return a search that looks at every vector."""
+    return Route(None, 0, f"exact: {reason}")
+
+
+def search(
+    rows: Rows, index: Index, way: Route, unit_queries: Vectors, nearest: Sequence[Nearest]
+) -> None:
+    """Offer to the nearest of each of (m, dimensions) queries what may be near it.
+
+    That is every document, or those which the index does not cover yet and its candidates.
+    """
+    generation = way.generation
+    after = generation.last if generation else 0
+    for ids, vectors in rows.vectors(after=after):
+        _offer(ids, vectors, unit_queries, nearest)
+    if generation is None:
+        return
+    found = index.distances(generation, unit_queries)
+    for query, best, (ids, distances) in zip(unit_queries, nearest, found, strict=True):
+        _rescore(rows, way.candidates, ids, distances, query, best)
+
+
+def _rescore(
+    rows: Rows, wanted: int, ids: Ids, distances: CodeDistances, query: Vectors, best: Nearest
+) -> None:
+    """Offer the nearest by code: so many, and more where some of them were deleted."""
+    from jtv_cli.stores.sqlite.codes import nearest_codes
+
+    seen = there = 0
+    while there < wanted and seen < ids.size:
+        candidates = nearest_codes(distances, 2 * seen or wanted)
+        for found, vectors in rows.vectors_of(ids[candidates[seen:]].tolist()):
+            _offer(found, vectors, query[None], [best])
+            there += found.size
+        seen = candidates.size
+
+
+def _offer(ids: Ids, vectors: Vectors, unit_queries: Vectors, nearest: Iterable[Nearest]) -> None:
+    from jtv_cli.stores.distances import cosine_distances
+
+    for best, distances in zip(nearest, cosine_distances(vectors, unit_queries), strict=True):
+        best.offer(ids, distances)

@@ -1,0 +1,58 @@
+"""Rows of documents as hits, each with the first place where its text was read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from jtv_cli.records import Hit
+from jtv_cli.stores.metadata import decode_metadata
+from jtv_cli.stores.tidb.schema import NO_LINE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sqlalchemy import Connection
+
+    from jtv_cli.stores.tidb.schema import Schema
+
+    First = tuple[str | None, int | None, Mapping[str, Any] | None]
+    """Source, line and metadata."""
+
+
+def to_hits(connection: Connection, schema: Schema, rows: Sequence[Any]) -> list[Hit]:
+    """Return the hits of rows with id, content and distance."""
+    firsts = _firsts(connection, schema, {row.id for row in rows})
+    return [
+        Hit(row.id, row.content, _clamped(row.distance), *firsts.get(row.id, ())) for row in rows
+    ]
+
+
+def _firsts(connection: Connection, schema: Schema, ids: Iterable[int]) -> Mapping[int, First]:
+    """Return the first occurrences of documents: the earliest source, then the lowest line."""
+    if not schema.has_parts or not ids:
+        return {}
+    where, sources = schema.occurrences.c, schema.sources.c
+    place = sa.func.row_number().over(
+        partition_by=where.document, order_by=(where.source, where.line)
+    )
+    placed = (
+        sa.select(where.document, where.source, where.line, where.metadata, place.label("place"))
+        .where(where.document.in_(list(ids)))
+        .subquery()
+    )
+    statement = (
+        sa.select(placed.c.document, sources.source, placed.c.line, placed.c.metadata)
+        .outerjoin_from(placed, schema.sources, sources.id == placed.c.source)
+        .where(placed.c.place == 1)
+    )
+    return {
+        document: (source, line if line != NO_LINE else None, decode_metadata(metadata))
+        for document, source, line, metadata in connection.execute(statement)
+    }
+
+
+def _clamped(distance: float | None) -> float | None:
+    """Return the distance within its range, which float32 sums may end beside."""
+    return None if distance is None else min(max(distance, 0.0), 2.0)

@@ -1,0 +1,53 @@
+"""Tables of the embedded store that are made of nothing but vectors."""
+
+from __future__ import annotations
+
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from jtv_cli.records import Document, Occurrence, TableSpec, text_hash
+from jtv_cli.stores.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from jtv_cli.records import Vectors
+    from jtv_cli.stores.sqlite.table import SqliteTable
+
+
+@contextmanager
+def table_of(path: Path, vectors: Vectors) -> Iterator[SqliteTable]:
+    """Make a table called `documents` that holds the vectors, with the ids 1, 2, 3 …"""
+    spec = TableSpec("documents", "model", None, vectors.shape[1])
+    with closing(SqliteStore(path, writable=True)) as store:
+        store.apply(spec, store.plan(spec))
+        table = store.open(spec.name)
+        add(table, vectors)
+        yield table
+
+
+def add(table: SqliteTable, vectors: Vectors, prefix: str = "text", batch: int = 1000) -> None:
+    """Add documents called `text 1`, `text 2` …"""
+    for start in range(0, len(vectors), batch):
+        part = vectors[start : start + batch]
+        texts = [f"{prefix} {start + number}" for number in range(1, len(part) + 1)]
+        table.add([Document(text, text_hash(text), [Occurrence()]) for text in texts], part)
+
+
+def delete(table: SqliteTable, where: str) -> None:
+    """Delete the documents of which that is true."""
+    with table.writing():
+        deleted = table.rows.execute(f'DELETE FROM "{{name}}" WHERE {where}').rowcount
+        table.rows.execute("UPDATE jtv_tables SET documents = documents - ?", (deleted,))
+
+
+def recall(table: SqliteTable, queries: Vectors, k: int = 10) -> float:
+    """Return how much of what an exact search finds the index finds, whichever of a tie."""
+    found = total = 0
+    exact = table.search(queries, k, exact=True)
+    for nearest, hits in zip(exact, table.search(queries, k), strict=True):
+        farthest = nearest[-1].distance or 0
+        found += sum((hit.distance or 0) <= farthest + 1e-6 for hit in hits)
+        total += len(nearest)
+    return found / total
