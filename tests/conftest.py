@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -47,6 +48,12 @@ class Result:
     def records(self) -> list[dict[str, Any]]:
         """Every line as JSON."""
         return [json.loads(line) for line in self.stdout.splitlines()]
+
+    @property
+    def counts(self) -> str:
+        """What an ingest says it did, but for the seconds."""
+        [counts] = re.findall(r"^\d.* stored, .* tokens(?=, [\d.,]+ s$)", self.stderr, re.MULTILINE)
+        return str(counts)
 
     @property
     def error(self) -> str:
