@@ -151,6 +151,13 @@ def as_a_user() -> list[str]:
     return [sys.executable, str(Path(__file__).with_name("as_a_user.py"))]
 
 
+@pytest.fixture(params=["embedded"])
+def store(request: pytest.FixtureRequest, jtv: Jtv) -> str:
+    """Each of the stores in turn, which is then the user's."""
+    jtv.environment["JTV_DATABASE"] = str(request.param)
+    return str(request.param)
+
+
 @pytest.fixture
 def sampled(jtv: Jtv) -> Jtv:
     """A user who has stored the sample texts with the offline embedder."""

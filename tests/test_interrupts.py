@@ -121,18 +121,43 @@ def test_an_ignored_signal_stays_ignored(ready: Jtv, api: JinaServer) -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_killed_at_any_moment_it_goes_on(ready: Jtv, api: JinaServer, seed: int) -> None:
-    """With `kill -9` too, only the batch in flight is ever paid for again."""
+def test_killed_at_any_moment_it_goes_on(
+    keyed: Jtv, api: JinaServer, store: str, seed: int
+) -> None:
+    """What is stored is never paid for again; with a signal, all that was answered is stored.
+
+    With `kill -9`, what is paid for in vain is what was on its way: two groups.
+    """
+    keyed.ok("init")
+    keyed.write("lines.txt", LINES)
     chance = random.Random(seed)
-    for _ in range(3):
-        process = ready.start("ingest", "lines.txt", "--quiet", stderr=subprocess.DEVNULL)
-        time.sleep(chance.uniform(0.1, 0.6))
-        process.send_signal(chance.choice([signal.SIGKILL, signal.SIGINT, signal.SIGTERM]))
+    api.latency = chance.choice([0.0, 0.05])
+    concurrency = chance.choice([1, 2, 3])
+    command = ["ingest", "lines.txt", "--quiet", "--concurrency", str(concurrency)]
+    stored: set[str] = set()
+    for _ in range(4):
+        paid = len(api.bill)
+        process = keyed.start(*command, stderr=subprocess.DEVNULL)
+        time.sleep(chance.uniform(0.2, 0.7))
+        sent = chance.choice([signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+        process.send_signal(sent)
         process.wait(timeout=30)
-    ready.ok("ingest", "lines.txt")
-    assert [row[2] for row in ready.ok("list").rows] == LINES.splitlines()
-    assert len(api.bill) <= 3000 + 3 * 512
-    assert_sound(ready)
+        api.settle()
+        assert stored.isdisjoint(api.bill[paid:])
+        before, stored = stored, contents(keyed)
+        in_vain = set(api.bill[paid:]) - stored
+        assert before <= stored
+        assert len(in_vain) <= (2 * concurrency * 512 if sent is signal.SIGKILL else 0)
+    paid = len(api.bill)
+    keyed.ok(*command)
+    assert contents(keyed) == set(LINES.splitlines())
+    assert stored.isdisjoint(api.bill[paid:])
+    if store == "embedded":
+        assert_sound(keyed)
+
+
+def contents(jtv: Jtv) -> set[str]:
+    return {row[2] for row in jtv.ok("list").rows}
 
 
 @pytest.mark.parametrize("seed", range(6))
