@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from jina_server import JinaServer
 
 
-def said(*steps: IngestProgress, quiet: bool = False, until: str = "", size: int = 1000) -> str:
+def said(
+    *steps: IngestProgress, quiet: bool = False, until: str = "", size: int | None = 1000
+) -> str:
     """Return what was said of the steps, off a terminal, until a word was in it."""
     stream = io.StringIO()
     talk = Talk(stream)
@@ -36,12 +38,17 @@ def said(*steps: IngestProgress, quiet: bool = False, until: str = "", size: int
 def test_off_a_terminal_a_line_now_and_then() -> None:
     report = IngestReport(stored=40, known=10, tokens=2_000_000)
     text = said(IngestProgress(report, texts=100, bytes=500), until="50 of")
-    assert "40 stored, 10 known, 50 of ~200, 2,000,000 tokens, 0.1000 USD\n" in text
+    assert "50 of ~200, 2,000,000 tokens, 0.1000 USD, 0:00:00\n" in text
 
 
 def test_all_was_read() -> None:
     text = said(IngestProgress(IngestReport(stored=40), texts=100, bytes=1000), until="40 of")
-    assert "40 stored, 0 known, 40 of 100\n" in text
+    assert "40 of 100, 0:00:00\n" in text
+
+
+def test_an_input_of_unknown_size() -> None:
+    text = said(IngestProgress(IngestReport(stored=40), texts=50), until="40", size=None)
+    assert "40 stored, 0 known, 0:00:00\n" in text
 
 
 def test_a_wait_is_said_once() -> None:
@@ -67,7 +74,7 @@ def ready(keyed: Jtv) -> Jtv:
 def test_on_a_terminal(ready: Jtv, api: JinaServer) -> None:
     api.latency = 1.5
     with Terminal(ready, "ingest", "lines.txt", columns=160) as terminal:
-        terminal.wait_for("1,024 stored, 0 known, 1,024 of 3,000")
+        terminal.wait_for("1,024 of 3,000, ")
         terminal.wait_for("texts/s, ")
         terminal.wait_for(" USD, 0:00:0")
         terminal.wait_for(" left")
