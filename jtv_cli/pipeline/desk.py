@@ -100,12 +100,12 @@ class Desk:
             batch, *rest = fitted(batch, self.limit)
             self._ready.extendleft(reversed(rest))
             batch.trials = batch.trials or Trials(time.monotonic())
-            self._sent.append(batch)
             if self._embedder.model.is_offline:
                 self._request(batch)
             else:
                 # A daemon, for a request that does not return must not keep the process.
                 Thread(target=self._request, args=(batch,), daemon=True).start()
+            self._sent.append(batch)
 
     def seconds_to_next(self) -> float | None:
         """Return how long it is until there is something to send that must wait now."""
