@@ -94,7 +94,7 @@ class Desk:
         """Send what may be sent now."""
         while len(self._sent) < self._at_once and not self.is_closed:
             batch = self._next()
-            if batch is None or not self._can_afford(batch):
+            if batch is None or self._must_save(batch):
                 return
             self._ready.remove(batch)
             batch, *rest = fitted(batch, self.limit)
@@ -111,6 +111,8 @@ class Desk:
         """Return how long it is until there is something to send that must wait now."""
         if self.is_closed or not self._ready or len(self._sent) >= self._at_once:
             return None
+        if (batch := self._next()) is not None and not self._can_afford(batch):
+            return None
         first = max(self._not_before, min(batch.not_before for batch in self._ready))
         return max(0.0, first - time.monotonic())
 
@@ -120,17 +122,19 @@ class Desk:
             return None
         return next((batch for batch in self._ready if batch.not_before <= now), None)
 
-    def _can_afford(self, batch: Batch) -> bool:
-        most = self._terms.max_tokens
-        if most is None:
-            return True
-        on_their_way = sum(sent.tokens for sent in self._sent)
-        if self._spent + on_their_way + batch.tokens <= most:
-            return True
+    def _must_save(self, batch: Batch) -> bool:
+        """Return whether the batch cannot be afforded now, and stop if it never can."""
+        if self._can_afford(batch):
+            return False
         # Estimates are high: what is on its way may turn out to leave enough.
         if not self._sent:
-            self._customer.stop(f"the next batch would pass --max-tokens {most}")
-        return False
+            self._customer.stop(f"the next batch would pass --max-tokens {self._terms.max_tokens}")
+        return True
+
+    def _can_afford(self, batch: Batch) -> bool:
+        most = self._terms.max_tokens
+        on_their_way = sum(sent.tokens for sent in self._sent)
+        return most is None or self._spent + on_their_way + batch.tokens <= most
 
     def _request(self, batch: Batch) -> None:
         """Embed a batch and leave the outcome among the calls."""
