@@ -12,7 +12,7 @@ table; another is built beside it, in short transactions, and takes its place at
 
 from __future__ import annotations
 
-import secrets
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -128,7 +128,7 @@ class Index:
         self._rows.execute(
             "DELETE FROM jtv_indexes WHERE identity = ? AND NOT is_live", (identity,)
         )
-        seed = secrets.token_bytes(seed_size(self._rows.spec.dimensions))
+        seed = os.urandom(seed_size(self._rows.spec.dimensions))
         cursor = self._rows.execute(
             "INSERT INTO jtv_indexes (identity, is_live, seed, mean) VALUES (?, ?, ?, ?)",
             (identity, self.live() is None, seed, self._mean().tobytes()),
