@@ -165,10 +165,10 @@ class SqliteTable:
         with self.writing():
             if self.rows.newest() < SEGMENT:
                 return
-            number = self.index.begin().number
+            number, newest = self.index.begin().number, self.rows.newest()
         last: int | None = 0
         while last is not None:
-            progress(f"building the index: {last:,} of {self.count():,} documents")
+            progress(f"building the index: {last:,} of {newest:,}")
             with self.writing():
                 last = self.index.build(number)
 
@@ -186,7 +186,7 @@ class SqliteTable:
         progress("comparing the index with exact searches")
         with self._reading():
             live = self.index.live()
-            if live is None or not live.last:
+            if live is None or self.rows.count() <= USUAL_K:
                 raise StoreError(
                     f"table {self.spec.name} has no index to check",
                     hint="see why: jtv index status",
