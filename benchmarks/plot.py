@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     Points = Sequence[tuple[float, float]]
 
 WIDTH, HEIGHT = 720, 420
-LEFT, RIGHT, TOP, BOTTOM = 64, 150, 48, 52
+LEFT, RIGHT, TOP, BOTTOM = 64, 120, 56, 68
 COLORS = ("#d1495b", "#edae49", "#6b7280", "#7b2cbf", "#00798c", "#30638e")
 
 
-def plot(title: str, across: str, up: str, lines: Mapping[str, Points]) -> str:
+def plot(title: str, note: str, across: str, up: str, lines: Mapping[str, Points]) -> str:
     """Return an SVG document; `across` and `up` name the axes."""
     points = [point for line in lines.values() for point in line]
     bounds = [
@@ -32,8 +32,9 @@ def plot(title: str, across: str, up: str, lines: Mapping[str, Points]) -> str:
         )
 
     parts = [_text(LEFT, 24, title, "start", size=15)]
-    parts += [_text(place(10**x1, 1)[0] / 2 + LEFT / 2, HEIGHT - 12, across)]
-    parts += [_text(LEFT, TOP - 8, up, "start", size=11)]
+    parts += [_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 30, across)]
+    parts += [_text(LEFT, HEIGHT - 8, note, "start", size=9)]
+    parts += [_text(LEFT, TOP - 12, up, "start", size=11)]
     for power in range(x0, x1 + 1):
         x, bottom = place(10**power, 10**y0)
         parts.append(_line((x, TOP), (x, bottom), "#e5e7eb"))
@@ -42,23 +43,30 @@ def plot(title: str, across: str, up: str, lines: Mapping[str, Points]) -> str:
         left, y = place(10**x0, 10**power)
         parts.append(_line((left, y), (WIDTH - RIGHT, y), "#e5e7eb"))
         parts.append(_text(left - 8, y + 4, f"{10**power:,}", "end"))
-    ends: list[float] = []
+    labels = []
     for color, (name, line) in zip(COLORS, lines.items(), strict=False):
         places = [place(*point) for point in line]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2.5"/>')
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{color}"/>' for x, y in places]
-        x, y = places[-1]
-        while any(abs(y - other) < 14 for other in ends):
-            y += 2
-        ends.append(y)
-        parts.append(_text(x + 10, y + 4, name, "start", color=color))
+        labels.append((*places[-1], name, color))
+    parts += _apart(labels)
     body = "\n".join(parts)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}"'
         ' font-family="sans-serif">\n<rect width="100%" height="100%" fill="white"/>\n'
         f"{body}\n</svg>\n"
     )
+
+
+def _apart(labels: list[tuple[float, float, str, str]]) -> list[str]:
+    """Return each label beside its point, or as little below it as the one above lets it be."""
+    parts = []
+    lowest: dict[float, float] = {}
+    for x, y, name, color in sorted(labels):
+        lowest[x] = max(y, lowest.get(x, 0) + 15)
+        parts.append(_text(x + 10, lowest[x] + 4, name, "start", color=color))
+    return parts
 
 
 def _line(start: tuple[float, float], end: tuple[float, float], color: str) -> str:

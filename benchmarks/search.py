@@ -63,7 +63,9 @@ def main() -> None:
             lines.setdefault(engine.name, []).append((rows, ratio))
     if arguments.plot:
         title, up = "One search, whole process", "times python -c pass"
-        arguments.plot.write_text(plot(title, f"rows of {DIMENSIONS} dimensions", up, lines))
+        arguments.plot.write_text(
+            plot(title, machine(), f"rows of {DIMENSIONS} dimensions", up, lines)
+        )
 
 
 def measure(
