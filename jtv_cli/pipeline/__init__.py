@@ -1,7 +1,7 @@
 """The data's way: windows → known? → batches → embedder → table, and query → vector.
 
-`ingest` has the threads, `keeper` what they work for, `intake` and `batches` sort and
-cut, `desk` sends, and `patience` says when it sends again.
+`ingest` has the threads, `coordinator` what they work for, `intake` and `batches` sort and
+cut, `dispatcher` sends, and `patience` says when it sends again.
 """
 
 from jtv_cli.pipeline.ingest import ingest
