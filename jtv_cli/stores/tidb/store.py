@@ -15,7 +15,7 @@ from jtv_cli.records import Change, IndexState
 from jtv_cli.stores.tidb.adoption import adopt, plan_adoption, tutorial_spec
 from jtv_cli.stores.tidb.database import Database
 from jtv_cli.stores.tidb.index import VectorIndex
-from jtv_cli.stores.tidb.schema import decode_comment, make_parts, schema
+from jtv_cli.stores.tidb.schema import decode_comment, drop_parts, make_parts, schema
 from jtv_cli.stores.tidb.table import TidbTable
 from jtv_cli.stores.tidb.url import parse_url
 
@@ -126,8 +126,8 @@ class TidbStore:
         tables = schema(self.open(name).spec)
 
         def work(connection: Connection) -> None:
-            for table in (tables.documents, *tables.parts):
-                connection.execute(DropTable(table, if_exists=True))
+            connection.execute(DropTable(tables.documents, if_exists=True))
+            drop_parts(connection, tables)
 
         self._database.read(work)
 
