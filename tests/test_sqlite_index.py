@@ -349,7 +349,7 @@ class TestChecking:
         assert explained(table).startswith("index: 512 candidates")
 
     def test_where_more_are_needed_it_keeps_the_number(self, path: Path) -> None:
-        stored = noise(4 * SEGMENT, 256)
+        stored = noise(4 * SEGMENT, 192)
         with table_of(path, stored) as table:
             before = recall(table, stored[::200])
             found = table.check_index(50)
@@ -358,8 +358,8 @@ class TestChecking:
             assert 512 < (found.needed or 0) < 2000
             assert found.verdict == f"from now on {found.needed:,} candidates are compared"
             assert explained(table, stored[:1]).startswith(f"index: {found.needed:,} candidates")
-            assert recall(table, stored[::200]) >= 0.98
-            assert table.check_index(50).recall >= 0.98
+            assert recall(table, stored[::200]) >= 0.97
+            assert table.check_index(50).recall >= 0.97
             table.build_index()
             assert explained(table, stored[:1]).startswith("index: 512 candidates")
 

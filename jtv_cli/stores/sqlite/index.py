@@ -219,12 +219,12 @@ class Index:
         """Add a segment; return the last id that it covers."""
         import numpy as np
 
-        blocks = list(self._rows.vectors(after=generation.last, limit=SEGMENT))
-        ids = np.concatenate([np.empty(0, np.int64), *(ids for ids, _ in blocks)])
-        codes = b""  # of documents that were all deleted
-        if ids.size:
-            vectors = np.concatenate([vectors for _, vectors in blocks])
-            codes = generation.encoder().encode(vectors).tobytes()
+        encoder = generation.encoder()
+        all_ids, all_codes = [np.empty(0, np.int64)], [np.empty((encoder.words, 0), "<u8")]
+        for some, vectors in self._rows.vectors(after=generation.last, limit=SEGMENT):
+            all_ids.append(some)
+            all_codes.append(encoder.encode(vectors))
+        ids, codes = np.concatenate(all_ids), np.concatenate(all_codes, axis=1).tobytes()
         # If there are fewer than a segment, they are all there are.
         last = int(ids[-1]) if ids.size == SEGMENT else self._rows.newest()
         are_consecutive = ids.size and ids[0] == last - ids.size + 1
