@@ -251,5 +251,7 @@ def _keep_secrets(settings: Settings) -> None:
     """Have the key and the passwords of URLs masked wherever they might be shown."""
     keep_secret(settings.api_key.value or "")
     for url in (settings.database.value or "", settings.tidb_url.value or ""):
-        credentials = url.partition("://")[2].rpartition("@")[0]
-        keep_secret(credentials.partition(":")[2])
+        rest = url.partition("://")[2]
+        # A ? may begin the query, in which there can be another @, or stand in the password.
+        for part in (rest, rest.partition("?")[0]):
+            keep_secret(part.rpartition("@")[0].partition(":")[2])

@@ -155,7 +155,9 @@ def keep_secret(value: str) -> None:
     make a message unreadable and tell more than it hides.
     """
     _secrets.update(
-        form for form in (value, quote(value, safe=""), unquote(value)) if len(form) >= 4
+        form
+        for form in (value, quote(value, safe="", errors="surrogateescape"), unquote(value))
+        if len(form) >= 4
     )
 
 

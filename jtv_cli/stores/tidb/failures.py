@@ -62,11 +62,13 @@ def translated(error: DBAPIError, address: Address) -> JtvError:
         return failure
     code, where = code_of(error), address.location
     if code == 1045:
-        user = address.user or "the user"
-        hint = "on TiDB Cloud the user's name has a prefix, like 4Xy7Zab.root"
+        hints = ["check both in the URL"]
+        if "." not in address.user:
+            hints.append("on TiDB Cloud the user's name has a prefix, like 4Xy7Zab.root")
+        if address.tls.context is None:
+            hints.append("some users must come by TLS: add ssl_mode=VERIFY_IDENTITY")
         return StoreError(
-            f"{where} refuses {user}: wrong user name or password",
-            hint="check both in the URL" if "." in user else f"check both in the URL; {hint}",
+            f"{where} refuses {address.user}: wrong user name or password", hint="; ".join(hints)
         )
     if code == 1049:
         return StoreError(

@@ -1,0 +1,188 @@
+"""What users are told of TiDB's errors: one line, what to do next, and no secret."""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pymysql
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from discretion import PASSWORD, TEXTS, assert_discreet
+from jtv_cli.errors import JtvError, StoreError, TableMismatch
+from jtv_cli.stores.tidb.database import Database
+from jtv_cli.stores.tidb.failures import RETRYABLE, TooLarge, says_no_tiflash, translated
+from jtv_cli.stores.tidb.url import parse_url
+from tidb_cluster import Cluster, TidbServer
+
+if TYPE_CHECKING:
+    from conftest import Jtv
+
+TABLE = "jinaai_tidb_demo_documents"
+OFFLINE = ("--model", "hashing-v1")
+URL = f"mysql://someone:{PASSWORD}@db.example.com/shop"
+
+
+def error(code: int, text: str) -> OperationalError:
+    """Make what SQLAlchemy raises."""
+    origin = pymysql.OperationalError(code, text)
+    failure = OperationalError("INSERT …", {}, origin, hide_parameters=True)
+    failure.__cause__ = origin
+    return failure
+
+
+class TestOnAServer:
+    @pytest.fixture
+    def url(self, plain_server: TidbServer, plain_tidb: str) -> str:
+        """The URL of a user with a password."""
+        name = plain_tidb.rpartition("/")[2]
+        plain_server.execute("DROP USER IF EXISTS 'prefix.root'")
+        plain_server.execute(f"CREATE USER 'prefix.root' IDENTIFIED BY '{PASSWORD}'")
+        plain_server.execute(f"GRANT ALL ON {name}.* TO 'prefix.root'")
+        return plain_server.url(name, user="prefix.root", password=PASSWORD)
+
+    @pytest.mark.parametrize(
+        ("old", "new", "says"),
+        [
+            (PASSWORD, f"{PASSWORD}x", "refuses prefix.root: wrong user name or password"),
+            ("prefix.root", "prefix", "TiDB Cloud the user's name has a prefix, like 4Xy7Zab.root"),
+            ("prefix.root", "root", "add ssl_mode=VERIFY_IDENTITY"),
+            ("jtv_test_", "shop_", "check host, port|no database shop_|a right is missing"),
+            ("{port}", "1", "cannot connect to 127.0.0.1:1/jtv_test_.*; check host, port"),
+            ("", "", f"there is no table {TABLE} in 127.0.0.1:.*; make it with: jtv init"),
+        ],
+    )
+    def test_no_way_in(
+        self, jtv: Jtv, url: str, plain_server: TidbServer, old: str, new: str, says: str
+    ) -> None:
+        url = url.replace(old.format(port=plain_server.port), new, 1)
+        for command in (["list"], ["ingest", "-", "--debug"], ["init", *OFFLINE]):
+            result = jtv(*command, "--database", url, stdin="a\n")
+            if old or "init" not in command:
+                assert result.code == 5
+                assert re.search(says, result.error), result.error
+            assert PASSWORD not in result.stdout + result.stderr
+            if "--debug" not in command and old:
+                assert len(result.stderr.splitlines()) == 1
+
+    def test_an_unknown_database(self, jtv: Jtv, plain_server: TidbServer) -> None:
+        result = jtv("list", "--database", plain_server.url("no_such"))
+        assert result.code == 5
+        assert "there is no database no_such; make it with: CREATE DATABASE `no_such`" in (
+            result.error
+        )
+
+    def test_a_system_database(self, jtv: Jtv, plain_server: TidbServer) -> None:
+        result = jtv("init", *OFFLINE, "--database", plain_server.url("sys"))
+        assert (result.code, "sys is TiDB's own database" in result.error) == (2, True)
+
+    @pytest.mark.parametrize("command", [["search", "x"], ["ingest", "-"]])
+    def test_vectors_of_another_model(self, jtv: Jtv, url: str, command: list[str]) -> None:
+        """Somebody has made the table anew, with the same comment."""
+        jtv.environment["TIDB_DATABASE_URL"] = url
+        jtv.ok("init", *OFFLINE)
+        database = Cluster(url)
+        ((_, create),) = database.execute(f"SHOW CREATE TABLE {TABLE}")
+        database.execute(f"DROP TABLE {TABLE}")
+        database.execute(create.replace("vector(768)", "vector(3)"))
+        database.execute(
+            f"INSERT INTO {TABLE} (content, content_hash, content_vec) VALUES ('a', 'a', '[1,2,3]')"
+        )
+        result = jtv(*command, stdin="some text\n")
+        assert result.code == 5
+        assert "the table was made for another model's vectors" in result.error
+        assert "768" in result.error
+
+    def test_no_text_is_told(self, jtv: Jtv, url: str) -> None:
+        """Not even with --debug, though the statement failed that carried it."""
+        jtv.environment["TIDB_DATABASE_URL"] = url
+        jtv.ok("init", *OFFLINE)
+        Cluster(url).execute(f"DROP TABLE {TABLE}_occurrences")
+        result = jtv("ingest", "-", "--debug", stdin=f"{TEXTS[0]}\n")
+        assert result.code == 5
+        assert "Traceback" in result.stderr
+        assert TEXTS[0] not in result.stderr
+        assert PASSWORD not in result.stderr
+
+    @pytest.mark.parametrize("code", sorted(RETRYABLE))
+    def test_what_may_pass_is_tried_again(self, plain_tidb: str, code: int) -> None:
+        notices: list[str] = []
+        failures = [error(code, "it happens")]
+
+        def work(_: object) -> str:
+            if failures:
+                raise failures.pop()
+            return "done"
+
+        with closing(Database(parse_url(plain_tidb), notices.append)) as database:
+            assert database.write(work) == "done"
+        (notice,) = notices
+        assert notice.endswith("; trying again")
+
+    @pytest.mark.parametrize("code", [1045, 1105, 1146, 8025, 2003])
+    def test_what_will_not_pass_is_not(self, plain_tidb: str, code: int) -> None:
+        attempts: list[object] = []
+
+        def work(connection: object) -> None:
+            attempts.append(connection)
+            raise error(code, "Connection timed out")
+
+        with (
+            closing(Database(parse_url(plain_tidb), pytest.fail)) as database,
+            pytest.raises(StoreError),
+        ):
+            database.read(work)
+        assert len(attempts) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "kind", "says"),
+    [
+        (1045, "Access denied", StoreError, "refuses someone: wrong .* like 4Xy7Zab.root; .*TLS"),
+        (1049, "Unknown database", StoreError, "no database shop; make it .*CREATE DATABASE"),
+        (1044, "CREATE command denied", StoreError, "a right is missing: CREATE command denied"),
+        (1064, 'syntax near "VECTOR(3)"', StoreError, "not TiDB 8.4 or newer; upgrade"),
+        (1305, "FUNCTION VEC_COSINE_DISTANCE does not exist", StoreError, "not TiDB 8.4 or newer"),
+        (1064, 'syntax near "FROM"', StoreError, r'syntax near "FROM" \(error 1064\)'),
+        (1105, "Connections using insecure transport are prohibited", StoreError, "demands TLS"),
+        (1105, "the usage quota of the cluster is exhausted", StoreError, "raise its spending"),
+        (1105, "vector has 2 dimensions, does not fit VECTOR(3)", TableMismatch, "another --table"),
+        (1105, "vectors have different dimensions: 3 and 2", TableMismatch, "3 and 2; name anot"),
+        (1146, "Table does not exist", TableMismatch, "was dropped meanwhile; .*jtv init"),
+        (1406, "Data too long", TooLarge, "6 MiB; split it"),
+        (8004, "Transaction is too large", TooLarge, "6 MiB; split it"),
+        (8025, "entry too large", TooLarge, "6 MiB; split it"),
+        (2003, "Can't connect", StoreError, "cannot connect to db.example.com:4000/shop; check"),
+        (2006, "gone away", StoreError, "connection .* was lost; run the same command again"),
+        (4031, "inactivity", StoreError, "connection .* was lost; run the same command again"),
+        (9007, "Write conflict", StoreError, "other processes write to the same rows; run the"),
+        (8002, "SELECT FOR UPDATE conflict", StoreError, "other processes write to the same rows"),
+        (9002, "TiKV server timeout", StoreError, "the cluster is busy: .*; try again"),
+        (1234, "what is this", StoreError, r"what is this \(error 1234\)"),
+    ],
+)
+def test_what_is_said(code: int, text: str, kind: type[JtvError], says: str) -> None:
+    failure = translated(error(code, text), parse_url(URL))
+    assert isinstance(failure, kind)
+    with pytest.raises(kind, match=says):
+        raise failure
+    if code != 1234 and "FROM" not in text:
+        assert_discreet(failure)
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "expected"),
+    [
+        (1105, "the tiflash replica count: 1 should be less than the total tiflash …: 0", True),
+        (8200, "Unsupported add vector index: unsupported TiFlash store count is 0", True),
+        (8200, "Unsupported add columnar index: …", True),
+        (8200, "columnar store (TiFlash) must be deployed", True),
+        (8200, "set TiFlash replica settings for system table mysql.t", False),
+        (8200, "Unsupported modify column", False),
+        (9014, "TiFlash backfill index failed", False),
+    ],
+)
+def test_what_says_that_there_is_no_tiflash(code: int, text: str, expected: Any) -> None:
+    assert says_no_tiflash(error(code, text)) is expected

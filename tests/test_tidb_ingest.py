@@ -1,0 +1,199 @@
+"""`jtv ingest` on TiDB: nothing is lost, stored twice or paid for again, whatever fails."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tidb_cluster import Cluster, TidbServer
+from tidb_proxy import Proxy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from conftest import Jtv
+    from jina_api import Reply
+    from jina_server import JinaServer
+
+TABLE = "jinaai_tidb_demo_documents"
+OFFLINE = ("--model", "hashing-v1")
+LINES = [f"line {number} of the file" for number in range(3000)]
+
+
+@pytest.fixture
+def offline(jtv: Jtv, plain_tidb: str) -> Jtv:
+    """A user with a table of the offline model."""
+    jtv.environment["TIDB_DATABASE_URL"] = plain_tidb
+    jtv.ok("init", *OFFLINE)
+    jtv.write("lines.txt", "\n".join(LINES))
+    return jtv
+
+
+@pytest.fixture
+def paying(keyed: Jtv, plain_tidb: str) -> Jtv:
+    """A user with a table of the API's model, who sends one request after the other."""
+    keyed.environment["TIDB_DATABASE_URL"] = plain_tidb
+    keyed.ok("init")
+    keyed.write("lines.txt", "\n".join(LINES))
+    return keyed
+
+
+INGEST = ("ingest", "lines.txt", "--concurrency", "1")
+
+
+def database(jtv: Jtv) -> Cluster:
+    return Cluster(jtv.environment["TIDB_DATABASE_URL"])
+
+
+def count(jtv: Jtv, what: str) -> int:
+    ((found,),) = database(jtv).execute(f"SELECT COUNT(*) FROM {what}")
+    return int(found)
+
+
+def assert_complete(jtv: Jtv, sources: int = 1) -> None:
+    """Hold that each line is stored once, with all the places where it was read."""
+    found = database(jtv).execute(f"SELECT content FROM {TABLE}")
+    assert sorted(text for (text,) in found) == sorted(LINES)
+    assert count(jtv, f"{TABLE}_occurrences") == sources * len(LINES)
+    assert count(jtv, f"{TABLE}_sources") == sources
+    orphans = f"{TABLE}_occurrences o LEFT JOIN {TABLE} d ON o.document = d.id WHERE d.id IS NULL"
+    assert count(jtv, orphans) == 0
+
+
+def at_request(api: JinaServer, number: int, action: Callable[[], object]) -> None:
+    """Do something while a request is being answered."""
+
+    def fault(reply: Reply) -> Reply:
+        action()
+        return reply
+
+    api.misbehave(fault, when=lambda _: len(api.requests) == number)
+
+
+def test_two_processes_with_the_same_texts(offline: Jtv) -> None:
+    processes = [
+        offline.start(
+            "ingest", "-", "--source", name, "--json",
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )
+        for name in ("one", "other")
+    ]  # fmt: skip
+    orders = (LINES, LINES[::-1])
+    for process, lines in zip(processes, orders, strict=True):
+        assert process.stdin
+        process.stdin.write("\n".join(lines).encode())
+        process.stdin.close()
+        process.stdin = None
+    reports = []
+    for process in processes:
+        stdout, stderr = process.communicate(timeout=120)
+        assert process.returncode == 0, stderr
+        reports.append(json.loads(stdout))
+    assert sum(report["stored"] for report in reports) == len(LINES)
+    assert sum(report["known"] for report in reports) == len(LINES)
+    assert_complete(offline, sources=2)
+
+
+def test_a_text_that_is_too_large_is_named(offline: Jtv) -> None:
+    offline.write("large.txt", "a\n" + "b" * (5 << 20) + "\n" + "c" * (7 << 20) + "\n")
+    result = offline("ingest", "large.txt")
+    assert result.code == 5
+    assert result.error == (
+        "jtv: large.txt:3: the text is too large for TiDB, which takes 6 MiB; split it"
+    )
+
+
+def test_any_text_comes_back_as_it_was(offline: Jtv) -> None:
+    texts = ["😀 naïve 数学", "%s :name \\ ' \" ; -- `x`", "a\0b", "A", "a", "ä", "\u202eabc"]
+    offline.ok("ingest", "-", stdin="\n".join(texts))
+    assert [record["content"] for record in offline.ok("list", "--json").records] == texts
+
+
+@pytest.mark.parametrize(
+    ("words", "after"),
+    [("INSERT INTO", False), ("COMMIT", False), ("COMMIT", True), ("occurrences", True)],
+)
+def test_a_connection_that_is_lost(
+    paying: Jtv, api: JinaServer, words: str, after: bool, plain_tidb: str
+) -> None:
+    with Proxy(plain_tidb) as proxy:
+        proxy.on(words, after=after, lose=True)
+        result = paying.ok(*INGEST, env={"TIDB_DATABASE_URL": proxy.url})
+    said = [line for line in result.stderr.splitlines() if "trying again" in line]
+    assert len(said) == 1
+    assert "the connection to 127.0.0.1:" in said[0]
+    assert_complete(paying)
+    assert sorted(api.bill) == sorted(LINES)
+
+
+def test_a_connection_that_is_lost_again_and_again(
+    paying: Jtv, api: JinaServer, plain_tidb: str
+) -> None:
+    with Proxy(plain_tidb) as proxy:
+        proxy.on("COMMIT", lose=True, times=None)
+        result = paying(*INGEST, env={"TIDB_DATABASE_URL": proxy.url})
+    assert result.code == 5
+    assert result.error.startswith("jtv: the connection to 127.0.0.1:")
+    assert result.error.endswith("was lost; run the same command again")
+    assert result.stderr.count("trying again") == 1
+    paying.ok(*INGEST)
+    assert_complete(paying)
+    assert len(api.bill) <= len(LINES) + 2 * 512
+
+
+@pytest.mark.parametrize("comes_back", [False, True])
+def test_the_server_stops(
+    paying: Jtv,
+    api: JinaServer,
+    start_tidb: Callable[..., TidbServer],
+    tmp_path: Path,
+    comes_back: bool,
+) -> None:
+    server = start_tidb(data=tmp_path / "data")
+    paying.environment["TIDB_DATABASE_URL"] = server.url("test")
+    paying.ok("init")
+    at_request(api, 4, server.restart if comes_back else server.kill)
+    result = paying(*INGEST)
+    if comes_back:
+        assert result.code == 0, result.stderr
+    else:
+        assert result.code == 5
+        assert result.error.startswith(f"jtv: cannot connect to 127.0.0.1:{server.port}/test; ")
+        assert "trying again" in result.stderr
+        server.restart()
+        stored = count(paying, TABLE)
+        assert stored >= 512
+        again = json.loads(paying.ok(*INGEST, "--json").stdout)
+        assert (again["stored"], again["known"]) == (len(LINES) - stored, stored)
+    assert_complete(paying)
+    assert len(api.bill) <= len(LINES) + 2 * 512
+
+
+@pytest.mark.parametrize(
+    ("action", "says"),
+    [
+        (["init", "--drop", "--yes"], f"table {TABLE} was dropped meanwhile"),
+        (None, "was dropped meanwhile; make it with: jtv init"),
+    ],
+    ids=["made anew", "dropped"],
+)
+def test_the_table_is_dropped_meanwhile(
+    paying: Jtv, api: JinaServer, action: list[str] | None, says: str
+) -> None:
+    def drop() -> Any:
+        if action:
+            return paying.ok(*action)
+        return database(paying).execute(f"DROP TABLE {TABLE}")
+
+    at_request(api, 3, drop)
+    result = paying(*INGEST)
+    assert result.code == 5
+    assert says in result.error
+    paying.ok("init")
+    assert paying.ok("list").stdout == ""
+    paying.ok(*INGEST)
+    assert_complete(paying)

@@ -1,0 +1,131 @@
+"""`jtv search` and `jtv list` on TiDB: what the index can answer, and the same as elsewhere."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from conftest import SAMPLE_TEXTS
+from tidb_cluster import Cluster, TidbServer
+from tidb_proxy import Proxy
+
+if TYPE_CHECKING:
+    from conftest import Jtv
+
+TABLE = "jinaai_tidb_demo_documents"
+QUERIES = ["What is TiDB?", "größte Insel"]
+ZERO = "[" + ",".join("0" * 768) + "]"
+
+
+@pytest.fixture
+def flash(jtv: Jtv, tiflash_tidb: str) -> Jtv:
+    """A user of a table with the sample texts and no index."""
+    jtv.environment["TIDB_DATABASE_URL"] = tiflash_tidb
+    jtv.ok("init", "--no-index", "--model", "hashing-v1")
+    jtv.ok("ingest", str(SAMPLE_TEXTS))
+    return jtv
+
+
+@pytest.fixture
+def indexed(flash: Jtv) -> Jtv:
+    flash.ok("init")
+    # Without statistics the optimizer takes any table for a large one.
+    execute(flash, f"LOCK STATS {TABLE}")
+    return flash
+
+
+def execute(jtv: Jtv, sql: str) -> list[tuple[object, ...]]:
+    return Cluster(jtv.environment["TIDB_DATABASE_URL"]).execute(sql)
+
+
+def explained(jtv: Jtv, *options: str) -> str:
+    return jtv.ok("search", QUERIES[0], "--explain", *options).stderr
+
+
+@pytest.mark.parametrize("is_exact", [False, True])
+def test_the_statement_that_is_sent(indexed: Jtv, tiflash_tidb: str, is_exact: bool) -> None:
+    with Proxy(tiflash_tidb) as proxy:
+        options = ("--exact",) if is_exact else ()
+        indexed.ok("search", QUERIES[0], *options, env={"TIDB_DATABASE_URL": proxy.url})
+    (sent,) = [sql for sql in proxy.statements if "vec_cosine_distance" in sql.lower()]
+    assert "WHERE" not in sent
+    assert len(re.findall(r"\[[-0-9.,e]+\]", sent)) == 1, "the vector is sent once"
+    plan = str(execute(indexed, f"EXPLAIN {sent}"))
+    assert ("annIndex:COSINE(content_vec..[" in plan) == (not is_exact)
+
+
+def test_it_agrees_with_the_embedded_store(indexed: Jtv) -> None:
+    embedded = ("--database", "other.db")
+    indexed.ok("init", "--model", "hashing-v1", *embedded)
+    indexed.ok("ingest", str(SAMPLE_TEXTS), *embedded)
+    for query in QUERIES:
+        for options in ((), ("--exact", "-k", "100")):
+            ours, theirs = (
+                [(r["distance"], r["id"], r["source"], r["line"]) for r in found.records]
+                for found in (
+                    indexed.ok("search", query, "--json", *options),
+                    indexed.ok("search", query, "--json", *options, *embedded),
+                )
+            )
+            assert len(ours) == len(theirs) == (34 if "100" in options else 5)
+            wanted = {number: rest for _, number, *rest in theirs}
+            for (one, number, *rest), (other, *_) in zip(ours, theirs, strict=True):
+                assert one == pytest.approx(other, abs=1e-5)
+                assert wanted.get(number, rest) == rest
+
+
+def test_list_agrees_with_search(indexed: Jtv) -> None:
+    found = indexed.ok("search", QUERIES[0], "-k", "34").rows
+    ranked = indexed.ok("list", QUERIES[0], "--sort", "distance").rows
+    assert {row[1]: row for row in found} == {row[1]: row for row in ranked}
+    assert [row[0] for row in found] == [row[0] for row in ranked]
+    listed = indexed.ok("list", QUERIES[0]).rows
+    assert sorted(map(tuple, listed)) == sorted(map(tuple, found))
+
+
+@pytest.mark.parametrize("user", ["flash", "indexed"])
+def test_rows_without_a_distance(user: str, request: pytest.FixtureRequest) -> None:
+    jtv: Jtv = request.getfixturevalue(user)
+    before = jtv.ok("search", QUERIES[0]).rows
+    for number in range(20):
+        execute(
+            jtv,
+            f"INSERT INTO {TABLE} (content, content_vec, content_hash)"
+            f" VALUES ('nothing', '{ZERO}', UNHEX(SHA2('{number}', 256)))",
+        )
+    assert jtv.ok("search", QUERIES[0]).rows == before
+    assert len(jtv.ok("search", QUERIES[0], "-k", "100").rows) == 34
+    ranked = jtv.ok("list", QUERIES[0], "--sort", "distance").rows
+    assert [row[0] for row in ranked[34:]] == ["-"] * 20
+    execute(jtv, f"DELETE FROM {TABLE} WHERE content <> 'nothing'")
+    assert jtv("search", QUERIES[0]).code == 1
+
+
+def test_no_index_is_explained(flash: Jtv) -> None:
+    assert explained(flash) == "no index was used: there is none; jtv init makes it\n"
+    exact = "no index was used: --exact looks at every vector\n"
+    assert explained(flash, "--exact") == exact
+
+
+def test_an_index_is_explained(indexed: Jtv) -> None:
+    assert explained(indexed) == "the vector index was used\n"
+    assert "--exact" in explained(indexed, "--exact")
+    execute(indexed, f"UNLOCK STATS {TABLE}")
+    execute(indexed, f"ANALYZE TABLE {TABLE}")
+    assert "prefers to look at every vector of so small a table" in explained(indexed)
+
+
+def test_an_index_that_is_not_ready_is_explained(flash: Jtv, tiflash_server: TidbServer) -> None:
+    tiflash_server.set_index("building")
+    flash.ok("init", "--no-wait")
+    assert explained(flash) == "no index was used: vector index: 500 of 2,000 rows\n"
+
+
+def test_a_search_says_nothing_of_itself(flash: Jtv) -> None:
+    """Notes are for those who write: a cron job's search is silent."""
+    for command in (["search", "x"], ["list"], ["list", "x"], ["search", "x", "--max-distance=0"]):
+        assert flash(*command).stderr == ""
+    for command in (["init", "--no-index"], ["ingest", str(SAMPLE_TEXTS)]):
+        assert "has no vector index: searches look at every vector" in flash.ok(*command).stderr
