@@ -297,3 +297,12 @@ def tls_tidb(tls_server: TidbServer) -> Iterator[str]:
     """The URL, without ssl keys, of an empty database on `tls_server`, reset afterwards."""
     with tls_server.database() as url:
         yield url
+
+
+@pytest.fixture(params=["embedded", pytest.param("tidb", marks=pytest.mark.tidb)])
+def on_each_store(request: pytest.FixtureRequest, jtv: Jtv) -> Jtv:
+    """A user of each kind of store, who works offline."""
+    if request.param == "tidb":
+        database = request.getfixturevalue("tidb")
+        jtv.environment |= {"JTV_DATABASE": database, "JTV_MODEL": "hashing-v1"}
+    return jtv
