@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
@@ -18,7 +19,7 @@ from jtv_cli.render.output import Output
 from jtv_cli.render.talk import Talk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from jtv_cli.embedders import Embedder
     from jtv_cli.stores import Store, Table
@@ -138,6 +139,13 @@ class Session:
                 f"table {table.spec.name} has no vector index: searches look at every vector"
             )
 
+    def confirm(self, what: str, *, otherwise: str) -> None:
+        """Raise UsageError unless the user, on a terminal, says yes to what would be done."""
+        if not (self.talk.is_terminal and sys.stdin is not None and sys.stdin.isatty()):
+            raise UsageError(f"this would {what}", hint="if you mean it, add --yes")
+        if not self.talk.ask(f"{what[0].upper()}{what[1:]}?", sys.stdin):
+            raise UsageError(otherwise)
+
     def name_skipped(self, place: str, reason: str) -> None:
         """Say which record was left out."""
         self.talk.error(f"{place}: {reason}, skipped")
@@ -154,6 +162,15 @@ class Session:
             f"store {store.location} ({self.database.source}), table {spec.name},"
             f" model {spec.model}"
         )
+
+
+def require_one(given: Mapping[str, object]) -> None:
+    """Raise UsageError unless exactly one of the options, by name, has a value."""
+    names = [name for name, value in given.items() if value is not None and value != []]
+    if not names:
+        raise UsageError(f"one of these is needed: {', '.join(given)}")
+    if len(names) > 1:
+        raise UsageError(f"{' and '.join(names)} do not go together", hint="leave out all but one")
 
 
 def with_session(function: Callable[Concatenate[Session, P], int]) -> Callable[..., int]:

@@ -1,13 +1,36 @@
 """The data's way: windows → known? → batches → embedder → table, and query → vector.
 
 `ingest` has the threads, `keeper` what they work for, `intake` and `batches` sort and
-cut, `desk` sends, and `patience` says when it sends again.
+cut, `desk` sends, and `patience` says when it sends again. `removal` and `spool` are for
+what is to go again.
 """
 
 from jtv_cli.pipeline.ingest import ingest
 from jtv_cli.pipeline.patience import Patience
-from jtv_cli.pipeline.query import embed_query
+from jtv_cli.pipeline.query import embed_queries, embed_query, query_batches
+from jtv_cli.pipeline.removal import (
+    Marked,
+    count_documents,
+    delete_documents,
+    find_texts,
+    missing,
+)
+from jtv_cli.pipeline.spool import Spool
 from jtv_cli.pipeline.survey import survey
 from jtv_cli.pipeline.terms import Terms
 
-__all__ = ["Patience", "Terms", "embed_query", "ingest", "survey"]
+__all__ = [
+    "Marked",
+    "Patience",
+    "Spool",
+    "Terms",
+    "count_documents",
+    "delete_documents",
+    "embed_queries",
+    "embed_query",
+    "find_texts",
+    "ingest",
+    "missing",
+    "query_batches",
+    "survey",
+]
