@@ -93,6 +93,10 @@ class Hit:
     metadata: Mapping[str, Any] | None = None
 
 
+Answer = tuple[str, "Sequence[Hit]"]
+"""A query and what was found for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class TableSpec:
     """What a table is, and remembers of itself.
@@ -206,6 +210,9 @@ class Removed:
     documents: int
     occurrences: int
 
+    def __add__(self, other: Removed) -> Removed:
+        return Removed(self.documents + other.documents, self.occurrences + other.occurrences)
+
 
 class Outcome(Enum):
     """How a check ended."""
@@ -246,6 +253,11 @@ class IngestReport:
     def texts(self) -> int:
         """The texts that are dealt with."""
         return self.stored + self.known + self.empty + self.skipped
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing was left out of what there was to read."""
+        return not self.skipped and self.stopped is None
 
 
 @dataclass(frozen=True, slots=True)

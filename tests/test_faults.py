@@ -17,6 +17,7 @@ import pytest
 import jina_api
 import jina_faults
 from jina_faults import answer, instead, raw, web_page
+from jtv_cli.embedders.models import MODELS
 
 if TYPE_CHECKING:
     from conftest import Jtv, Result
@@ -187,7 +188,7 @@ class TestOneTextTooLong:
 
     def test_though_nothing_told_that_it_is(self, ready: Jtv, api: JinaServer) -> None:
         """The service counts otherwise than we do, and the culprit must be searched for."""
-        too_long = jina_api.too_long(jina_api.MODELS["jina-embeddings-v2-base-en"])
+        too_long = jina_api.too_long(MODELS["jina-embeddings-v2-base-en"])
         api.misbehave(
             instead(too_long), times=None, when=lambda request: LINES[700] in request.texts
         )

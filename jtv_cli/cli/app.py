@@ -8,10 +8,13 @@ import typer
 
 from jtv_cli import __version__
 from jtv_cli.cli import index
+from jtv_cli.cli.delete import delete
 from jtv_cli.cli.ingest import ingest
 from jtv_cli.cli.init import init
 from jtv_cli.cli.search import list_documents, search
 from jtv_cli.cli.session import with_session
+from jtv_cli.cli.show import show
+from jtv_cli.cli.sync import sync
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -43,6 +46,9 @@ app.command()(with_session(init))
 app.command()(with_session(ingest))
 app.command()(with_session(search))
 app.command("list")(with_session(list_documents))
+app.command()(with_session(show))
+app.command()(with_session(delete))
+app.command()(with_session(sync))
 
 _index = typer.Typer(rich_markup_mode=None)
 for command in (index.status, index.build, index.drop, index.wait, index.check):

@@ -6,9 +6,11 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.cli import options
-from jtv_cli.cli.session import Session, require_one
+from jtv_cli.cli.checks import no_documents, require_one
+from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode, UsageError
 from jtv_cli.records import Removed
+from jtv_cli.render.words import counted, removed_in_words
 from jtv_cli.sources import open_sources, read_windows
 
 if TYPE_CHECKING:
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
 
     from jtv_cli.sources import Window
     from jtv_cli.stores import Table
-
-_MOST_NAMED = 10
 
 
 def delete(
@@ -43,19 +43,16 @@ def delete(
         if dry_run:
             _report(session, table, found, found.removed, "would delete", json=json)
             return ExitCode.OK
-        what = f"{in_words(found.removed)} from table {table.spec.name} in {store.location}"
+        what = f"{removed_in_words(found.removed)} from table {table.spec.name} in {store.location}"
         if not yes and found.removed.documents + found.removed.occurrences:
             session.confirm(f"delete {what}", otherwise="nothing was deleted")
         with session.talk.waiting("deleting") as show:
-            removed = found.remove(lambda gone: show(f"deleting: {in_words(gone)} are gone"))
+            removed = found.remove(
+                lambda gone: show(f"deleting: {removed_in_words(gone)} are gone")
+            )
         _report(session, table, found, removed, "deleted", json=json)
         session.sign_off(store, table.spec)
     return ExitCode.OK
-
-
-def in_words(removed: Removed) -> str:
-    """Return how much it is."""
-    return f"{_count(removed.documents, 'document')} and {_count(removed.occurrences, 'occurrence')}"
 
 
 class _Found(NamedTuple):
@@ -66,9 +63,7 @@ class _Found(NamedTuple):
     remove: Callable[[Callable[[Removed], None]], Removed]
 
 
-def _find(
-    table: Table, ids: Sequence[int] | None, source: str | None, texts: str | None
-) -> _Found:
+def _find(table: Table, ids: Sequence[int] | None, source: str | None, texts: str | None) -> _Found:
     from jtv_cli import pipeline
 
     if ids is not None:
@@ -89,13 +84,6 @@ def _find(
         found, missing = pipeline.find_texts(table, _flawless(read_windows(sources)))
     removed, _ = pipeline.count_documents(table, found)
     return _Found(removed, missing, partial(pipeline.delete_documents, table, found))
-
-
-def no_documents(table: Table, ids: Sequence[int]) -> str:
-    """Return which documents are not there, or the first of many."""
-    named = ", ".join(map(str, ids[:_MOST_NAMED]))
-    more = f" and {len(ids) - _MOST_NAMED:,} more" if len(ids) > _MOST_NAMED else ""
-    return f"there is no document {named}{more} in table {table.spec.name}"
 
 
 def _flawless(windows: Iterable[Window]) -> Iterator[Window]:
@@ -119,9 +107,5 @@ def _report(
             }
         )
         return
-    unknown = f"; {_count(found.unknown, 'text')} not in the table" if found.unknown else ""
-    session.talk.report(f"{verb} {in_words(removed)}{unknown}")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    unknown = f"; {counted(found.unknown, 'text')} not in the table" if found.unknown else ""
+    session.talk.report(f"{verb} {removed_in_words(removed)}{unknown}")

@@ -97,6 +97,10 @@ DocumentIds = Annotated[list[int], typer.Argument(metavar="ID...", help="Ids of 
 OptionalIds = Annotated[
     list[int] | None, typer.Argument(metavar="[ID...]", help="Ids of documents.")
 ]
+SyncedSource = Annotated[
+    str | None,
+    typer.Option("--source", metavar="NAME", help="The source it is; standard input needs it."),
+]
 DeletedSource = Annotated[
     str | None,
     typer.Option("--source", metavar="NAME", help="What was read in it; - is standard input."),

@@ -19,7 +19,7 @@ from jtv_cli.render.output import Output
 from jtv_cli.render.talk import Talk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from jtv_cli.embedders import Embedder
     from jtv_cli.stores import Store, Table
@@ -162,15 +162,6 @@ class Session:
             f"store {store.location} ({self.database.source}), table {spec.name},"
             f" model {spec.model}"
         )
-
-
-def require_one(given: Mapping[str, object]) -> None:
-    """Raise UsageError unless exactly one of the options, by name, has a value."""
-    names = [name for name, value in given.items() if value is not None and value != []]
-    if not names:
-        raise UsageError(f"one of these is needed: {', '.join(given)}")
-    if len(names) > 1:
-        raise UsageError(f"{' and '.join(names)} do not go together", hint="leave out all but one")
 
 
 def with_session(function: Callable[Concatenate[Session, P], int]) -> Callable[..., int]:

@@ -7,7 +7,7 @@ what is to go again.
 
 from jtv_cli.pipeline.ingest import ingest
 from jtv_cli.pipeline.patience import Patience
-from jtv_cli.pipeline.query import embed_queries, embed_query, query_batches
+from jtv_cli.pipeline.query import answers, embed_query
 from jtv_cli.pipeline.removal import (
     Marked,
     count_documents,
@@ -24,13 +24,12 @@ __all__ = [
     "Patience",
     "Spool",
     "Terms",
+    "answers",
     "count_documents",
     "delete_documents",
-    "embed_queries",
     "embed_query",
     "find_texts",
     "ingest",
     "missing",
-    "query_batches",
     "survey",
 ]

@@ -60,24 +60,31 @@ class Group:
         self.stored = 0
         self.parts: list[tuple[Sequence[int], Vectors]] = []
 
+    @property
+    def is_stored(self) -> bool:
+        """Whether all that was answered is in the table."""
+        return self.stored == sum(len(rows) for rows, _ in self.parts)
+
     def answer(self, rows: Sequence[int], vectors: Vectors) -> None:
         """Take vectors (len(rows), dimensions) for the texts of these rows, which ascend."""
         self.parts.append((rows, vectors))
         self.unresolved -= len(rows)
 
-    def answered(self) -> tuple[list[Document], Vectors]:
-        """Return the documents that have vectors, in the order of the input, and those."""
+    def answered(self, most: int) -> tuple[list[Document], Vectors]:
+        """Return the next documents to store, in the order of the input, and their vectors.
+
+        There must be some.
+        """
         import numpy as np
 
-        if len(self.parts) == 1:
-            [(rows, vectors)] = self.parts
-        else:
-            unordered = [row for rows, _ in self.parts for row in rows]
-            order = sorted(range(len(unordered)), key=unordered.__getitem__)
-            rows = [unordered[position] for position in order]
-            parts = [vectors for _, vectors in self.parts]
-            vectors = np.concatenate(parts)[order] if parts else np.empty((0, 0), np.float32)
-        return [self.news[row].document for row in rows], vectors
+        if len(self.parts) > 1:
+            places = np.concatenate([rows for rows, _ in self.parts])
+            order = np.argsort(places)
+            joined = np.concatenate([vectors for _, vectors in self.parts])
+            self.parts = [(places[order].tolist(), joined[order])]
+        [(rows, vectors)] = self.parts
+        part = slice(self.stored, self.stored + most)
+        return [self.news[row].document for row in rows[part]], vectors[part]
 
 
 @dataclass(slots=True)

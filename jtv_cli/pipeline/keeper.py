@@ -108,7 +108,6 @@ class Keeper:
         """Keep the vectors until it is the turn of their group."""
         batch.group.answer(batch.rows, embeddings.vectors)
         self._tally.count(tokens=embeddings.tokens)
-        self._store_in_turn()
 
     def leave_out(self, batch: Batch, reason: str) -> None:
         """Skip a text, everywhere it was read."""
@@ -120,8 +119,6 @@ class Keeper:
             self._skipped(f"{path}:{occurrence.line}", reason)
         if self._is_strict:
             self.stop(f"--strict, at {new.place}")
-        else:
-            self._store_in_turn()
 
     def give_up(self, error: BaseException) -> None:
         """End, because of an error; one of the store counts for more than one of the service."""
@@ -158,13 +155,14 @@ class Keeper:
         return self._desk.is_idle or is_late
 
     def _step(self) -> None:
-        """Find work for the desk, then wait for the next call and answer it."""
+        """Find work for the desk, store what is complete, and answer the next call."""
         self._feed()
         self._desk.send()
+        has_stored = self._store_in_turn()
         if self._is_finished():
             return
         try:
-            call = self.calls.get(timeout=self._seconds_to_next())
+            call = self.calls.get(timeout=0 if has_stored else self._seconds_to_next())
         except Empty:
             return
         call()
@@ -201,34 +199,33 @@ class Keeper:
             self._skipped(f"{window.path}:{line}", reason)
         self.wanted.put(not self._input_ended)
 
-    def _store_in_turn(self) -> None:
-        """Store the groups that are complete, and no other stands before."""
-        while self.error is None and self._groups and not self._groups[0].unresolved:
-            if not self._store_first():
-                return
+    def _store_in_turn(self) -> bool:
+        """Store a part of the first group, if that is complete; return whether there was any."""
+        if self.error is not None or not self._groups or self._groups[0].unresolved:
+            return False
+        self._store_part()
+        return True
 
     def _store_rest(self) -> None:
         """Store what is answered of all groups, at the end."""
-        while self._groups and self._store_first():
-            pass
+        while self._groups and not self._is_abandoned:
+            self._store_part()
 
-    def _store_first(self) -> bool:
-        """Store what is answered of the first group, a batch's worth at once.
+    def _store_part(self) -> None:
+        """Store a batch's worth of what is answered of the first group.
 
-        What was stored of it before an error is not stored again. Return whether it is
-        done, and not abandoned.
+        Other calls need not wait longer than that, nor databases take more at once.
         """
         group = self._groups[0]
-        documents, vectors = group.answered()
-        for start in range(group.stored, len(documents), self._texts_at_once):
-            part = slice(start, start + self._texts_at_once)
+        if not group.is_stored:
+            documents, vectors = group.answered(self._texts_at_once)
             with self._storing:
                 if self._is_abandoned:
-                    return False
-                added = self._table.add(documents[part], vectors[part])
-            group.stored += len(documents[part])
-            self._intake.forget(documents[part])
-            known = len(documents[part]) - added.documents
+                    return
+                added = self._table.add(documents, vectors)
+            group.stored += len(documents)
+            self._intake.forget(documents)
+            known = len(documents) - added.documents
             self._tally.count(stored=added.documents, known=known)
-        self._groups.popleft()
-        return True
+        if group.is_stored:
+            self._groups.popleft()

@@ -13,13 +13,17 @@ from jtv_cli.pipeline.patience import Patience, Trials
 from jtv_cli.records import Embeddings, Purpose
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from jtv_cli.embedders import BatchLimit, Embedder
-    from jtv_cli.records import Vectors
+    from jtv_cli.records import Answer, Hit, Vectors
 
 QUERY_MAX_WAIT = 15.0
 """Seconds to wait for a query's vector, unless told otherwise."""
+
+
+# Queries that share one look at the table; their hits are held together.
+_SEARCHED_AT_ONCE = 64
 
 
 def embed_query(query: str, embedder: Embedder, *, max_wait: float = QUERY_MAX_WAIT) -> Vectors:
@@ -58,8 +62,27 @@ def embed_queries(
         time.sleep(pause)
 
 
-def query_batches(queries: Sequence[str], limit: BatchLimit) -> Iterator[Sequence[str]]:
-    """Yield the queries in batches within the limit."""
+def answers(
+    queries: Iterable[Sequence[str]],
+    embedder: Embedder,
+    search: Callable[[Vectors], Sequence[Sequence[Hit]]],
+) -> Iterator[list[Answer]]:
+    """Yield queries with what is found for each, as many together as were searched together.
+
+    The queries come as many at a time as are there; they are embedded in batches
+    within the embedder's limit. `search` takes (m, dimensions) vectors.
+
+    Raises as `embed_queries` does.
+    """
+    for texts in queries:
+        for batch in _batches(texts, embedder.batch_limit):
+            vectors = embed_queries(batch, embedder)
+            for start in range(0, len(batch), _SEARCHED_AT_ONCE):
+                part = slice(start, start + _SEARCHED_AT_ONCE)
+                yield list(zip(batch[part], search(vectors[part]), strict=True))
+
+
+def _batches(queries: Sequence[str], limit: BatchLimit) -> Iterator[Sequence[str]]:
     start = tokens = 0
     for at, query in enumerate(queries):
         more = estimated_tokens(query)

@@ -48,15 +48,13 @@ class Marked:
             last += sum(len(found.occurrences) == counts[found.id] for found in stored)
         return Removed(last, len(self))
 
-    def remove(
-        self, table: Table, progress: Callable[[Removed], None] = lambda _: None
-    ) -> Removed:
+    def remove(self, table: Table, progress: Callable[[Removed], None] = lambda _: None) -> Removed:
         """Remove them; `progress` hears what is gone so far."""
         gone = Removed(0, 0)
         for start in range(0, len(self), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
             pairs = zip(self._lines[part], self._documents[part], strict=True)
-            gone = _sum(gone, table.remove(self.source, [Place(*pair) for pair in pairs]))
+            gone += table.remove(self.source, [Place(*pair) for pair in pairs])
             progress(gone)
         return gone
 
@@ -69,9 +67,7 @@ def missing(table: Table, source: str | None, reads: Iterable[Sequence[Read]]) -
     return Marked(source, _missing(table, source, reads))
 
 
-def _missing(
-    table: Table, source: str | None, reads: Iterable[Sequence[Read]]
-) -> Iterator[Place]:
+def _missing(table: Table, source: str | None, reads: Iterable[Sequence[Read]]) -> Iterator[Place]:
     places = table.places(source)
     place = next(places, None)
     for part in reads:
@@ -116,10 +112,6 @@ def delete_documents(
     """Delete documents, in as many transactions as it takes; `progress` hears what is gone."""
     gone = Removed(0, 0)
     for start in range(0, len(ids), _AT_ONCE):
-        gone = _sum(gone, table.delete(ids[start : start + _AT_ONCE]))
+        gone += table.delete(ids[start : start + _AT_ONCE])
         progress(gone)
     return gone
-
-
-def _sum(one: Removed, other: Removed) -> Removed:
-    return Removed(one.documents + other.documents, one.occurrences + other.occurrences)

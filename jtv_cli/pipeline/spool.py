@@ -28,7 +28,7 @@ class Spool:
 
     def __init__(self) -> None:
         with _translated():
-            self._file = tempfile.TemporaryFile(prefix="jtv-")
+            self._file = tempfile.TemporaryFile(prefix="jtv-")  # noqa: SIM115
         self._ends: dict[str | None, tuple[int, int]] = {}
 
     def __enter__(self) -> Spool:

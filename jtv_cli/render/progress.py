@@ -51,7 +51,8 @@ class _View:
         self._size = size
         self._price = price
         self._progress = IngestProgress(IngestReport())
-        self._recent: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
+        self._began = time.monotonic()
+        self._recent = deque([(self._began, 0)])
 
     def update(self, progress: IngestProgress) -> None:
         """Take a step."""
@@ -65,24 +66,25 @@ class _View:
     def words(self) -> str:
         """Return how far it is, how fast, what it cost, and when it will be done."""
         report = self._progress.report
-        if not self._progress.texts and not self._current_wait:
-            return "reading"
-        parts = [f"{report.stored:,} stored, {report.known:,} known"]
+        passed = time.monotonic() - self._began
+        if not self._progress.texts:
+            return f"reading, {_clock(passed)}"
         total, is_exact = self._total()
-        if total is not None:
-            parts.append(f"{report.texts:,} of {'' if is_exact else '~'}{total:,}")
+        if total is None:
+            parts = [f"{report.stored:,} stored, {report.known:,} known"]
+        else:
+            parts = [f"{report.texts:,} of {'' if is_exact else '~'}{total:,}"]
+        if wait := self._current_wait:
+            parts.append(f"waiting {wait.until - time.monotonic():,.0f} s: {wait.reason}")
         rate = self._rate()
         if rate:
             parts.append(f"{rate:,.0f} texts/s")
         if report.tokens:
-            parts.append(f"{report.tokens:,} tokens")
-            if self._price:
-                parts.append(f"{report.tokens * self._price / 1e6:,.4f} USD")
-        if total is not None and rate and total > report.texts:
+            parts.append(f"{report.tokens:,} tokens, {report.tokens * self._price / 1e6:,.4f} USD")
+        if rate and total is not None and total > report.texts:
             parts.append(f"{_clock((total - report.texts) / rate)} left")
-        if wait := self._current_wait:
-            left = wait.until - time.monotonic()
-            parts.append(f"waiting {left:,.0f} s: {wait.reason}")
+        else:
+            parts.append(_clock(passed))
         return ", ".join(parts)
 
     @property
@@ -114,15 +116,20 @@ def _clock(seconds: float) -> str:
 @contextmanager
 def _moving(talk: Talk, view: _View) -> Iterator[None]:
     from rich.console import Console
-    from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TimeElapsedColumn
+    from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task
+    from rich.table import Column
     from rich.text import Text
 
     class Words(ProgressColumn):
         def render(self, task: Task) -> Text:  # noqa: ARG002
             return Text(view.words())
 
-    columns = (SpinnerColumn(), Words(), TimeElapsedColumn())
     console = Console(stderr=True)
+    # On one line, for one is what is erased before something else is said, and with
+    # room behind it for the ^C that a terminal shows.
+    width = max(20, console.width - 6)
+    one_line = Column(no_wrap=True, overflow="ellipsis", max_width=width)
+    columns = (SpinnerColumn(), Words(table_column=one_line))
     progress = Progress(*columns, console=console, transient=True, refresh_per_second=4)
     with talk.moving(), progress:
         progress.add_task("")
