@@ -73,13 +73,14 @@ def _find(table: Table, ids: Sequence[int] | None, source: str | None, texts: st
             raise UsageError(no_documents(table, unknown), hint="nothing was deleted")
         return _Found(removed, 0, lambda _: table.delete(ids))
     if source is not None:
-        marked = pipeline.Marked(name := None if source == "-" else source, table.places(name))
+        name = None if source == "-" else source
+        marked = pipeline.Marked(name).mark(table.places(name))
         if not len(marked):
             raise UsageError(
                 f"nothing in table {table.spec.name} was read in {source}",
                 hint="see the sources with: jtv info",
             )
-        return _Found(marked.count(table), 0, partial(marked.remove, table))
+        return _Found(pipeline.count_marked(table, [marked]), 0, partial(marked.remove, table))
     with open_sources([texts or ""]) as sources:
         found, missing = pipeline.find_texts(table, _flawless(read_windows(sources)))
     removed, _ = pipeline.count_documents(table, found)

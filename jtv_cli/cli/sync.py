@@ -49,7 +49,7 @@ def sync(
     they were read. That is said and asked first; off a terminal it wants --yes. Where a
     record was skipped, or it was stopped, nothing is removed; the exit code is then 3.
     """
-    from jtv_cli.pipeline import Patience, Spool, Terms
+    from jtv_cli.pipeline import Patience, Spool, Terms, count_marked
 
     choice = Choice(source, input, text_field, glob or (), paragraphs)
     with open_sources(files, choice) as sources, Spool() as spool:
@@ -62,7 +62,7 @@ def sync(
                 windows,
                 truncate=truncate,
                 json=json,
-                removal=lambda table: _count(table, _gone(table, sources, spool)),
+                removal=lambda table: count_marked(table, _gone(table, sources, spool)),
             )
         terms = Terms(concurrency, Patience(max_wait), max_tokens, truncate=truncate)
         with session.store(writable=True) as store:
@@ -103,7 +103,9 @@ def _remove(
     session: Session, store: Store, table: Table, gone: Sequence[Marked], *, yes: bool
 ) -> Removed | None:
     """Remove it, unless the user does not want it: then return None."""
-    removed = _count(table, gone)
+    from jtv_cli import pipeline
+
+    removed = pipeline.count_marked(table, gone)
     if not removed.occurrences:
         return removed
     what = removed_in_words(removed)
@@ -121,10 +123,6 @@ def _remove(
         _if_interrupted("the same command goes on from here"),
     ):
         return sum((marked.remove(table) for marked in gone), _NOTHING)
-
-
-def _count(table: Table, gone: Sequence[Marked]) -> Removed:
-    return sum((marked.count(table) for marked in gone), _NOTHING)
 
 
 def _check_names(sources: Sequence[Source]) -> None:

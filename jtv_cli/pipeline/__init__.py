@@ -11,6 +11,7 @@ from jtv_cli.pipeline.query import answers, embed_query
 from jtv_cli.pipeline.removal import (
     Marked,
     count_documents,
+    count_marked,
     delete_documents,
     find_texts,
     missing,
@@ -26,6 +27,7 @@ __all__ = [
     "Terms",
     "answers",
     "count_documents",
+    "count_marked",
     "delete_documents",
     "embed_query",
     "find_texts",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from jtv_cli.records import Place, Removed, text_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from jtv_cli.sources import Window
     from jtv_cli.stores import Table
@@ -22,41 +22,53 @@ _AT_ONCE = 1000
 
 
 class Marked:
-    """Occurrences of one source that are to go, in 16 bytes each."""
+    """Occurrences of one source that are to go, in 16 bytes each.
 
-    def __init__(self, source: str | None, places: Iterable[Place] = ()) -> None:
+    `present` are the documents that the source still has, in 8 bytes for each line.
+    """
+
+    def __init__(self, source: str | None) -> None:
         self.source = source
+        self.present = array("q")
+        self.documents = array("q")
         self._lines = array("q")
-        self._documents = array("q")
-        for line, document, _ in places:
-            self._lines.append(line)
-            self._documents.append(document)
 
     def __len__(self) -> int:
         return len(self._lines)
 
-    def count(self, table: Table) -> Removed:
-        """Return what would go with them: documents too, where nothing else holds them."""
-        import numpy as np
-
-        ids, marked = np.unique(np.asarray(self._documents), return_counts=True)
-        last = 0
-        for start in range(0, ids.size, _AT_ONCE):
-            part = slice(start, start + _AT_ONCE)
-            counts = dict(zip(ids[part].tolist(), marked[part].tolist(), strict=True))
-            stored = table.get(list(counts))
-            last += sum(len(found.occurrences) == counts[found.id] for found in stored)
-        return Removed(last, len(self))
+    def mark(self, places: Iterable[Place]) -> Marked:
+        """Take occurrences that are to go."""
+        for line, document, _ in places:
+            self._lines.append(line)
+            self.documents.append(document)
+        return self
 
     def remove(self, table: Table, progress: Callable[[Removed], None] = lambda _: None) -> Removed:
         """Remove them; `progress` hears what is gone so far."""
         gone = Removed(0, 0)
         for start in range(0, len(self), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
-            pairs = zip(self._lines[part], self._documents[part], strict=True)
+            pairs = zip(self._lines[part], self.documents[part], strict=True)
             gone += table.remove(self.source, [Place(*pair) for pair in pairs])
             progress(gone)
         return gone
+
+
+def count_marked(table: Table, marked: Sequence[Marked]) -> Removed:
+    """Return what would go: documents too, where no occurrence is left of them."""
+    import numpy as np
+
+    documents = np.concatenate([np.asarray(each.documents) for each in marked])
+    present = np.concatenate([np.asarray(each.present) for each in marked])
+    ids, counts = np.unique(documents, return_counts=True)
+    candidates = ~np.isin(ids, present)
+    ids, counts = ids[candidates], counts[candidates]
+    last = 0
+    for start in range(0, ids.size, _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        going = dict(zip(ids[part].tolist(), counts[part].tolist(), strict=True))
+        last += sum(len(d.occurrences) == going[d.id] for d in table.get(list(going)))
+    return Removed(last, documents.size)
 
 
 def missing(table: Table, source: str | None, reads: Iterable[Sequence[Read]]) -> Marked:
@@ -64,22 +76,19 @@ def missing(table: Table, source: str | None, reads: Iterable[Sequence[Read]]) -
 
     `reads` are all that the source has, by line, some at a time.
     """
-    return Marked(source, _missing(table, source, reads))
-
-
-def _missing(table: Table, source: str | None, reads: Iterable[Sequence[Read]]) -> Iterator[Place]:
+    marked = Marked(source)
     places = table.places(source)
     place = next(places, None)
     for part in reads:
         ids = table.known([key for _, key in part])
+        marked.present.extend(ids.values())
         there = {(line, ids.get(key)) for line, key in part}
         last = part[-1][0]
         while place is not None and place.line <= last:
             if (place.line, place.document) not in there:
-                yield place
+                marked.mark([place])
             place = next(places, None)
-    if place is not None:
-        yield from chain([place], places)
+    return marked.mark(chain([place] if place else [], places))
 
 
 def find_texts(table: Table, windows: Iterable[Window]) -> tuple[list[int], int]:
