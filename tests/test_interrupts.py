@@ -152,7 +152,7 @@ def test_killed_at_any_moment_it_goes_on(
     keyed.ok(*command)
     assert contents(keyed) == set(LINES.splitlines())
     assert stored.isdisjoint(api.bill[paid:])
-    if store == "embedded":
+    if user_store == "embedded":
         assert_sound(keyed)
 
 
