@@ -8,6 +8,7 @@ import typer
 
 from jtv_cli import __version__
 from jtv_cli.cli import index
+from jtv_cli.cli.completion import completion
 from jtv_cli.cli.delete import delete
 from jtv_cli.cli.ingest import ingest
 from jtv_cli.cli.init import init
@@ -54,3 +55,4 @@ _index = typer.Typer(rich_markup_mode=None)
 for command in (index.status, index.build, index.drop, index.wait, index.check):
     _index.command()(with_session(command))
 app.add_typer(_index, name="index", help="See to the index that makes searches fast.")
+app.command()(completion)
