@@ -109,11 +109,18 @@ BAD = [
     ("a.jsonl", b'{"text": "x"}\n{"text": "\xff"}\n', "a.jsonl:2: not JSON ("),
     ("a.jsonl", b'{"text": "x"}\n{"text":\n', "a.jsonl:2: not JSON ("),
     ("a.jsonl", b'nonsense\n{"text": "x"}\n', "a.jsonl:1: not JSON ("),
-    ("a.csv", b"text,b\nx,1\ny\n", "a.csv:3: 1 fields, where the first record has 2, skipped"),
+    ("a.csv", b"text,b\nx,1\ny\n", "a.csv:3: 1 field, where the first record has 2, skipped"),
     ("a.csv", b"text,b\nx,1\n\xff,1\n", "a.csv:3: not UTF-8 (byte 0xff at position 1), skipped"),
     ("a.csv", b'text,b\nx,1\n"y"z,1\n', "a.csv:3: ',' expected after '\"', skipped"),
     ("a.csv", b'text,b\nx,1\n"never\nclosed,1\n', "a.csv:3: unexpected end of data, skipped"),
 ]
+
+
+def test_a_header_that_is_bad(made: Jtv) -> None:
+    made.write("a.csv", b"te\xffxt\nx\n")
+    result = made("ingest", "a.csv")
+    assert result.code == 2
+    assert "a.csv:1 should have the names of the fields: not UTF-8" in result.error
 
 
 @pytest.mark.parametrize(("name", "data", "says"), BAD)

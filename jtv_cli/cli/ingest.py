@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -51,7 +50,8 @@ def ingest(
         raise UsageError("--source is empty")
     choice = Choice(source, input, text_field, glob or (), paragraphs)
     with open_sources(files, choice) as sources:
-        say_guesses(session, sources, guessed=input is None)
+        if input is None:
+            say_guesses(session, sources)
         windows = read_windows(sources, paragraphs=paragraphs)
         if dry_run:
             return report_survey(session, windows, truncate=truncate, json=json)
@@ -130,18 +130,16 @@ class _Run:
         return self._report
 
 
-def say_guesses(session: Session, sources: Sequence[Source], *, guessed: bool) -> None:
+def say_guesses(session: Session, sources: Sequence[Source]) -> None:
     """Say what files were taken for by their names, and which field has the text."""
-    kinds = Counter((s.input, s.text_field) for s in sources if guessed and s.input.has_fields)
-    if kinds:
-        first = {(s.input, s.text_field): s.path for s in reversed(sources)}
-        parts = []
-        for kind, count in kinds.items():
-            form, field = kind
-            what = first[kind] if count == 1 else f"{count:,} files"
-            text = f", the text from field {field}" if field else ""
-            parts.append(f"{what} as {form.value}{text}")
-        session.talk.note(f"reading {'; '.join(parts)}")
+    kinds: dict[tuple[str, str | None], list[str]] = {}
+    for source in sources:
+        if source.input.has_fields:
+            kinds.setdefault((source.input.value, source.text_field), []).append(source.path)
+    for (form, field), paths in kinds.items():
+        what = paths[0] if len(paths) == 1 else f"{len(paths):,} files"
+        text = f", the text from field {field}" if field else ""
+        session.talk.note(f"reading {what} as {form}{text}")
 
 
 def _bytes(sources: Sequence[Source]) -> int | None:

@@ -34,6 +34,13 @@ def _checked_distance(distance: float | None) -> float | None:
     return distance
 
 
+def _checked_seconds(seconds: float) -> float:
+    """Return a number of seconds that can be. Typer's own ranges let NaN pass."""
+    if not seconds >= 0:
+        raise typer.BadParameter(f"{seconds} is no number of seconds")
+    return seconds
+
+
 # The options that every command has; `session.with_session` adds them.
 Database = Annotated[
     str | None,
@@ -69,7 +76,9 @@ Concurrency = Annotated[
 MaxWait = Annotated[
     float,
     typer.Option(
-        metavar="SECONDS", min=0, help="How long to try a request again; 0 is not at all."
+        metavar="SECONDS",
+        callback=_checked_seconds,
+        help="How long to try a request again; 0 is not at all.",
     ),
 ]
 MaxTokens = Annotated[

@@ -54,7 +54,8 @@ def sync(
     choice = Choice(source, input, text_field, glob or (), paragraphs)
     with open_sources(files, choice) as sources, Spool() as spool:
         _check_names(sources)
-        say_guesses(session, sources, guessed=input is None)
+        if input is None:
+            say_guesses(session, sources)
         windows = spool.keeping(read_windows(sources, paragraphs=paragraphs))
         if dry_run:
             return report_survey(

@@ -87,7 +87,7 @@ class Group:
         return [self.news[row].document for row in rows[part]], vectors[part]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Batch:
     """Texts of one group for one request, and how often it was tried.
 

@@ -94,22 +94,24 @@ class Desk:
         """Send what may be sent now."""
         while len(self._sent) < self._at_once and not self.is_closed:
             batch = self._next()
-            if batch is None or not self._can_afford(batch):
+            if batch is None or self._must_save(batch):
                 return
             self._ready.remove(batch)
             batch, *rest = fitted(batch, self.limit)
             self._ready.extendleft(reversed(rest))
             batch.trials = batch.trials or Trials(time.monotonic())
-            self._sent.append(batch)
             if self._embedder.model.is_offline:
                 self._request(batch)
             else:
                 # A daemon, for a request that does not return must not keep the process.
                 Thread(target=self._request, args=(batch,), daemon=True).start()
+            self._sent.append(batch)
 
     def seconds_to_next(self) -> float | None:
         """Return how long it is until there is something to send that must wait now."""
         if self.is_closed or not self._ready or len(self._sent) >= self._at_once:
+            return None
+        if (batch := self._next()) is not None and not self._can_afford(batch):
             return None
         first = max(self._not_before, min(batch.not_before for batch in self._ready))
         return max(0.0, first - time.monotonic())
@@ -120,17 +122,19 @@ class Desk:
             return None
         return next((batch for batch in self._ready if batch.not_before <= now), None)
 
-    def _can_afford(self, batch: Batch) -> bool:
-        most = self._terms.max_tokens
-        if most is None:
-            return True
-        on_their_way = sum(sent.tokens for sent in self._sent)
-        if self._spent + on_their_way + batch.tokens <= most:
-            return True
+    def _must_save(self, batch: Batch) -> bool:
+        """Return whether the batch cannot be afforded now, and stop if it never can."""
+        if self._can_afford(batch):
+            return False
         # Estimates are high: what is on its way may turn out to leave enough.
         if not self._sent:
-            self._customer.stop(f"the next batch would pass --max-tokens {most}")
-        return False
+            self._customer.stop(f"the next batch would pass --max-tokens {self._terms.max_tokens}")
+        return True
+
+    def _can_afford(self, batch: Batch) -> bool:
+        most = self._terms.max_tokens
+        on_their_way = sum(sent.tokens for sent in self._sent)
+        return most is None or self._spent + on_their_way + batch.tokens <= most
 
     def _request(self, batch: Batch) -> None:
         """Embed a batch and leave the outcome among the calls."""

@@ -86,49 +86,50 @@ def read_delimited(source: Source, delimiter: str) -> Iterator[Window]:
 
     A record may go on over several lines, within quotation marks.
     """
-    import csv
-
-    csv.field_size_limit(_LONGEST_FIELD)
     lines = _Lines(source)
-    rows = csv.reader(lines, delimiter=delimiter, strict=True)
-    header: list[str] | None = None
     records = _Records(source)
-    while True:
-        line = rows.line_num + 1
-        try:
-            row = next(rows)
-            check_utf8(row)
-        except StopIteration:
-            break
-        except (csv.Error, UnicodeDecodeError) as error:
-            reason = bad_bytes(error) if isinstance(error, UnicodeDecodeError) else str(error)
-            if header is None:
-                raise UsageError(
-                    f"{source.path}:{line}: the names of the fields: {reason}"
-                ) from error
-            records.add_bad(line, reason)
+    header: list[str] = []
+    for line, row, wrong in _rows(lines, delimiter):
+        if not header and wrong:
+            raise UsageError(f"{source.path}:{line} should have the names of the fields: {wrong}")
+        if wrong:
+            records.add_bad(line, wrong)
+        elif not row:
+            records.add_empty()
+        elif not header:
+            header = row
+            source.choose_field(header)
+        elif len(row) == len(header):
+            records.add(line, dict(zip(header, row, strict=True)))
         else:
-            if not row:
-                records.add_empty()
-            elif header is None:
-                header = row
-                source.choose_field(header)
-            elif len(row) == len(header):
-                records.add(line, dict(zip(header, row, strict=True)))
-            else:
-                records.add_bad(
-                    line, f"{len(row)} fields, where the first record has {len(header)}"
-                )
+            many = f"{len(row)} field{'' if len(row) == 1 else 's'}"
+            records.add_bad(line, f"{many}, where the first record has {len(header)}")
         if not lines.are_there:
             yield records.window()
     yield records.window()
 
 
-def check_utf8(row: list[str]) -> None:
-    """Raise UnicodeDecodeError where a field was not UTF-8."""
-    for field in row:
-        if not field.isascii():
-            field.encode("utf-8", "surrogateescape").decode()
+def _rows(lines: _Lines, delimiter: str) -> Iterator[tuple[int, list[str], str]]:
+    """Yield each record's line, its fields, and what is wrong with it, if anything is."""
+    import csv
+
+    csv.field_size_limit(_LONGEST_FIELD)
+    rows = csv.reader(lines, delimiter=delimiter, strict=True)
+    while True:
+        line = rows.line_num + 1
+        try:
+            row = next(rows)
+            for field in row:
+                if not field.isascii():
+                    field.encode("utf-8", "surrogateescape").decode()
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield line, [], str(error)
+        except UnicodeDecodeError as error:
+            yield line, [], bad_bytes(error)
+        else:
+            yield line, row, ""
 
 
 class _Lines:
