@@ -26,6 +26,14 @@ def require_one(given: Mapping[str, object]) -> None:
         raise UsageError(f"{' and '.join(names)} do not go together", hint="leave out all but one")
 
 
+def require_name(source: str | None) -> None:
+    """Raise UsageError where a source could not be told by its name."""
+    if source is not None and not source.strip():
+        raise UsageError("--source is empty")
+    if source == "-":
+        raise UsageError("--source - stands for standard input without a name")
+
+
 def checked_query(query: str) -> str:
     """Return the query without surrounding white space. Raises UsageError if that is nothing."""
     if not (text := query.strip()):

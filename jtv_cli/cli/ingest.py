@@ -6,10 +6,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from jtv_cli.cli import options
+from jtv_cli.cli.checks import require_name
 from jtv_cli.cli.interrupts import Interrupted
 from jtv_cli.cli.session import Session
 from jtv_cli.cli.survey import report_survey
-from jtv_cli.errors import ExitCode, UsageError
+from jtv_cli.errors import ExitCode
 from jtv_cli.records import IngestProgress, IngestReport
 from jtv_cli.render.progress import ingest_progress
 from jtv_cli.sources import Choice, open_sources, read_windows
@@ -46,8 +47,7 @@ def ingest(
     the model are left out and named, and the exit code is then 3. A request that fails
     is made again where that can help. Stopped, the same command goes on.
     """
-    if source is not None and not source.strip():
-        raise UsageError("--source is empty")
+    require_name(source)
     choice = Choice(source, input, text_field, glob or (), paragraphs)
     with open_sources(files, choice) as sources:
         if input is None:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from jtv_cli.cli import options
+from jtv_cli.cli.checks import require_name
 from jtv_cli.cli.ingest import ingest_into, say_guesses
 from jtv_cli.cli.interrupts import Interrupted
 from jtv_cli.cli.session import Session
@@ -51,6 +52,7 @@ def sync(
     """
     from jtv_cli.pipeline import Patience, Spool, Terms, count_marked
 
+    require_name(source)
     choice = Choice(source, input, text_field, glob or (), paragraphs)
     with open_sources(files, choice) as sources, Spool() as spool:
         _check_names(sources)
