@@ -52,6 +52,16 @@ class Document(NamedTuple):
     occurrences: Sequence[Occurrence]
 
 
+class StoredDocument(NamedTuple):
+    """A document as it is stored, whole: with all its occurrences, and its vector if asked."""
+
+    id: int
+    text: str
+    hash: bytes
+    occurrences: Sequence[Occurrence]
+    vector: Vectors | None = None
+
+
 def text_hash(text: str) -> bytes:
     """Return the SHA-256 of the text's UTF-8 form (32 bytes): what makes two texts the same."""
     from hashlib import sha256  # it loads OpenSSL, which only writing has a use for
@@ -82,6 +92,10 @@ class Hit:
     source: str | None = None
     line: int | None = None
     metadata: Mapping[str, Any] | None = None
+
+
+Answer = tuple[str, "Sequence[Hit]"]
+"""A query and what was found for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +183,56 @@ class IndexCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class Filter:
+    """Which documents to search: those with an occurrence that fits it all.
+
+    `source` is a shell pattern (fnmatch, case matters), None for any source; `where`
+    has metadata fields and the text that each must have. A field that is no string
+    fits the text that is its JSON: 3, true, null.
+    """
+
+    source: str | None = None
+    where: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SourceCount:
+    """How many occurrences, of how many documents, a source has; None for stdin."""
+
+    source: str | None
+    occurrences: int
+    documents: int
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What was really removed: others may have removed the same meanwhile."""
+
+    documents: int
+    occurrences: int
+
+    def __add__(self, other: Removed) -> Removed:
+        return Removed(self.documents + other.documents, self.occurrences + other.occurrences)
+
+
+class Outcome(Enum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at: what it is, how it is, and what to do about it."""
+
+    name: str
+    outcome: Outcome
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class IngestReport:
     """How far an ingest has come.
 
@@ -190,6 +254,11 @@ class IngestReport:
     def texts(self) -> int:
         """The texts that are dealt with."""
         return self.stored + self.known + self.empty + self.skipped
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing was left out of what there was to read."""
+        return not self.skipped and self.stopped is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
@@ -137,6 +138,13 @@ class Session:
             self.talk.note(
                 f"table {table.spec.name} has no vector index: searches look at every vector"
             )
+
+    def confirm(self, what: str, *, otherwise: str) -> None:
+        """Raise UsageError unless the user, on a terminal, says yes to what would be done."""
+        if not (self.talk.is_terminal and sys.stdin is not None and sys.stdin.isatty()):
+            raise UsageError(f"this would {what}", hint="if you mean it, add --yes")
+        if not self.talk.ask(f"{what[0].upper()}{what[1:]}?", sys.stdin):
+            raise UsageError(otherwise)
 
     def name_skipped(self, place: str, reason: str) -> None:
         """Say which record was left out."""

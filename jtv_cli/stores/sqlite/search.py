@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from jtv_cli.stores.sqlite.index import SEGMENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from jtv_cli.records import Vectors
     from jtv_cli.stores.distances import Ids, Nearest
@@ -21,15 +21,20 @@ USUAL_K = 10
 
 _LEAST_CANDIDATES = 512
 _CANDIDATES_FOR_ONE_MORE = 12
-_EXACT_SHARE = 4  # a row read by its id takes as long as four that are read one after another
+EXACT_SHARE = 4
+"""A row read by its id takes as long as four that are read one after another."""
 
 
 class Route(NamedTuple):
-    """How a search goes: by a generation of the index, or exactly where that is None."""
+    """How a search goes: by a generation of the index, or exactly where that is None.
+
+    Where documents are `chosen`, only these are looked at.
+    """
 
     generation: Generation | None
     candidates: int
     explanation: str
+    chosen: Collection[int] | None = None
 
 
 def usual_candidates(documents: int) -> int:
@@ -39,7 +44,7 @@ def usual_candidates(documents: int) -> int:
 
 def can_use(candidates: int, documents: int) -> bool:
     """Return whether so many candidates take less time than all documents."""
-    return candidates * _EXACT_SHARE < documents
+    return candidates * EXACT_SHARE < documents
 
 
 def route(rows: Rows, index: Index, k: int) -> Route:
@@ -68,11 +73,13 @@ def search(
 ) -> None:
     """Offer to the nearest of each of (m, dimensions) queries what may be near it.
 
-    That is every document, or those which the index does not cover yet and its candidates.
+    That is every document, or those which the index does not cover yet and its candidates,
+    or those that are chosen.
     """
     generation = way.generation
     after = generation.last if generation else 0
-    for ids, vectors in rows.vectors(after=after):
+    blocks = rows.vectors(after=after) if way.chosen is None else rows.vectors_of(way.chosen)
+    for ids, vectors in blocks:
         _offer(ids, vectors, unit_queries, nearest)
     if generation is None:
         return
