@@ -35,6 +35,11 @@ def fits_metadata(filter: Filter, stored: str | None) -> bool:
     )
 
 
+def all_compared(some: int, queries: int) -> str:
+    """Return what to add to an explanation where the index did not do for some of the queries."""
+    return f"; for {some:,} of {queries:,} queries, all that fit were compared" if some else ""
+
+
 def _text(value: object) -> str:
     import orjson
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from jtv_cli.errors import StoreError, TableMismatch
 from jtv_cli.records import Added, IndexCheck, IndexState, IndexStatus, Occurrence
+from jtv_cli.stores.filters import all_compared
 from jtv_cli.stores.sqlite.documents import delete, get, insert_documents, read, remove
 from jtv_cli.stores.sqlite.file import transaction, translated
 from jtv_cli.stores.sqlite.filtered import FilteredRows
@@ -121,9 +122,9 @@ class SqliteTable:
             if filter is not None:
                 rows = filtered = FilteredRows(rows, filter)
                 way = filtered.narrowed(way)
+            compared = search(rows, self.index, way, normalized(vectors), nearest)
             if explain is not None:
-                explain(way.explanation)
-            search(rows, self.index, way, normalized(vectors), nearest)
+                explain(way.explanation + all_compared(compared, len(vectors)))
             return [rows.hits(best.ranked()) for best in nearest]
 
     def scan(

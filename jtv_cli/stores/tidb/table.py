@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from jtv_cli.errors import StoreError, TableMismatch
 from jtv_cli.records import Added, IndexState, Occurrence
+from jtv_cli.stores.filters import all_compared
 from jtv_cli.stores.tidb.failures import TooLarge
 from jtv_cli.stores.tidb.hits import to_hits
 from jtv_cli.stores.tidb.index import VectorIndex
@@ -238,11 +239,7 @@ class TidbTable:
                 connection, self._schema, vectors, k, far=far, filter=filter, by_index=by_index
             )
         )
-        if compared:
-            explanation += (
-                f"; for {compared:,} of {len(vectors):,} queries, all that fit were compared"
-            )
-        return hits, explanation
+        return hits, explanation + all_compared(compared, len(vectors))
 
     def _explanation(self, query: Vectors, k: int, *, exact: bool) -> tuple[bool, str]:
         """Return whether the index answers a search, as the server plans it, or why not."""
