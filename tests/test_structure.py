@@ -22,12 +22,15 @@ PACKAGE = Path(jtv_cli.__file__).parent
 MAY_IMPORT = {
     "__init__": set(),
     "__main__": {"jtv_cli", "cli"},
-    "cli": {"jtv_cli", "config", "pipeline", "sources", "render", "embedders", "stores"},
+    "cli": {
+        *("jtv_cli", "config", "pipeline", "exchange", "sources", "render", "embedders", "stores")
+    },
     "config": set(),
     "errors": set(),
     "records": set(),
     "sources": set(),
     "pipeline": {"sources", "embedders", "stores"},
+    "exchange": {"stores"},
     "render": set(),
     "embedders": {"jtv_cli"},
     "stores": set(),

@@ -8,6 +8,8 @@ import typer
 
 from jtv_cli import __version__
 from jtv_cli.cli import index
+from jtv_cli.cli.copy import copy
+from jtv_cli.cli.exchange import export, import_table
 from jtv_cli.cli.ingest import ingest
 from jtv_cli.cli.init import init
 from jtv_cli.cli.search import list_documents, search
@@ -43,6 +45,9 @@ app.command()(with_session(init))
 app.command()(with_session(ingest))
 app.command()(with_session(search))
 app.command("list")(with_session(list_documents))
+app.command()(with_session(export))
+app.command("import")(with_session(import_table))
+app.command()(with_session(copy, without=("database", "model", "api_base")))
 
 _index = typer.Typer(rich_markup_mode=None)
 for command in (index.status, index.build, index.drop, index.wait, index.check):

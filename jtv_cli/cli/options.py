@@ -66,6 +66,18 @@ Queries = Annotated[
     int, typer.Option(metavar="N", min=1, max=1000, help="How many documents to search for.")
 ]
 
+WithVectors = Annotated[
+    bool, typer.Option("--vectors", help="With the vectors: what jtv import needs.")
+]
+ExportFile = Annotated[
+    str, typer.Argument(metavar="FILE", help="What jtv export wrote; - is standard input.")
+]
+From = Annotated[
+    str,
+    typer.Option("--from", metavar="STORE", help="'embedded', 'tidb', a path or a database URL."),
+]
+To = Annotated[str, typer.Option("--to", metavar="STORE", help="Likewise, where to.")]
+
 Query = Annotated[str, typer.Argument(metavar="QUERY", help="What to look for.")]
 OptionalQuery = Annotated[
     str | None, typer.Argument(metavar="[QUERY]", help="What to measure distances to.")
