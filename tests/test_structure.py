@@ -23,7 +23,8 @@ MAY_IMPORT = {
     "__init__": set(),
     "__main__": {"jtv_cli", "cli"},
     "cli": {
-        *("jtv_cli", "config", "pipeline", "exchange", "sources", "render", "embedders", "stores")
+        *("jtv_cli", "config", "sources", "pipeline", "exchange", "checks", "render"),
+        *("embedders", "stores"),
     },
     "config": set(),
     "errors": set(),
@@ -31,6 +32,7 @@ MAY_IMPORT = {
     "sources": set(),
     "pipeline": {"sources", "embedders", "stores"},
     "exchange": {"stores"},
+    "checks": {"config", "embedders", "stores"},
     "render": set(),
     "embedders": {"jtv_cli"},
     "stores": set(),

@@ -9,7 +9,9 @@ import typer
 from jtv_cli import __version__
 from jtv_cli.cli import index
 from jtv_cli.cli.copy import copy
+from jtv_cli.cli.doctor import doctor
 from jtv_cli.cli.exchange import export, import_table
+from jtv_cli.cli.info import info, tables
 from jtv_cli.cli.ingest import ingest
 from jtv_cli.cli.init import init
 from jtv_cli.cli.search import list_documents, search
@@ -45,6 +47,9 @@ app.command()(with_session(init))
 app.command()(with_session(ingest))
 app.command()(with_session(search))
 app.command("list")(with_session(list_documents))
+app.command()(with_session(info))
+app.command()(with_session(tables))
+app.command()(with_session(doctor))
 app.command()(with_session(export))
 app.command("import")(with_session(import_table))
 app.command()(with_session(copy, without=("database", "model", "api_base")))

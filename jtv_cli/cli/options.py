@@ -78,6 +78,9 @@ From = Annotated[
 ]
 To = Annotated[str, typer.Option("--to", metavar="STORE", help="Likewise, where to.")]
 
+Records = Annotated[bool, typer.Option("--json", help="Print a JSON object for each.")]
+NoApi = Annotated[bool, typer.Option("--no-api", help="Do not call the API.")]
+
 Query = Annotated[str, typer.Argument(metavar="QUERY", help="What to look for.")]
 OptionalQuery = Annotated[
     str | None, typer.Argument(metavar="[QUERY]", help="What to measure distances to.")
