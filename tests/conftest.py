@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -50,6 +51,12 @@ class Result:
     def records(self) -> list[dict[str, Any]]:
         """Every line as JSON."""
         return [json.loads(line) for line in self.stdout.splitlines()]
+
+    @property
+    def counts(self) -> str:
+        """What an ingest says it did, but for the seconds."""
+        [counts] = re.findall(r"^\d.* stored, .* tokens(?=, [\d.,]+ s$)", self.stderr, re.MULTILINE)
+        return str(counts)
 
     @property
     def error(self) -> str:
@@ -145,6 +152,13 @@ def as_a_user() -> list[str]:
     if os.geteuid() != 0:
         return []
     return [sys.executable, str(Path(__file__).with_name("as_a_user.py"))]
+
+
+@pytest.fixture(params=["embedded"])
+def store(request: pytest.FixtureRequest, jtv: Jtv) -> str:
+    """Each of the stores in turn, which is then the user's."""
+    jtv.environment["JTV_DATABASE"] = str(request.param)
+    return str(request.param)
 
 
 @pytest.fixture
@@ -283,3 +297,12 @@ def tls_tidb(tls_server: TidbServer) -> Iterator[str]:
     """The URL, without ssl keys, of an empty database on `tls_server`, reset afterwards."""
     with tls_server.database() as url:
         yield url
+
+
+@pytest.fixture(params=["embedded", pytest.param("tidb", marks=pytest.mark.tidb)])
+def on_each_store(request: pytest.FixtureRequest, jtv: Jtv) -> Jtv:
+    """A user of each kind of store, who works offline."""
+    if request.param == "tidb":
+        database = request.getfixturevalue("tidb")
+        jtv.environment |= {"JTV_DATABASE": database, "JTV_MODEL": "hashing-v1"}
+    return jtv

@@ -33,8 +33,8 @@ def places(jtv: Jtv) -> list[tuple[str, str, str]]:
 
 def test_the_sample_texts(made: Jtv) -> None:
     result = made.ok("ingest", str(SAMPLE_TEXTS))
-    counts, where = result.stderr.splitlines()
-    assert counts == "34 stored, 0 known, 0 empty, 0 skipped"
+    _, where = result.stderr.splitlines()
+    assert result.counts == "34 stored, 0 known, 0 empty, 0 skipped, 0 tokens"
     assert where.startswith(f"store {made.database} (default), table ")
     assert contents(made) == SAMPLE_TEXTS.read_text().splitlines()
 
@@ -123,11 +123,11 @@ def test_lines_that_are_not_utf8_are_named_and_skipped(made: Jtv) -> None:
     made.write("mixed.txt", b"good\ncaf\xe9\nbetter\n\xff\n")
     result = made("ingest", "mixed.txt")
     assert result.code == 3
-    assert result.stderr.splitlines()[:3] == [
+    assert result.stderr.splitlines()[:2] == [
         "jtv: mixed.txt:2: not UTF-8 (byte 0xe9 at position 4), skipped",
         "jtv: mixed.txt:4: not UTF-8 (byte 0xff at position 1), skipped",
-        "2 stored, 0 known, 0 empty, 2 skipped",
     ]
+    assert result.counts == "2 stored, 0 known, 0 empty, 2 skipped, 0 tokens"
     assert contents(made) == ["good", "better"]
 
 
@@ -176,12 +176,15 @@ def test_no_table(jtv: Jtv) -> None:
 def test_report_as_json(made: Jtv) -> None:
     result = made("ingest", "-", "--json", stdin=b"a\na\n\n\xff\n")
     assert result.code == 3
-    assert json.loads(result.stdout) == {
+    report = json.loads(result.stdout)
+    assert report.pop("seconds") > 0
+    assert report == {
         "stored": 1,
         "known": 1,
         "empty": 1,
         "skipped": 1,
         "tokens": 0,
+        "stopped": None,
     }
 
 

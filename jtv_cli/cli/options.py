@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from jtv_cli.embedders import MOST_AT_ONCE
 from jtv_cli.render.formats import Format
+from jtv_cli.sources import Input
 
 
 class Color(str, Enum):
@@ -45,7 +47,40 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but erro
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error came from.")]
 
 Files = Annotated[
-    list[str], typer.Argument(metavar="FILE...", help="Text files; - is standard input.")
+    list[str], typer.Argument(metavar="FILE...", help="Files, folders; - is standard input.")
+]
+Globs = Annotated[
+    list[str] | None,
+    typer.Option("--glob", metavar="PATTERN", help="Of folders, take the files that match."),
+]
+InputFormat = Annotated[
+    Input | None, typer.Option("--input", help="What the files have. Default: by their names.")
+]
+TextField = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The field with the text. Default: text, else content."),
+]
+Paragraphs = Annotated[
+    bool, typer.Option("--paragraphs", help="Split at blank lines, not at line ends.")
+]
+Concurrency = Annotated[
+    int, typer.Option(metavar="N", min=1, max=MOST_AT_ONCE, help="Requests at once, at most.")
+]
+MaxWait = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS", min=0, help="How long to try a request again; 0 is not at all."
+    ),
+]
+MaxTokens = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Stop before more tokens are used.")
+]
+Truncate = Annotated[
+    bool, typer.Option("--truncate", help="Have texts cut that are too long for the model.")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first bad record.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only say what would be embedded, and its price.")
 ]
 SourceName = Annotated[
     str | None, typer.Option("--source", metavar="NAME", help="Record NAME as where it is from.")

@@ -98,8 +98,10 @@ class Session:
             return find_model(OFFLINE_MODEL)
         raise UsageError("there is no API key", hint="set JINA_API_KEY")
 
-    def embedder(self, spec: TableSpec) -> Embedder:
+    def embedder(self, spec: TableSpec, *, truncate: bool = False) -> Embedder:
         """Open the embedder that a table was made with.
+
+        `truncate` has it cut texts that are too long for the model.
 
         Raises TableMismatch where --model demands another.
         """
@@ -110,7 +112,12 @@ class Session:
         if model.is_offline:
             return open_embedder(model)
         api_base, api_key = config.find_api(self.settings)
-        return open_embedder(model, api_base=api_base, api_key=api_key)
+        return open_embedder(model, api_base=api_base, api_key=api_key, truncate=truncate)
+
+    def require_model(self, spec: TableSpec) -> None:
+        """Raise TableMismatch where --model demands another than the table's."""
+        if self.demands_model:
+            spec.require_same_vectors(self.new_spec(self.model_for_new_table()))
 
     def require_model(self, spec: TableSpec) -> None:
         """Raise TableMismatch where --model demands another than the table's."""
@@ -145,6 +152,10 @@ class Session:
             self.talk.note(
                 f"table {table.spec.name} has no vector index: searches look at every vector"
             )
+
+    def name_skipped(self, place: str, reason: str) -> None:
+        """Say which record was left out."""
+        self.talk.error(f"{place}: {reason}, skipped")
 
     def print_json(self, record: dict[str, object]) -> None:
         """Print a report as one JSON object on a line of stdout."""
