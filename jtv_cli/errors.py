@@ -2,7 +2,6 @@
 
 JtvError
 ├── UsageError              2  the command line, a setting or a named file is wrong
-│   └── BrokenExport           a file to import is none, was cut or changed
 ├── ServiceError            4  the embeddings service refused or failed
 │   ├── BatchTooLarge          fewer texts in one request would do
 │   ├── TextTooLong            one text is longer than the model takes
@@ -59,10 +58,6 @@ class UsageError(JtvError):
     """The command line, a setting or a named file is wrong; nothing was done."""
 
     exit_code = ExitCode.USAGE
-
-
-class BrokenExport(UsageError):
-    """What should be imported is no export of jtv's, was cut or changed."""
 
 
 class ServiceError(JtvError):

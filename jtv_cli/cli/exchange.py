@@ -10,16 +10,19 @@ from jtv_cli import config
 from jtv_cli.cli import options
 from jtv_cli.cli.session import Session
 from jtv_cli.cli.transfer import Account, Target
-from jtv_cli.errors import BrokenExport, ExitCode
+from jtv_cli.errors import ExitCode, UsageError
 from jtv_cli.render.visible import visible
-from jtv_cli.sources import open_sources
+from jtv_cli.sources import open_lines
+from jtv_cli.sources.stream import Damaged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from jtv_cli.exchange.stream import ExportReader
     from jtv_cli.records import TableSpec, Transferred
+    from jtv_cli.sources import Source
+    from jtv_cli.sources.stream import Stream
     from jtv_cli.stores import Table
 
 # How often the moving line of an export changes.
@@ -56,15 +59,15 @@ def import_table(
     """
     from jtv_cli.exchange.stream import ExportReader
 
-    with open_sources([file]) as [source], session.store(writable=True) as store:
-        reader = ExportReader(source.path, source.stream)
+    with open_lines(file) as source, session.store(writable=True) as store:
+        reader = ExportReader(source.path, _lines(source))
         spec = _named(session, reader.spec, source.path)
         session.require_model(spec)
         target = Target(session, store, spec)
         account = Account(session)
         try:
-            _fill(session, target, reader, account)
-        except BrokenExport as error:
+            _fill(session, target, reader, account, source.stream)
+        except UsageError as error:
             if account.is_empty:
                 raise
             session.talk.error(str(error))
@@ -117,7 +120,17 @@ def _named(session: Session, spec: TableSpec, path: str) -> TableSpec:
     return spec
 
 
-def _fill(session: Session, target: Target, reader: ExportReader, account: Account) -> None:
+def _lines(source: Source) -> Iterator[bytes]:
+    try:
+        for _, lines in source.lines():
+            yield from lines
+    except Damaged as damaged:
+        raise UsageError(f"{source.path}: {damaged}", hint="export the table again") from damaged
+
+
+def _fill(
+    session: Session, target: Target, reader: ExportReader, account: Account, stream: Stream
+) -> None:
     """Store the documents, in a table that is made only once a first one was read."""
     from itertools import chain, islice
 
@@ -129,6 +142,7 @@ def _fill(session: Session, target: Target, reader: ExportReader, account: Accou
 
         def show(done: Transferred) -> None:
             account.done = done
-            progress(str(account))
+            share = f", {stream.consumed / stream.size:.0%}" if stream.size else ""
+            progress(f"{account}{share}")
 
         transfer(chain(first, documents), target.open(), progress=show)

@@ -55,7 +55,7 @@ def tables(session: Session, json: options.Records = False) -> int:
         location = store.location
     if json:
         for spec, documents in found:
-            record = {"table": spec.name, "model": spec.model, "task": spec.task}
+            record: dict[str, object] = {"table": spec.name, "model": spec.model, "task": spec.task}
             record |= {"dimensions": spec.dimensions, "metric": spec.metric}
             session.print_json({**record, "documents": documents})
         return ExitCode.OK

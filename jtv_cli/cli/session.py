@@ -119,11 +119,6 @@ class Session:
         if self.demands_model:
             spec.require_same_vectors(self.new_spec(self.model_for_new_table()))
 
-    def require_model(self, spec: TableSpec) -> None:
-        """Raise TableMismatch where --model demands another than the table's."""
-        if self.demands_model:
-            spec.require_same_vectors(self.new_spec(self.model_for_new_table()))
-
     def new_spec(self, model: Model) -> TableSpec:
         """Return what the table would be with a model."""
         return TableSpec(self.table_name, model.name, model.task, model.dimensions)

@@ -26,7 +26,7 @@ def encode_document(document: StoredDocument) -> bytes:
     if document.vector is not None:
         from base64 import b64encode
 
-        record["vector"] = b64encode(document.vector.astype("<f4", copy=False)).decode()
+        record["vector"] = b64encode(document.vector.astype("<f4", copy=False).tobytes()).decode()
     return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
 
 

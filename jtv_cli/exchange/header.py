@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jtv_cli.errors import BrokenExport
+from jtv_cli.errors import UsageError
 from jtv_cli.records import TableSpec
 
 if TYPE_CHECKING:
@@ -47,23 +47,23 @@ def encode_header(header: Header) -> bytes:
 def decode_header(line: bytes, path: str) -> Header:
     """Return what a header's line says.
 
-    Raises BrokenExport where the line is none, or of a newer format.
+    Raises UsageError where the line is none, or of a newer format.
     """
     record = _object(line)
     if record is None or record.get("format") != FORMAT:
-        raise BrokenExport(
+        raise UsageError(
             f"{path} is not an export of jtv", hint="make one with: jtv export --vectors"
         )
     version = record.get("version")
     if not isinstance(version, int) or version > VERSION:
-        raise BrokenExport(
+        raise UsageError(
             f"{path} was made by a newer jtv (format {version}, this one knows {VERSION})",
             hint="upgrade jtv",
         )
     keys = ("table", "model", "task", "dimensions", "metric")
     spec = TableSpec(*(record.get(key) for key in keys))  # type: ignore[arg-type]
     if not (_can_be(spec) and isinstance(record.get("vectors"), bool)):
-        raise BrokenExport(f"{path}:1: the header is broken", hint="export the table again")
+        raise UsageError(f"{path}:1: the header is broken", hint="export the table again")
     return Header(spec, bool(record["vectors"]))
 
 

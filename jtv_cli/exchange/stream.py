@@ -5,19 +5,15 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from jtv_cli.errors import BrokenExport, UsageError
+from jtv_cli.errors import UsageError
 from jtv_cli.exchange.documents import decode_document, encode_document, searchable
 from jtv_cli.exchange.header import Header, decode_header, encode_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from typing import BinaryIO
 
     from jtv_cli.records import StoredDocument, TableSpec
     from jtv_cli.stores import Table
-
-# No header is longer; what has no line end within is something else.
-_HEADER_BYTES = 1 << 16
 
 
 def export(
@@ -44,22 +40,22 @@ def export(
 
 
 class ExportReader:
-    """Reads an export, whose header it reads at once. `path` is what errors call it.
+    """Reads the lines of an export, its header at once. `path` is what errors call it.
 
-    Raises BrokenExport where it is none, was made by a newer jtv, or has no vectors.
+    Raises UsageError where it is none, was made by a newer jtv, or has no vectors.
     """
 
-    def __init__(self, path: str, stream: BinaryIO) -> None:
+    def __init__(self, path: str, lines: Iterator[bytes]) -> None:
         self._path = path
-        self._stream = stream
+        self._lines = lines
         self._digest = hashlib.sha256()
         self._number = 0
-        line = self._read_line(_HEADER_BYTES)
+        line = self._read_line() or b""
         header = decode_header(line, path)
-        self._digest.update(line)
+        self._digest.update(line + b"\n")
         if not header.has_vectors:
-            raise BrokenExport(
-                f"{path} has no vectors, and to import pays for none",
+            raise UsageError(
+                f"{path} has no vectors, and jtv import pays for none",
                 hint="export the table with --vectors, or embed its texts:"
                 " jq -r '.content // empty' | jtv ingest -",
             )
@@ -68,7 +64,7 @@ class ExportReader:
     def documents(self) -> Iterator[StoredDocument]:
         """Yield the documents, each checked, and in the end whether these were all.
 
-        Raises BrokenExport, with the line, for the first thing that is wrong.
+        Raises UsageError, with the line, for the first thing that is wrong.
         """
         count = 0
         while "sha256" not in (record := self._record()):
@@ -84,35 +80,31 @@ class ExportReader:
         import orjson
 
         line = self._read_line()
-        if not line:
+        if line is None:
             raise self._broken("the export was cut: its closing record is missing")
         try:
             record = orjson.loads(line)
         except orjson.JSONDecodeError:
-            is_cut = not line.endswith(b"\n")
-            raise self._broken("the export was cut here" if is_cut else "not JSON") from None
+            raise self._broken("this is no JSON: the export was cut or changed") from None
         if not isinstance(record, dict):
             raise self._broken("this is no record of a document")
         if "sha256" not in record:
-            self._digest.update(line)
+            self._digest.update(line + b"\n")
         return record
 
     def _check_end(self, closing: Mapping[str, Any], count: int) -> None:
         if closing.get("documents") != count:
             raise self._broken(
-                f"the export had {closing.get('documents')} documents, {count} are left"
+                f"of the {closing.get('documents')} documents exported, {count} are left"
             )
         if closing["sha256"] != self._digest.hexdigest():
             raise self._broken("the export was changed: its digest is another")
-        if self._read_line():
+        if self._read_line() is not None:
             raise self._broken("something follows the closing record")
 
-    def _read_line(self, limit: int = -1) -> bytes:
+    def _read_line(self) -> bytes | None:
         self._number += 1
-        try:
-            return self._stream.readline(limit)
-        except OSError as error:
-            raise UsageError(f"cannot read {self._path}: {error.strerror or error}") from error
+        return next(self._lines, None)
 
-    def _broken(self, reason: str) -> BrokenExport:
-        return BrokenExport(f"{self._path}:{self._number}: {reason}", hint="export the table again")
+    def _broken(self, reason: str) -> UsageError:
+        return UsageError(f"{self._path}:{self._number}: {reason}", hint="export the table again")
