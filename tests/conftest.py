@@ -17,10 +17,16 @@ import pytest
 import tidb_cluster
 from jina_server import JinaServer
 from jtv_cli.config import NAMES
+from jtv_cli.stores import open_store
+from tables import make
 from tidb_cluster import Cluster, NoServerError, TidbServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from jtv_cli.stores import Store, Table
+
+    OpenStore = Callable[[], Store]
 
 SCRIPT = Path(sys.executable).with_name("jtv")
 SAMPLE_TEXTS = Path(__file__).parent.parent / "sample_texts.txt"
@@ -306,3 +312,36 @@ def on_each_store(request: pytest.FixtureRequest, jtv: Jtv) -> Jtv:
         database = request.getfixturevalue("tidb")
         jtv.environment |= {"JTV_DATABASE": database, "JTV_MODEL": "hashing-v1"}
     return jtv
+
+
+@pytest.fixture(params=["embedded", pytest.param("tidb", marks=pytest.mark.tidb)])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A store of each kind, with nothing in it."""
+    if request.param == "embedded":
+        return str(tmp_path / "jtv.db")
+    url: str = request.getfixturevalue("tidb")
+    return url
+
+
+@pytest.fixture
+def open_one(database: str) -> Iterator[OpenStore]:
+    """Opens the same store anew each time, as another process would."""
+    opened: list[Store] = []
+
+    def open_it() -> Store:
+        opened.append(open_store(database, writable=True))
+        return opened[-1]
+
+    yield open_it
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(open_one: OpenStore) -> Store:
+    return open_one()
+
+
+@pytest.fixture
+def table(store: Store) -> Table:
+    return make(store)

@@ -38,6 +38,13 @@ LEFT JOIN "{{name}}_sources" s ON s.id = o.source
 WHERE d.id {which}
 """
 
+_SIZE = """
+SELECT (page_count - freelist_count) * page_size
+    * (SELECT documents * dimensions + 1.0 FROM jtv_tables WHERE name = '{name}')
+    / (SELECT sum(documents * dimensions + 1.0) FROM jtv_tables)
+FROM pragma_page_count, pragma_freelist_count, pragma_page_size
+"""
+
 # Always of one length, so that SQLite compiles it once.
 KNOWN = f'SELECT hash, id FROM "{{name}}" WHERE hash IN ({marks(PARAMETERS)})'
 CHOSEN = f'SELECT id, vector FROM "{{name}}" WHERE id IN ({marks(BLOCK)})'
@@ -61,6 +68,20 @@ class Rows:
     def count(self) -> int:
         """Return the number of documents, from the catalogue's counter."""
         row = self.execute("SELECT documents FROM jtv_tables WHERE name = '{name}'").fetchone()
+        return int(row[0])
+
+    def count_more(self, documents: int) -> None:
+        """Note in the catalogue how many more documents there are, or fewer."""
+        self.execute(
+            "UPDATE jtv_tables SET documents = documents + ? WHERE name = '{name}'", (documents,)
+        )
+
+    def size(self) -> int:
+        """Return about how many bytes the table takes, its index included.
+
+        What the file holds is divided among its tables by the numbers in their vectors.
+        """
+        row = self.execute(_SIZE).fetchone()
         return int(row[0])
 
     def newest(self) -> int:

@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import replace
-from itertools import chain, islice
-from math import isnan
-from typing import TYPE_CHECKING, Any
-
-import sqlalchemy as sa
+from typing import TYPE_CHECKING
 
 from jtv_cli.errors import StoreError, TableMismatch
-from jtv_cli.records import Added, Hit, IndexState, Occurrence
+from jtv_cli.records import Added, IndexState, Occurrence
 from jtv_cli.stores.tidb.failures import TooLarge
 from jtv_cli.stores.tidb.hits import to_hits
 from jtv_cli.stores.tidb.index import VectorIndex
+from jtv_cli.stores.tidb.reading import Reading
 from jtv_cli.stores.tidb.schema import comment_of, encode_comment, schema
-from jtv_cli.stores.tidb.search import distance, explain, nearest
+from jtv_cli.stores.tidb.search import explain, nearest
 from jtv_cli.stores.tidb.writing import Writing, vector_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import Connection
 
-    from jtv_cli.records import Document, IndexCheck, IndexStatus, Place, TableSpec, Vectors
+    from jtv_cli.records import (
+        Document,
+        Hit,
+        IndexCheck,
+        IndexStatus,
+        Place,
+        Removed,
+        SourceCount,
+        StoredDocument,
+        TableSpec,
+        Vectors,
+    )
     from jtv_cli.stores.tidb.database import Database
 
-
-_NO_DISTANCE = sa.null().label("distance")
-# Documents read at once: with their texts, or by their ids and distances alone.
-_BLOCK = 500
-_RANKED_BLOCK = 20_000
 # TiDB Cloud Starter takes 10 MiB in a transaction.
 _TRANSACTION_BYTES = 8 << 20
 
@@ -47,13 +48,12 @@ class TidbTable:
         self.spec = spec
         self._database = database
         self._schema = schema(spec, has_parts=is_adopted)
-        self._columns = self._schema.documents.c
+        self._reading = Reading(database, self._schema)
         self._index = VectorIndex(database, spec.name)
 
     def count(self) -> int:
         """Return the number of documents."""
-        statement = sa.select(sa.func.count()).select_from(self._schema.documents)
-        return self._database.read(lambda connection: int(connection.scalar(statement) or 0))
+        return self._reading.count()
 
     def known(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
         """Return the ids of those of the hashes that are stored, found by their unique index."""
@@ -133,27 +133,40 @@ class TidbTable:
         self, query: Vectors | None = None, *, after: int | None = None, limit: int | None = None
     ) -> Iterator[Hit]:
         """Yield the documents by id, with their distance to a (dimensions,) query."""
-        measured = _NO_DISTANCE if query is None else distance(self._schema, query)
-        statement = sa.select(self._columns.id, self._columns.content, measured)
-        left = sys.maxsize if limit is None else limit
-        for rows in self._by_id(statement, after=after or 0, limit=left, size=_BLOCK):
-            yield from self._hits(rows)
+        return self._reading.scan(query, after=after, limit=limit)
 
     def rank(self, query: Vectors, *, limit: int | None = None) -> Iterator[Hit]:
         """Yield the documents by distance to a (dimensions,) query, those without one last."""
-        import numpy as np
+        return self._reading.rank(query, limit=limit)
 
-        from jtv_cli.stores.distances import Ranking
+    def get(self, ids: Sequence[int], *, vectors: bool = False) -> list[StoredDocument]:
+        """Return the documents of these ids, in that order; those that are not there left out."""
+        return self._reading.get(ids, vectors=vectors)
 
-        ranking = Ranking(self.count())
-        statement = sa.select(self._columns.id, distance(self._schema, query))
-        for rows in self._by_id(statement, size=_RANKED_BLOCK):
-            ids, distances = zip(*rows, strict=True)
-            # Not a number, in place of null, sorts behind all numbers.
-            ranking.offer(np.array(ids), np.array(distances, np.float32).clip(0, 2))
-        ranked = islice(chain.from_iterable(ranking.ranked(_BLOCK)), limit)
-        while block := list(islice(ranked, _BLOCK)):
-            yield from self._ranked_hits(block)
+    def read(self, *, after: int | None = None, vectors: bool = False) -> Iterator[StoredDocument]:
+        """Yield all documents, whole, by id, in short reads."""
+        return self._reading.read(after=after, vectors=vectors)
+
+    def delete(self, ids: Sequence[int]) -> Removed:
+        """Remove documents with all their occurrences, in one transaction."""
+        return self._remove(ids, lambda writing: writing.delete(ids))
+
+    def sources(self) -> list[SourceCount]:
+        """Return the sources that documents were read in, by name, stdin first."""
+        return self._reading.sources()
+
+    def places(self, source: str | None) -> Iterator[Place]:
+        """Yield what is noted of a source, by line, in short reads; line 0 where there is none."""
+        return self._reading.places(source)
+
+    def remove(self, source: str | None, places: Sequence[Place]) -> Removed:
+        """Remove occurrences, and documents with their last, in one transaction."""
+        documents = {place.document for place in places}
+        return self._remove(documents, lambda writing: writing.remove(source, places))
+
+    def size(self) -> int | None:
+        """Return about how many bytes it takes, as far as the server has statistics."""
+        return self._reading.size()
 
     def index_status(self) -> IndexStatus:
         """Return how far the vector index and its TiFlash replica are."""
@@ -219,37 +232,22 @@ class TidbTable:
             why = "the server prefers to look at every vector of so small a table"
         return f"no index was used: {why or status.detail}"
 
-    def _by_id(
-        self, statement: Select[Any], *, after: int = 0, limit: int = sys.maxsize, size: int
-    ) -> Iterator[Sequence[Any]]:
-        """Yield the rows of a statement by id, in short reads."""
-        number = self._columns.id
-        while limit > 0:
-            block = statement.where(number > after).order_by(number).limit(min(limit, size))
-            rows = self._database.read(lambda connection: connection.execute(block).all())  # noqa: B023
-            if not rows:
-                return
-            yield rows
-            after, limit = rows[-1].id, limit - len(rows)
+    def _remove(self, documents: Collection[int], work: Callable[[Writing], Removed]) -> Removed:
+        """Return what some work removes of documents that are locked, in one transaction."""
+        self._require_adopted()
 
-    def _hits(self, rows: Sequence[Any]) -> list[Hit]:
-        return self._database.read(lambda connection: to_hits(connection, self._schema, rows))
+        def in_transaction(connection: Connection) -> Removed:
+            writing = Writing(connection, self._schema)
+            writing.lock(documents)
+            self._require_same(connection)
+            return work(writing)
 
-    def _ranked_hits(self, ranked: Sequence[tuple[int, float]]) -> Iterator[Hit]:
-        """Yield the documents of (id, distance) in that order, less those deleted since."""
-        number = self._columns.id
-        statement = sa.select(number, self._columns.content, _NO_DISTANCE)
-        block = statement.where(number.in_([document for document, _ in ranked]))
-        rows = self._database.read(lambda connection: connection.execute(block).all())
-        hits = {hit.id: hit for hit in self._hits(rows)}
-        for document, value in ranked:
-            if document in hits:
-                yield replace(hits[document], distance=None if isnan(value) else value)
+        return self._database.write(in_transaction)
 
     def _require_adopted(self) -> None:
         if not self._schema.has_parts:
             raise StoreError(
-                f"table {self.spec.name} is the tutorial's and lacks what ingest needs",
+                f"table {self.spec.name} is the tutorial's and lacks what jtv needs to change it",
                 hint="jtv init adds what is missing, and says first what that is",
             )
 
