@@ -161,7 +161,7 @@ def as_a_user() -> list[str]:
 
 
 @pytest.fixture(params=["embedded"])
-def store(request: pytest.FixtureRequest, jtv: Jtv) -> str:
+def store_name(request: pytest.FixtureRequest, jtv: Jtv) -> str:
     """Each of the stores in turn, which is then the user's."""
     jtv.environment["JTV_DATABASE"] = str(request.param)
     return str(request.param)
