@@ -193,7 +193,7 @@ class TestRoundTrip:
     def test_what_goes_out_comes_back(self, filled: Jtv) -> None:
         exported = filled.ok("export", "--vectors").stdout
         result = filled.ok("import", "-", "--table", "again", stdin=exported)
-        assert result.stderr.splitlines()[0] == "37 stored, 0 known, 72 new occurrences"
+        assert "37 stored, 0 known, 72 new occurrences" in result.stderr.splitlines()
         again = filled.ok("export", "--vectors", "--table", "again").stdout
         assert documents(again) == documents(exported)
         assert filled.ok("search", "TiDB", "--table", "again").stdout
@@ -201,7 +201,7 @@ class TestRoundTrip:
     def test_a_second_time_nothing_changes(self, filled: Jtv) -> None:
         exported = filled.ok("export", "--vectors").stdout
         result = filled.ok("import", "-", stdin=exported)
-        assert result.stderr.splitlines()[0] == "0 stored, 37 known, 0 new occurrences"
+        assert "0 stored, 37 known, 0 new occurrences" in result.stderr.splitlines()
         assert filled.ok("export", "--vectors").stdout == exported
 
     def test_known_texts_gain_occurrences(self, filled: Jtv) -> None:
@@ -210,7 +210,7 @@ class TestRoundTrip:
         more = filled.ok("export", "--vectors").stdout
         filled.ok("import", "-", "--table", "other", stdin=exported)
         result = filled.ok("import", "-", "--table", "other", stdin=more)
-        assert result.stderr.splitlines()[0] == "1 stored, 37 known, 2 new occurrences"
+        assert "1 stored, 37 known, 2 new occurrences" in result.stderr.splitlines()
         assert documents(filled.ok("export", "--vectors", "--table", "other").stdout) == documents(
             more
         )
