@@ -8,7 +8,7 @@ from jtv_cli.records import Place, SourceCount
 from jtv_cli.stores.metadata import encode_metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from jtv_cli.records import Occurrence
     from jtv_cli.stores.sqlite.rows import Rows
@@ -52,6 +52,12 @@ def sources(rows: Rows) -> list[SourceCount]:
     """Return the sources that documents were read in, by name, stdin first."""
     counts = [SourceCount(*row) for row in rows.execute(_COUNTS)]
     return sorted(counts, key=lambda count: (count.source is not None, count.source or ""))
+
+
+def source_ids(rows: Rows) -> Iterator[tuple[str | None, int]]:
+    """Yield all sources there ever were, with the numbers that stand for them."""
+    yield None, _NO_SOURCE
+    yield from rows.execute('SELECT source, id FROM "{name}_sources"')
 
 
 def places(rows: Rows, source: str | None, after: Place | None, limit: int) -> list[Place]:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from jtv_cli.errors import StoreError, TableMismatch
 from jtv_cli.records import Added, IndexCheck, IndexState, IndexStatus, Occurrence
+from jtv_cli.stores.filters import all_compared
 from jtv_cli.stores.sqlite.documents import delete, get, insert_documents, read, remove
 from jtv_cli.stores.sqlite.file import transaction, translated
+from jtv_cli.stores.sqlite.filtered import FilteredRows
 from jtv_cli.stores.sqlite.index import SEGMENT, Index
 from jtv_cli.stores.sqlite.occurrences import insert_occurrences, noted, places, sources
 from jtv_cli.stores.sqlite.rows import BLOCK, HITS, Rows, decode, hit
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from jtv_cli.records import (
         Document,
+        Filter,
         Hit,
         Place,
         Removed,
@@ -109,6 +112,7 @@ class SqliteTable:
         *,
         exact: bool = False,
         max_distance: float | None = None,
+        filter: Filter | None = None,
         explain: Callable[[str], None] | None = None,
     ) -> list[list[Hit]]:
         """Return the k nearest documents to each of (m, dimensions) query vectors."""
@@ -117,10 +121,14 @@ class SqliteTable:
         nearest = [Nearest(k, max_distance) for _ in vectors]
         with self._reading():
             way = exactly("asked for") if exact else route(self.rows, self.index, k)
+            rows = self.rows
+            if filter is not None:
+                rows = filtered = FilteredRows(rows, filter)
+                way = filtered.narrowed(way)
+            compared = search(rows, self.index, way, normalized(vectors), nearest)
             if explain is not None:
-                explain(way.explanation)
-            search(self.rows, self.index, way, normalized(vectors), nearest)
-            return [self.rows.hits(best.ranked()) for best in nearest]
+                explain(way.explanation + all_compared(compared, len(vectors)))
+            return [rows.hits(best.ranked()) for best in nearest]
 
     def scan(
         self, query: Vectors | None = None, *, after: int | None = None, limit: int | None = None
@@ -128,7 +136,7 @@ class SqliteTable:
         """Yield the documents by id, with their distance to a (dimensions,) query."""
         last, left = after or 0, sys.maxsize if limit is None else limit
         vector = "" if query is None else ", d.vector"
-        statement = HITS.format(vector=vector, which="> ? ORDER BY d.id LIMIT ?")
+        statement = HITS.format(vector=vector, fits="", which="> ? ORDER BY d.id LIMIT ?")
         while left > 0:
             with translated(self._location):
                 rows = self.rows.execute(statement, (last, min(left, BLOCK))).fetchall()
@@ -213,9 +221,7 @@ class SqliteTable:
             pending = self.index.pending(live)
             indexed = documents - pending
             if deleted := self.index.codes(live) - indexed:
-                detail += (
-                    f"; {deleted:,} codes are of deleted documents: jtv index build drops them"
-                )
+                detail += f"; jtv index build drops {deleted:,} codes of deleted documents"
             return IndexStatus(IndexState.READY, indexed, pending, detail)
 
     def build_index(self, *, progress: Callable[[str], None] = lambda _: None) -> None:

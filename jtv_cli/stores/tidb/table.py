@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from jtv_cli.errors import StoreError, TableMismatch
 from jtv_cli.records import Added, IndexState, Occurrence
+from jtv_cli.stores.filters import all_compared
 from jtv_cli.stores.tidb.failures import TooLarge
 from jtv_cli.stores.tidb.hits import to_hits
 from jtv_cli.stores.tidb.index import VectorIndex
 from jtv_cli.stores.tidb.reading import Reading
 from jtv_cli.stores.tidb.schema import comment_of, encode_comment, schema
 from jtv_cli.stores.tidb.search import explain, nearest
-from jtv_cli.stores.tidb.writing import Writing, vector_text
+from jtv_cli.stores.tidb.writing import Writing, text_size, transactions, vector_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from jtv_cli.records import (
         Document,
+        Filter,
         Hit,
         IndexCheck,
         IndexStatus,
@@ -32,9 +34,6 @@ if TYPE_CHECKING:
         Vectors,
     )
     from jtv_cli.stores.tidb.database import Database
-
-# TiDB Cloud Starter takes 10 MiB in a transaction.
-_TRANSACTION_BYTES = 8 << 20
 
 
 class TidbTable:
@@ -71,7 +70,7 @@ class TidbTable:
         self._require_adopted()
         added = [
             self._add(documents[part], vectors[part])
-            for part in _transactions(documents, self.spec.dimensions)
+            for part in transactions(documents, self.spec.dimensions)
         ]
         return Added(sum(part.documents for part in added), sum(part.occurrences for part in added))
 
@@ -110,6 +109,7 @@ class TidbTable:
         *,
         exact: bool = False,
         max_distance: float | None = None,
+        filter: Filter | None = None,
         explain: Callable[[str], None] | None = None,
     ) -> list[list[Hit]]:
         """Return the k nearest documents to each of (m, dimensions) query vectors.
@@ -117,6 +117,13 @@ class TidbTable:
         Rows without a distance, of an all-zero vector or none, are left out.
         """
         far = 2.0 if max_distance is None else max_distance
+        if not len(vectors):
+            return []
+        if filter is not None:
+            hits, explanation = self._filtered(vectors, k, filter, exact=exact, far=far)
+            if explain is not None:
+                explain(explanation)
+            return hits
 
         def work(connection: Connection) -> list[list[Hit]]:
             found = (nearest(connection, self._schema, v, k, exact=exact) for v in vectors)
@@ -125,8 +132,8 @@ class TidbTable:
                 for rows in found
             ]
 
-        if explain is not None and len(vectors):
-            explain(self._explanation(vectors[0], k, exact=exact))
+        if explain is not None:
+            explain(self._explanation(vectors[0], k, exact=exact)[1])
         return self._database.read(work)
 
     def scan(
@@ -214,23 +221,39 @@ class TidbTable:
         try:
             return self._database.write(work)
         except TooLarge as error:
-            source, line, _ = max(documents, key=_size).occurrences[0]
+            source, line, _ = max(documents, key=text_size).occurrences[0]
             where = f"{source or 'standard input'}:{line}"
             raise StoreError(f"{where}: {error.message}", hint=error.hint) from error
 
-    def _explanation(self, query: Vectors, k: int, *, exact: bool) -> str:
+    def _filtered(
+        self, vectors: Vectors, k: int, filter: Filter, *, exact: bool, far: float
+    ) -> tuple[list[list[Hit]], str]:
+        """Return the nearest that fit a filter, and how they were found."""
+        from jtv_cli.stores.tidb.filtered import OVER_FETCH, search
+
+        if not self._schema.has_parts:
+            return [[] for _ in vectors], "the tutorial's table has no sources and no metadata"
+        by_index, explanation = self._explanation(vectors[0], k * OVER_FETCH, exact=exact)
+        hits, compared = self._database.read(
+            lambda connection: search(
+                connection, self._schema, vectors, k, far=far, filter=filter, by_index=by_index
+            )
+        )
+        return hits, explanation + all_compared(compared, len(vectors))
+
+    def _explanation(self, query: Vectors, k: int, *, exact: bool) -> tuple[bool, str]:
         """Return whether the index answers a search, as the server plans it, or why not."""
         if exact:
-            return "no index was used: --exact looks at every vector"
+            return False, "no index was used: --exact looks at every vector"
         used, why = self._database.read(
             lambda connection: explain(connection, self._schema, query, k)
         )
         if used:
-            return "the vector index was used"
+            return True, "the vector index was used"
         status = self.index_status()
         if not why and status.state is IndexState.READY:
             why = "the server prefers to look at every vector of so small a table"
-        return f"no index was used: {why or status.detail}"
+        return False, f"no index was used: {why or status.detail}"
 
     def _remove(self, documents: Collection[int], work: Callable[[Writing], Removed]) -> Removed:
         """Return what some work removes of documents that are locked, in one transaction."""
@@ -260,21 +283,3 @@ class TidbTable:
             raise TableMismatch(
                 f"table {self.spec.name} was dropped meanwhile", hint="run the same command again"
             )
-
-
-def _transactions(documents: Sequence[Document], dimensions: int) -> Iterator[slice]:
-    """Yield the parts to store in one transaction each."""
-    start, size = 0, 0
-    for position, document in enumerate(documents):
-        more = _size(document) + 4 * dimensions
-        if size and size + more > _TRANSACTION_BYTES:
-            yield slice(start, position)
-            start, size = position, 0
-        size += more
-    if size:
-        yield slice(start, len(documents))
-
-
-def _size(document: Document) -> int:
-    """Return a document's bytes."""
-    return len(document.text.encode())

@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection
 
-    from jtv_cli.records import Occurrence, Vectors
+    from jtv_cli.records import Document, Occurrence, Vectors
     from jtv_cli.stores.tidb.schema import Schema
 
 # Values in one IN (…).
 _KEYS = 1000
+# TiDB Cloud Starter takes 10 MiB in a transaction.
+_TRANSACTION_BYTES = 8 << 20
 
 
 class Writing:
@@ -191,3 +193,21 @@ def read_vector(text: str) -> Vectors:
 
     vector: Vectors = np.array(orjson.loads(text), np.float32)
     return vector
+
+
+def transactions(documents: Sequence[Document], dimensions: int) -> Iterator[slice]:
+    """Yield the parts to store in one transaction each."""
+    start, size = 0, 0
+    for position, document in enumerate(documents):
+        more = text_size(document) + 4 * dimensions
+        if size and size + more > _TRANSACTION_BYTES:
+            yield slice(start, position)
+            start, size = position, 0
+        size += more
+    if size:
+        yield slice(start, len(documents))
+
+
+def text_size(document: Document) -> int:
+    """Return a document's bytes."""
+    return len(document.text.encode())
