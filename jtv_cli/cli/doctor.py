@@ -11,7 +11,7 @@ from jtv_cli.checks.timing import Look, findings
 from jtv_cli.cli import options
 from jtv_cli.cli.session import Session
 from jtv_cli.embedders.models import TUTORIAL_MODEL, find_model
-from jtv_cli.errors import ExitCode, masked
+from jtv_cli.errors import ExitCode, StoreError, masked
 from jtv_cli.records import Check, Outcome, TableSpec
 from jtv_cli.render.formats import tab_separated
 from jtv_cli.render.visible import visible
@@ -68,10 +68,14 @@ class _Visit:
                 yield check
                 if check.outcome is Outcome.FAILED:
                     return
-            table = store.open(self._session.table_name)
-            self._table = table.spec
-            self._session.require_model(table.spec)
-            yield from check_table(table)
+            try:
+                table = store.open(self._session.table_name)
+                self._table = table.spec
+                self._session.require_model(table.spec)
+            except StoreError as error:
+                yield Check("table", Outcome.FAILED, str(error))
+            else:
+                yield from check_table(table)
 
     def _api(self) -> Iterator[Check]:
         session = self._session
@@ -86,18 +90,10 @@ class _Visit:
 
 
 def _print(session: Session, check: Check, *, json: bool) -> None:
-    fields = {
-        "name": check.name,
-        "outcome": check.outcome.value,
-        "detail": masked(check.detail),
-    }
+    outcome, name, detail = check.outcome.value, check.name, masked(check.detail)
     if json:
-        session.print_json({**fields})
+        session.print_json({"name": name, "outcome": outcome, "detail": detail})
     elif session.output.is_terminal:
-        session.output.write(
-            visible(f"{fields['outcome']:<8} {fields['name']:<12} {fields['detail']}") + "\n"
-        )
+        session.output.write(visible(f"{outcome:<8} {name:<12} {detail}") + "\n")
     else:
-        session.output.write(
-            tab_separated((fields["outcome"], fields["name"], fields["detail"])) + "\n"
-        )
+        session.output.write(tab_separated((outcome, name, detail)) + "\n")
