@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.mysql import MEDIUMTEXT
-from sqlalchemy.schema import CreateTable, DropTable
+from sqlalchemy.schema import CreateIndex, CreateTable, DropTable
 from tidb_vector.sqlalchemy import VectorType
 
 from jtv_cli.errors import StoreError
@@ -95,7 +95,7 @@ def schema(spec: TableSpec, *, has_parts: bool = True) -> Schema:
         sa.Column("source", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("line", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("metadata", MEDIUMTEXT),
-        sa.Index("by_source", "source", "line"),
+        sa.Index("by_source", "source", "line", "document"),
         comment=part_comment(spec.name),
         **_ALIKE,
     )
@@ -170,3 +170,5 @@ def make_parts(connection: sa.Connection, tables: Schema) -> None:
             )
         connection.execute(DropTable(part, if_exists=True))
         connection.execute(CreateTable(part))
+        for index in part.indexes:
+            connection.execute(CreateIndex(index))
