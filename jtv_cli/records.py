@@ -215,6 +215,19 @@ class Removed:
         return Removed(self.documents + other.documents, self.occurrences + other.occurrences)
 
 
+@dataclass(frozen=True, slots=True)
+class Transferred:
+    """How far documents have come on their way into a table, with their vectors.
+
+    `stored` are new to it, `known` were in it already; `occurrences` are those that were
+    news, of either.
+    """
+
+    stored: int = 0
+    known: int = 0
+    occurrences: int = 0
+
+
 class Outcome(Enum):
     """How a check ended."""
 

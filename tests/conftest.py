@@ -160,11 +160,19 @@ def as_a_user() -> list[str]:
     return [sys.executable, str(Path(__file__).with_name("as_a_user.py"))]
 
 
-@pytest.fixture(params=["embedded"])
+@pytest.fixture(params=["embedded", pytest.param("tidb", marks=pytest.mark.tidb)])
 def user_store(request: pytest.FixtureRequest, jtv: Jtv) -> str:
     """Each of the stores in turn, which is then the user's."""
-    jtv.environment["JTV_DATABASE"] = str(request.param)
+    if request.param == "tidb":
+        jtv.environment["JTV_DATABASE"] = request.getfixturevalue("tidb")
     return str(request.param)
+
+
+@pytest.fixture
+def on_each_store(jtv: Jtv, user_store: str) -> Jtv:  # noqa: ARG001
+    """A user of each kind of store, who works offline."""
+    jtv.environment["JTV_MODEL"] = "hashing-v1"
+    return jtv
 
 
 @pytest.fixture
@@ -341,10 +349,3 @@ def store(open_one: OpenStore) -> Store:
 @pytest.fixture
 def table(store: Store) -> Table:
     return make(store)
-
-
-@pytest.fixture
-def on_each_store(jtv: Jtv, database: str) -> Jtv:
-    """A user of each kind of store, who works offline."""
-    jtv.environment |= {"JTV_DATABASE": database, "JTV_MODEL": "hashing-v1"}
-    return jtv

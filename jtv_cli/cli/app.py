@@ -22,6 +22,12 @@ _COMMANDS = {
     "show": "show.show",
     "delete": "delete.delete",
     "sync": "sync.sync",
+    "info": "info.info",
+    "tables": "info.tables",
+    "doctor": "doctor.doctor",
+    "export": "exchange.export",
+    "import": "exchange.import_table",
+    "copy": "copy.copy",
     "index status": "index.status",
     "index build": "index.build",
     "index drop": "index.drop",
@@ -29,6 +35,8 @@ _COMMANDS = {
     "index check": "index.check",
     _COMPLETION: "completion.completion",
 }
+# The shared options that a command does without.
+_WITHOUT = {"copy": ("database", "model", "api_base")}
 _GROUPS = {"index": "See to the index that makes searches fast."}
 
 
@@ -53,7 +61,7 @@ def make_app(first: str | None = None) -> typer.Typer:
         module, _, function = place.partition(".")
         command = getattr(import_module(f"jtv_cli.cli.{module}"), function)
         if name != _COMPLETION:
-            command = with_session(command)
+            command = with_session(command, without=_WITHOUT.get(name, ()))
         groups.get(group, app).command(name)(command)
     return app
 

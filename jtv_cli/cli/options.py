@@ -146,6 +146,21 @@ Where = Annotated[
     list[str] | None,
     typer.Option("--where", metavar="FIELD=VALUE", help="Only what has this metadata."),
 ]
+WithVectors = Annotated[
+    bool, typer.Option("--vectors", help="With the vectors: what jtv import needs.")
+]
+ExportFile = Annotated[
+    str, typer.Argument(metavar="FILE", help="What jtv export wrote; - is standard input.")
+]
+From = Annotated[
+    str,
+    typer.Option("--from", metavar="STORE", help="'embedded', 'tidb', a path or a database URL."),
+]
+To = Annotated[str, typer.Option("--to", metavar="STORE", help="Likewise, where to.")]
+
+Records = Annotated[bool, typer.Option("--json", help="Print a JSON object for each.")]
+NoApi = Annotated[bool, typer.Option("--no-api", help="Do not call the API.")]
+
 OptionalQuery = Annotated[
     str | None, typer.Argument(metavar="[QUERY]", help="What to measure distances to.")
 ]

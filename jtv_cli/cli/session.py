@@ -19,7 +19,7 @@ from jtv_cli.render.output import Output
 from jtv_cli.render.talk import Talk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from jtv_cli.embedders import Embedder
     from jtv_cli.stores import Store, Table
@@ -40,10 +40,14 @@ class Session:
     """One command's run."""
 
     settings: config.Settings
-    database: config.Database
     output: Output
     talk: Talk
     color: options.Color
+
+    @property
+    def database(self) -> config.Database:
+        """The store that the settings name. Raises UsageError where they name none."""
+        return config.find_database(self.settings)
 
     @property
     def table_name(self) -> str:
@@ -65,12 +69,18 @@ class Session:
     @contextmanager
     def store(self, *, writable: bool = False) -> Iterator[Store]:
         """Open the store that the settings name, and close it."""
+        with self.open_store(self.database, writable=writable) as store:
+            yield store
+
+    @contextmanager
+    def open_store(self, database: config.Database, *, writable: bool = False) -> Iterator[Store]:
+        """Open a store, and close it."""
         from jtv_cli.stores import open_store
 
         store = open_store(
-            self.database.location,
+            database.location,
             writable=writable,
-            make_folder=self.database.is_default,
+            make_folder=database.is_default,
             notice=self.talk.note,
         )
         with closing(store):
@@ -164,13 +174,16 @@ class Session:
         )
 
 
-def with_session(function: Callable[Concatenate[Session, P], int]) -> Callable[..., int]:
+def with_session(
+    function: Callable[Concatenate[Session, P], int], *, without: Collection[str] = ()
+) -> Callable[..., int]:
     """Turn a function of a session and its own options into a command with the shared options.
 
-    Typer reads a command's options from its signature, so the shared ones are
-    written into it here, once, rather than into every command.
+    Typer reads a command's options from its signature, so the shared ones, all but those
+    it does `without`, are written into it here, once, rather than into every command.
     """
-    shared = inspect.signature(_open_session, eval_str=True).parameters
+    every = inspect.signature(_open_session, eval_str=True).parameters
+    shared = {name: option for name, option in every.items() if name not in without}
     _, *own = inspect.signature(function, eval_str=True).parameters.values()
 
     def command(**arguments: Any) -> int:  # noqa: ANN401
@@ -196,5 +209,4 @@ def _open_session(
     streams: Streams = context.obj
     streams.talk.quiet, streams.talk.debug = quiet, debug
     flags = config.Flags(database, table, model, api_base)
-    settings = config.load_settings(flags)
-    return Session(settings, config.find_database(settings), streams.output, streams.talk, color)
+    return Session(config.load_settings(flags), streams.output, streams.talk, color)

@@ -90,6 +90,20 @@ def format_answers(
     return _lines(lines, nul=nul)
 
 
+def tab_separated(fields: Iterable[str]) -> str:
+    """Return the fields of a record on one line."""
+    return "\t".join(map(on_one_line, fields))
+
+
+def readable_size(size: int) -> str:
+    """Return so many bytes in the largest unit that fits."""
+    value, units = float(size), iter(("B", "kB", "MB", "GB", "TB"))
+    unit = next(units)
+    while value >= 1000 and (larger := next(units, None)):
+        value, unit = value / 1000, larger
+    return f"{value:.1f} {unit}" if unit != "B" else f"{size} B"
+
+
 def fixed(distance: float | None) -> str:
     """Return a distance with six decimals, or what stands for none."""
     return _MISSING if distance is None else f"{distance:.6f}"
@@ -103,7 +117,7 @@ def _tab_separated(hit: Hit, clean: Clean) -> str:
         _MISSING if hit.source is None else hit.source,
         _MISSING if hit.line is None else str(hit.line),
     )
-    return "\t".join(clean(on_one_line(field)) for field in fields)
+    return clean(tab_separated(fields))
 
 
 def _csv_row(hit: Hit, clean: Clean) -> Sequence[object]:

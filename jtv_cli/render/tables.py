@@ -69,6 +69,20 @@ def print_list(hits: Iterable[Hit], output: Output, *, with_distance: bool, colo
         console.print(_row(cells, with_distance=with_distance))
 
 
+def print_rows(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], output: Output, *, colored: bool
+) -> None:
+    """Print one table of texts; what is a number stands on the right."""
+    rows = list(rows)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for number, name in enumerate(columns):
+        is_number = all(row[number].isdecimal() for row in rows)
+        table.add_column(name, justify="right" if is_number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(_text, row))
+    _console(output, colored=colored).print(table)
+
+
 def _row(cells: tuple[str, str, Text], *, with_distance: bool, style: str = "") -> Table:
     row = Table.grid(padding=(0, 2), expand=True)
     if with_distance:

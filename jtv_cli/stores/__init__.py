@@ -220,3 +220,20 @@ def open_store(
     from jtv_cli.stores.sqlite import SqliteStore
 
     return SqliteStore(Path(database), writable=writable, make_folder=make_folder)
+
+
+def is_same_store(one: str, other: str) -> bool:
+    """Return whether two paths or database URLs name the same store, in whatever words.
+
+    Raises UsageError for a URL that cannot be used.
+    """
+    if "://" in one and "://" in other:
+        from jtv_cli.stores.tidb.url import parse_url
+
+        return parse_url(one).place == parse_url(other).place
+    if "://" in one or "://" in other:
+        return False
+    paths = Path(one), Path(other)
+    if all(path.exists() for path in paths):
+        return paths[0].samefile(paths[1])
+    return paths[0].resolve() == paths[1].resolve()
