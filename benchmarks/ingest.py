@@ -28,6 +28,7 @@ import numpy as np
 from jtv_cli import pipeline
 from jtv_cli.embedders import BatchLimit
 from jtv_cli.embedders.models import OFFLINE_MODEL, find_model
+from jtv_cli.pipeline import Terms
 from jtv_cli.records import Embeddings, TableSpec
 from jtv_cli.sources import open_sources, read_windows
 from jtv_cli.stores.sqlite import SqliteStore
@@ -80,8 +81,9 @@ def ours(lines: Path, database: Path) -> IngestReport:
             read_windows(sources),
             FreeEmbedder(),
             store.open("documents"),
+            terms=Terms(),
             progress=lambda _: None,
-            skipped=lambda _: None,
+            skipped=lambda *_: None,
         )
     store.close()
     return report

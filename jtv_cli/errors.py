@@ -8,6 +8,7 @@ JtvError
 │   ├── RateLimited            a limit per minute, or of concurrent requests
 │   ├── ServiceDown            worth trying again: no connection, 5xx, a broken reply
 │   └── ServiceRefused         not worth trying again: key, balance, request, model
+│       └── TextsRefused          it is, or may be, about what is in the texts
 ├── StoreError              5  the database refused or failed
 │   ├── NoTable                `jtv init` has not been run
 │   └── TableMismatch          the table is another one, or of another model
@@ -100,11 +101,24 @@ class RateLimited(ServiceError):
 
 
 class ServiceDown(ServiceError):
-    """The service did not answer, or not sensibly; the same request may succeed later."""
+    """The service did not answer, or not sensibly; the same request may succeed later.
+
+    `retry_after` is in seconds, where it was sent.
+    """
+
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
 
 
 class ServiceRefused(ServiceError):
     """The service will not answer this request, however often it is sent."""
+
+
+class TextsRefused(ServiceRefused):
+    """The service will not have these texts, and does not say which or why in a known way."""
 
 
 class StoreError(JtvError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -65,7 +64,9 @@ class StoredDocument(NamedTuple):
 
 def text_hash(text: str) -> bytes:
     """Return the SHA-256 of the text's UTF-8 form (32 bytes): what makes two texts the same."""
-    return hashlib.sha256(text.encode()).digest()
+    from hashlib import sha256  # it loads OpenSSL, which only writing has a use for
+
+    return sha256(text.encode()).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,10 @@ class Hit:
     source: str | None = None
     line: int | None = None
     metadata: Mapping[str, Any] | None = None
+
+
+Answer = tuple[str, "Sequence[Hit]"]
+"""A query and what was found for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +211,9 @@ class Removed:
     documents: int
     occurrences: int
 
+    def __add__(self, other: Removed) -> Removed:
+        return Removed(self.documents + other.documents, self.occurrences + other.occurrences)
+
 
 class Outcome(Enum):
     """How a check ended."""
@@ -230,7 +238,8 @@ class IngestReport:
 
     Counted are the texts of the input: `stored` are new to the table, `known`
     were in it (or earlier in the input) already, `empty` had nothing but white
-    space, `skipped` could not be read.
+    space, `skipped` could not be read or embedded. `stopped` says why it ended before
+    the input did, None if it did not.
     """
 
     stored: int = 0
@@ -238,3 +247,51 @@ class IngestReport:
     empty: int = 0
     skipped: int = 0
     tokens: int = 0
+    seconds: float = 0.0
+    stopped: str | None = None
+
+    @property
+    def texts(self) -> int:
+        """The texts that are dealt with."""
+        return self.stored + self.known + self.empty + self.skipped
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing was left out of what there was to read."""
+        return not self.skipped and self.stopped is None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What an ingest is waiting for, until when on `time.monotonic`'s clock."""
+
+    until: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class IngestProgress:
+    """An ingest under way: the texts and the bytes of the input that were read so far."""
+
+    report: IngestReport
+    texts: int = 0
+    bytes: int = 0
+    wait: Wait | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What an ingest would do.
+
+    Of all `texts` of the input, `known` are in the table, or earlier in the input,
+    already; `tokens`, `usd` and `bytes` in the store are estimates for those `to_embed`.
+    """
+
+    texts: int
+    known: int
+    empty: int
+    skipped: int
+    to_embed: int
+    tokens: int
+    usd: float
+    bytes: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -56,6 +57,12 @@ class Result:
     def records(self) -> list[dict[str, Any]]:
         """Every line as JSON."""
         return [json.loads(line) for line in self.stdout.splitlines()]
+
+    @property
+    def counts(self) -> str:
+        """What an ingest says it did, but for the seconds."""
+        [counts] = re.findall(r"^\d.* stored, .* tokens(?=, [\d.,]+ s$)", self.stderr, re.MULTILINE)
+        return str(counts)
 
     @property
     def error(self) -> str:
@@ -153,6 +160,13 @@ def as_a_user() -> list[str]:
     return [sys.executable, str(Path(__file__).with_name("as_a_user.py"))]
 
 
+@pytest.fixture(params=["embedded"])
+def user_store(request: pytest.FixtureRequest, jtv: Jtv) -> str:
+    """Each of the stores in turn, which is then the user's."""
+    jtv.environment["JTV_DATABASE"] = str(request.param)
+    return str(request.param)
+
+
 @pytest.fixture
 def sampled(jtv: Jtv) -> Jtv:
     """A user who has stored the sample texts with the offline embedder."""
@@ -202,13 +216,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(scope="session")
 def tidb_program(pytestconfig: pytest.Config) -> Callable[[], Path]:
     """Finds or builds the server of the tests. Whatever needs a real TiDB is built on this."""
-    reporter = pytestconfig.pluginmanager.getplugin("terminalreporter")
+    plugin = pytestconfig.pluginmanager.getplugin
+
+    def say(line: str) -> None:
+        with plugin("capturemanager").global_and_fixture_disabled():
+            plugin("terminalreporter").write_line(f"\n{line}")
 
     def program() -> Path:
         try:
-            return tidb_cluster.binary(lambda line: reporter and reporter.write_line(f"\n{line}"))
+            return tidb_cluster.binary(say)
         except NoServerError as error:
-            pytest.fail(str(error), pytrace=False)
+            reason = str(error)
+        pytest.fail(reason, pytrace=False)
 
     return program
 
@@ -322,3 +341,10 @@ def store(open_one: OpenStore) -> Store:
 @pytest.fixture
 def table(store: Store) -> Table:
     return make(store)
+
+
+@pytest.fixture
+def on_each_store(jtv: Jtv, database: str) -> Jtv:
+    """A user of each kind of store, who works offline."""
+    jtv.environment |= {"JTV_DATABASE": database, "JTV_MODEL": "hashing-v1"}
+    return jtv

@@ -132,6 +132,11 @@ class JinaServer:
         with self._lock:
             self._faults.clear()
 
+    def settle(self) -> None:
+        """Wait until no request is being answered."""
+        while self._active:
+            time.sleep(0.01)
+
     def respond(self, request: Request) -> Reply:
         """Return the reply to a request, once it is time to send it."""
         with self._lock:

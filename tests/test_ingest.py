@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
+import jina_faults
 from conftest import SAMPLE_TEXTS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import Jtv
+    from jina_server import JinaServer
 
 
 @pytest.fixture
@@ -33,8 +36,8 @@ def places(jtv: Jtv) -> list[tuple[str, str, str]]:
 
 def test_the_sample_texts(made: Jtv) -> None:
     result = made.ok("ingest", str(SAMPLE_TEXTS))
-    counts, where = result.stderr.splitlines()
-    assert counts == "34 stored, 0 known, 0 empty, 0 skipped"
+    _, where = result.stderr.splitlines()
+    assert result.counts == "34 stored, 0 known, 0 empty, 0 skipped, 0 tokens"
     assert where.startswith(f"store {made.database} (default), table ")
     assert contents(made) == SAMPLE_TEXTS.read_text().splitlines()
 
@@ -123,11 +126,11 @@ def test_lines_that_are_not_utf8_are_named_and_skipped(made: Jtv) -> None:
     made.write("mixed.txt", b"good\ncaf\xe9\nbetter\n\xff\n")
     result = made("ingest", "mixed.txt")
     assert result.code == 3
-    assert result.stderr.splitlines()[:3] == [
+    assert result.stderr.splitlines()[:2] == [
         "jtv: mixed.txt:2: not UTF-8 (byte 0xe9 at position 4), skipped",
         "jtv: mixed.txt:4: not UTF-8 (byte 0xff at position 1), skipped",
-        "2 stored, 0 known, 0 empty, 2 skipped",
     ]
+    assert result.counts == "2 stored, 0 known, 0 empty, 2 skipped, 0 tokens"
     assert contents(made) == ["good", "better"]
 
 
@@ -176,12 +179,15 @@ def test_no_table(jtv: Jtv) -> None:
 def test_report_as_json(made: Jtv) -> None:
     result = made("ingest", "-", "--json", stdin=b"a\na\n\n\xff\n")
     assert result.code == 3
-    assert json.loads(result.stdout) == {
+    report = json.loads(result.stdout)
+    assert report.pop("seconds") > 0
+    assert report == {
         "stored": 1,
         "known": 1,
         "empty": 1,
         "skipped": 1,
         "tokens": 0,
+        "stopped": None,
     }
 
 
@@ -201,3 +207,62 @@ def test_two_at_once_store_each_text_once(made: Jtv) -> None:
     running = [made.start("ingest", name, "--quiet") for name in ("up.txt", "down.txt")]
     assert [process.wait(timeout=120) for process in running] == [0, 0]
     assert sorted(contents(made)) == sorted(lines)
+
+
+class TestMaxTokens:
+    LINES = "".join(f"line {number}\n" for number in range(2000))
+
+    def test_it_stops_before_more_is_used(self, keyed: Jtv, api: JinaServer) -> None:
+        keyed.ok("init")
+        result = keyed("ingest", "-", "--max-tokens", "6000", stdin=self.LINES)
+        assert result.code == 3
+        assert (
+            "stopped before the end: the next batch would pass --max-tokens 6000" in result.stderr
+        )
+        assert 2000 < api.tokens <= 6000
+        assert sorted(contents(keyed)) == sorted(api.bill)
+        keyed.ok("ingest", "-", "--max-tokens", "100000", stdin=self.LINES)
+        assert len(api.bill) == 2000
+
+    def test_known_texts_are_free(self, keyed: Jtv, api: JinaServer) -> None:
+        keyed.ok("init")
+        keyed.ok("ingest", "-", stdin=self.LINES)
+        keyed.ok("ingest", "-", "--max-tokens", "1", stdin=self.LINES)
+        assert len(api.bill) == 2000
+
+    def test_a_service_that_does_not_count(self, keyed: Jtv, api: JinaServer) -> None:
+        keyed.ok("init")
+        api.misbehave(jina_faults.no_usage, times=None)
+        result = keyed("ingest", "-", "--max-tokens", "6000", "--json", stdin=self.LINES)
+        assert result.code == 3
+        assert json.loads(result.stdout)["tokens"] == 0
+        assert 500 < len(api.bill) < 2000
+
+
+def test_a_disk_that_is_full(keyed: Jtv, api: JinaServer) -> None:
+    """What fits is stored; with more room, the same command goes on and pays for no more."""
+    keyed.ok("init")
+    lines = [f"line {number}" for number in range(4000)]
+    keyed.write("lines.txt", "\n".join(lines))
+    limited = ["sh", "-c", 'ulimit -f 16000; exec "$@"', "sh"]
+    result = keyed("ingest", "lines.txt", prefix=limited)
+    assert result.code == 5
+    stored = contents(keyed)
+    assert 0 < len(stored) < 4000
+    paid = len(api.bill)
+    keyed.ok("ingest", "lines.txt")
+    assert sorted(contents(keyed)) == sorted(lines)
+    assert set(stored).isdisjoint(api.bill[paid:])
+
+
+def test_eight_at_once_are_stored_in_the_order_of_the_input(keyed: Jtv, api: JinaServer) -> None:
+    keyed.ok("init")
+    chance = random.Random(1)
+    lines = [f"{number} {'x' * chance.randrange(1, 200)}" for number in range(9000)]
+    api.latency = 0.05
+    keyed.ok("ingest", "-", "--concurrency", "8", stdin="\n".join(lines))
+    assert contents(keyed) == lines
+    assert 2 < api.peak <= 8
+    lengths = [[len(text) for text in request.texts] for request in api.requests]
+    spread = sum(max(each) - min(each) for each in lengths) / len(lengths)
+    assert spread < 80

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import signal
 import subprocess
 import time
@@ -53,18 +54,20 @@ def test_an_answer_on_its_way_is_waited_for_and_stored(
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == code
-    assert stderr.decode().splitlines() == [
+    [said] = stderr.decode().splitlines()
+    assert re.fullmatch(
         f"jtv: {says}{': the terminal was closed' if sent is signal.SIGHUP else ''}:"
         " 1,024 stored, 0 known, 0 empty, 0 skipped,"
-        f" {api.tokens:,} tokens; the same command goes on from here"
-    ]
+        f" {api.tokens:,} tokens, [0-9.]+ s; the same command goes on from here",
+        said,
+    )
     api.latency = 0.0
     assert "1,976 stored, 1,024 known" in ready.ok("ingest", "lines.txt").stderr
     assert sorted(api.bill) == sorted(LINES.splitlines())
 
 
 def test_a_request_that_hangs_does_not_keep_the_process(ready: Jtv, api: JinaServer) -> None:
-    api.misbehave(jina_faults.hang(60))
+    api.misbehave(jina_faults.hang(60), times=None)
     process = ready.start("ingest", "lines.txt", stderr=subprocess.PIPE)
     wait_until(lambda: api.requests)
     started = time.monotonic()
@@ -118,18 +121,43 @@ def test_an_ignored_signal_stays_ignored(ready: Jtv, api: JinaServer) -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_killed_at_any_moment_it_goes_on(ready: Jtv, api: JinaServer, seed: int) -> None:
-    """With `kill -9` too, only the batch in flight is ever paid for again."""
+def test_killed_at_any_moment_it_goes_on(
+    keyed: Jtv, api: JinaServer, user_store: str, seed: int
+) -> None:
+    """What is stored is never paid for again; with a signal, all that was answered is stored.
+
+    With `kill -9`, what is paid for in vain is what was on its way: two groups.
+    """
+    keyed.ok("init")
+    keyed.write("lines.txt", LINES)
     chance = random.Random(seed)
-    for _ in range(3):
-        process = ready.start("ingest", "lines.txt", "--quiet", stderr=subprocess.DEVNULL)
-        time.sleep(chance.uniform(0.1, 0.6))
-        process.send_signal(chance.choice([signal.SIGKILL, signal.SIGINT, signal.SIGTERM]))
+    api.latency = chance.choice([0.0, 0.05])
+    concurrency = chance.choice([1, 2, 3])
+    command = ["ingest", "lines.txt", "--quiet", "--concurrency", str(concurrency)]
+    stored: set[str] = set()
+    for _ in range(4):
+        paid = len(api.bill)
+        process = keyed.start(*command, stderr=subprocess.DEVNULL)
+        time.sleep(chance.uniform(0.2, 0.7))
+        sent = chance.choice([signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+        process.send_signal(sent)
         process.wait(timeout=30)
-    ready.ok("ingest", "lines.txt")
-    assert [row[2] for row in ready.ok("list").rows] == LINES.splitlines()
-    assert len(api.bill) <= 3000 + 3 * 512
-    assert_sound(ready)
+        api.settle()
+        assert stored.isdisjoint(api.bill[paid:])
+        before, stored = stored, contents(keyed)
+        in_vain = set(api.bill[paid:]) - stored
+        assert before <= stored
+        assert len(in_vain) <= (2 * concurrency * 512 if sent is signal.SIGKILL else 0)
+    paid = len(api.bill)
+    keyed.ok(*command)
+    assert contents(keyed) == set(LINES.splitlines())
+    assert stored.isdisjoint(api.bill[paid:])
+    if user_store == "embedded":
+        assert_sound(keyed)
+
+
+def contents(jtv: Jtv) -> set[str]:
+    return {row[2] for row in jtv.ok("list").rows}
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -28,6 +28,7 @@ from jtv_cli.errors import (
     ServiceDown,
     ServiceError,
     ServiceRefused,
+    TextsRefused,
     TextTooLong,
     UsageError,
 )
@@ -390,7 +391,7 @@ def test_failures_that_are_hard_to_provoke(
         ({"requests_a_minute": 0}, TEXTS, RateLimited),
         ({"max_items": 3}, TEXTS, BatchTooLarge),
         ({}, ["x" * 40_000], TextTooLong),
-        ({}, [""], ServiceRefused),
+        ({}, [""], TextsRefused),
     ],
 )
 def test_refusals_of_the_api(

@@ -1,4 +1,4 @@
-"""`jtv ingest`: embed and store the lines of files."""
+"""`jtv ingest`: embed and store what is in files."""
 
 from __future__ import annotations
 
@@ -6,90 +6,150 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from jtv_cli.cli import options
+from jtv_cli.cli.checks import require_name
 from jtv_cli.cli.interrupts import Interrupted
 from jtv_cli.cli.session import Session
-from jtv_cli.errors import ExitCode, UsageError
-from jtv_cli.records import IngestReport
+from jtv_cli.cli.survey import report_survey
+from jtv_cli.errors import ExitCode
+from jtv_cli.records import IngestProgress, IngestReport
 from jtv_cli.render.progress import ingest_progress
-from jtv_cli.sources import open_sources, read_windows
+from jtv_cli.sources import Choice, open_sources, read_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from jtv_cli.embedders import Embedder
-    from jtv_cli.sources import BadLine, Window
-    from jtv_cli.stores import Table
+    from jtv_cli.pipeline import Terms
+    from jtv_cli.sources import Source, Window
+    from jtv_cli.stores import Store, Table
 
 
 def ingest(
     session: Session,
     files: options.Files,
     source: options.SourceName = None,
+    glob: options.Globs = None,
+    input: options.InputFormat = None,  # noqa: A002
+    text_field: options.TextField = None,
+    paragraphs: options.Paragraphs = False,
+    concurrency: options.Concurrency = 2,
+    max_wait: options.MaxWait = 900.0,
+    max_tokens: options.MaxTokens = None,
+    truncate: options.Truncate = False,
+    strict: options.Strict = False,
+    dry_run: options.DryRun = False,
     json: options.Report = False,
 ) -> int:
-    """Embed and store the lines of files, one document a line.
+    """Embed and store what is in files, one document a line or record.
 
     A text that the table has already is neither embedded nor stored again: jtv
-    notes that it was read here too. Lines that are not UTF-8 are left out and named,
-    and the exit code is then 3. Interrupted, the same command goes on.
+    notes that it was read here too. Records that are no UTF-8, no JSON or too long for
+    the model are left out and named, and the exit code is then 3. A request that fails
+    is made again where that can help. Stopped, the same command goes on.
     """
-    if source is not None and not source.strip():
-        raise UsageError("--source is empty")
-    with (
-        open_sources(files, name=source) as sources,
-        session.store(writable=True) as store,
-    ):
-        table = store.open(session.table_name)
-        with session.talk.waiting("opening the embedder"):
-            embedder = session.embedder(table.spec)
-        session.note_connection(store, table)
-        if session.settings.api_key.value:
-            session.note_offline(table.spec)
-        report = _Run(session, json=json).ingest(read_windows(sources), embedder, table)
-        session.sign_off(store, table.spec)
-    return ExitCode.IN_PART if report.skipped else ExitCode.OK
+    require_name(source)
+    choice = Choice(source, input, text_field, glob or (), paragraphs)
+    with open_sources(files, choice) as sources:
+        if input is None:
+            say_guesses(session, sources)
+        windows = read_windows(sources, paragraphs=paragraphs)
+        if dry_run:
+            return report_survey(session, windows, truncate=truncate, json=json)
+        from jtv_cli.pipeline import Patience, Terms
+
+        terms = Terms(concurrency, Patience(max_wait), max_tokens, strict, truncate)
+        with session.store(writable=True) as store:
+            table = store.open(session.table_name)
+            report = ingest_into(session, store, table, sources, windows, terms, quiet=json)
+            if json:
+                session.print_json(asdict(report))
+            session.sign_off(store, table.spec)
+    return ExitCode.OK if report.is_complete else ExitCode.IN_PART
+
+
+def ingest_into(
+    session: Session,
+    store: Store,
+    table: Table,
+    sources: Sequence[Source],
+    windows: Iterable[Window],
+    terms: Terms,
+    *,
+    quiet: bool,
+) -> IngestReport:
+    """Embed and store, say how far it is and, unless `quiet`, what was done in the end."""
+    with session.talk.waiting("opening the embedder"):
+        embedder = session.embedder(table.spec, truncate=terms.truncate)
+    session.note_connection(store, table)
+    if session.settings.api_key.value:
+        session.note_offline(table.spec)
+    run = _Run(session, _bytes(sources), embedder)
+    report = run.ingest(windows, table, terms)
+    if report.stopped:
+        session.talk.error(f"stopped before the end: {report.stopped}")
+    if not quiet:
+        session.talk.report(_summary(report))
+    return report
 
 
 class _Run:
-    """An ingest that says how far it came, however it ends."""
+    """An ingest that says how far it came, if it does not come to its end."""
 
-    def __init__(self, session: Session, *, json: bool) -> None:
+    def __init__(self, session: Session, size: int | None, embedder: Embedder) -> None:
         self._session = session
-        self._json = json
+        self._size = size
+        self._embedder = embedder
         self._report = IngestReport()
 
-    def ingest(self, windows: Iterable[Window], embedder: Embedder, table: Table) -> IngestReport:
+    def ingest(self, windows: Iterable[Window], table: Table, terms: Terms) -> IngestReport:
         from jtv_cli import pipeline
 
+        talk = self._session.talk
+        price = self._embedder.model.price
         try:
-            with ingest_progress(self._session.talk) as show:
+            with ingest_progress(talk, size=self._size, price=price) as show:
 
-                def progress(report: IngestReport) -> None:
-                    self._report = report
-                    show(report)
+                def progress(progress: IngestProgress) -> None:
+                    self._report = progress.report
+                    show(progress)
 
                 pipeline.ingest(
-                    windows, embedder, table, progress=progress, skipped=self._name_skipped
+                    windows,
+                    self._embedder,
+                    table,
+                    terms=terms,
+                    progress=progress,
+                    skipped=self._session.name_skipped,
                 )
         except Interrupted as interrupted:
             interrupted.detail = f"{_summary(self._report)}; the same command goes on from here"
             raise
         except BaseException:
-            self._session.talk.report(_summary(self._report))
+            talk.report(_summary(self._report))
             raise
-        if self._json:
-            self._session.print_json(asdict(self._report))
-        else:
-            self._session.talk.report(_summary(self._report))
         return self._report
 
-    def _name_skipped(self, line: BadLine) -> None:
-        self._session.talk.error(f"{line.place}: {line.reason}, skipped")
+
+def say_guesses(session: Session, sources: Sequence[Source]) -> None:
+    """Say what files were taken for by their names, and which field has the text."""
+    kinds: dict[tuple[str, str | None], list[str]] = {}
+    for source in sources:
+        if source.input.has_fields:
+            kinds.setdefault((source.input.value, source.text_field), []).append(source.path)
+    for (form, field), paths in kinds.items():
+        what = paths[0] if len(paths) == 1 else f"{len(paths):,} files"
+        text = f", the text from field {field}" if field else ""
+        session.talk.note(f"reading {what} as {form}{text}")
+
+
+def _bytes(sources: Sequence[Source]) -> int | None:
+    sizes = [source.stream.size for source in sources]
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None
 
 
 def _summary(report: IngestReport) -> str:
-    tokens = f", {report.tokens:,} tokens" if report.tokens else ""
     return (
         f"{report.stored:,} stored, {report.known:,} known, {report.empty:,} empty,"
-        f" {report.skipped:,} skipped{tokens}"
+        f" {report.skipped:,} skipped, {report.tokens:,} tokens, {report.seconds:,.1f} s"
     )

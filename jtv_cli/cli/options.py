@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from jtv_cli.embedders import MOST_AT_ONCE
 from jtv_cli.render.formats import Format
+from jtv_cli.sources import Input
 
 
 class Color(str, Enum):
@@ -32,6 +34,13 @@ def _checked_distance(distance: float | None) -> float | None:
     return distance
 
 
+def _checked_seconds(seconds: float) -> float:
+    """Return a number of seconds that can be. Typer's own ranges let NaN pass."""
+    if not seconds >= 0:
+        raise typer.BadParameter(f"{seconds} is no number of seconds")
+    return seconds
+
+
 # The options that every command has; `session.with_session` adds them.
 Database = Annotated[
     str | None,
@@ -45,7 +54,42 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but erro
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error came from.")]
 
 Files = Annotated[
-    list[str], typer.Argument(metavar="FILE...", help="Text files; - is standard input.")
+    list[str], typer.Argument(metavar="FILE...", help="Files, folders; - is standard input.")
+]
+Globs = Annotated[
+    list[str] | None,
+    typer.Option("--glob", metavar="PATTERN", help="Of folders, take the files that match."),
+]
+InputFormat = Annotated[
+    Input | None, typer.Option("--input", help="What the files have. Default: by their names.")
+]
+TextField = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The field with the text. Default: text, else content."),
+]
+Paragraphs = Annotated[
+    bool, typer.Option("--paragraphs", help="Split at blank lines, not at line ends.")
+]
+Concurrency = Annotated[
+    int, typer.Option(metavar="N", min=1, max=MOST_AT_ONCE, help="Requests at once, at most.")
+]
+MaxWait = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS",
+        callback=_checked_seconds,
+        help="How long to try a request again; 0 is not at all.",
+    ),
+]
+MaxTokens = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Stop before more tokens are used.")
+]
+Truncate = Annotated[
+    bool, typer.Option("--truncate", help="Have texts cut that are too long for the model.")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first bad record.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only say what would be embedded, and its price.")
 ]
 SourceName = Annotated[
     str | None, typer.Option("--source", metavar="NAME", help="Record NAME as where it is from.")
@@ -58,6 +102,26 @@ NoWait = Annotated[
     bool, typer.Option("--no-wait", help="Leave the server to build the index by itself.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+DocumentIds = Annotated[list[int], typer.Argument(metavar="ID...", help="Ids of documents.")]
+OptionalIds = Annotated[
+    list[int] | None, typer.Argument(metavar="[ID...]", help="Ids of documents.")
+]
+SyncedSource = Annotated[
+    str | None,
+    typer.Option("--source", metavar="NAME", help="The source it is; standard input needs it."),
+]
+DeletedSource = Annotated[
+    str | None,
+    typer.Option("--source", metavar="NAME", help="What was read in it; - is standard input."),
+]
+DeletedTexts = Annotated[
+    str | None,
+    typer.Option("--texts", metavar="FILE", help="The texts in a file; - is standard input."),
+]
+DeleteDryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")]
+SyncDryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only say what would be added and removed.")
+]
 Report = Annotated[bool, typer.Option("--json", help="Report as a JSON object on stdout.")]
 
 StatusJson = Annotated[bool, typer.Option("--json", help="Print a JSON object.")]
@@ -66,7 +130,22 @@ Queries = Annotated[
     int, typer.Option(metavar="N", min=1, max=1000, help="How many documents to search for.")
 ]
 
-Query = Annotated[str, typer.Argument(metavar="QUERY", help="What to look for.")]
+SearchQuery = Annotated[str | None, typer.Argument(metavar="[QUERY]", help="What to look for.")]
+Like = Annotated[
+    int | None, typer.Option("--like", metavar="ID", help="Look for what is near this document.")
+]
+QueryFile = Annotated[
+    str | None,
+    typer.Option("--queries", metavar="FILE", help="Look for each line; - is standard input."),
+]
+SourceGlob = Annotated[
+    str | None,
+    typer.Option("--source", metavar="GLOB", help="Only what was read in such; - is stdin."),
+]
+Where = Annotated[
+    list[str] | None,
+    typer.Option("--where", metavar="FIELD=VALUE", help="Only what has this metadata."),
+]
 OptionalQuery = Annotated[
     str | None, typer.Argument(metavar="[QUERY]", help="What to measure distances to.")
 ]

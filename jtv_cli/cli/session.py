@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
@@ -88,20 +89,26 @@ class Session:
             return find_model(OFFLINE_MODEL)
         raise UsageError("there is no API key", hint="set JINA_API_KEY")
 
-    def embedder(self, spec: TableSpec) -> Embedder:
+    def embedder(self, spec: TableSpec, *, truncate: bool = False) -> Embedder:
         """Open the embedder that a table was made with.
+
+        `truncate` has it cut texts that are too long for the model.
 
         Raises TableMismatch where --model demands another.
         """
         from jtv_cli.embedders import open_embedder
 
-        if self.demands_model:
-            spec.require_same_vectors(self.new_spec(self.model_for_new_table()))
+        self.require_model(spec)
         model = find_model(spec.model)
         if model.is_offline:
             return open_embedder(model)
         api_base, api_key = config.find_api(self.settings)
-        return open_embedder(model, api_base=api_base, api_key=api_key)
+        return open_embedder(model, api_base=api_base, api_key=api_key, truncate=truncate)
+
+    def require_model(self, spec: TableSpec) -> None:
+        """Raise TableMismatch where --model demands another than the table's."""
+        if self.demands_model:
+            spec.require_same_vectors(self.new_spec(self.model_for_new_table()))
 
     def new_spec(self, model: Model) -> TableSpec:
         """Return what the table would be with a model."""
@@ -131,6 +138,17 @@ class Session:
             self.talk.note(
                 f"table {table.spec.name} has no vector index: searches look at every vector"
             )
+
+    def confirm(self, what: str, *, otherwise: str) -> None:
+        """Raise UsageError unless the user, on a terminal, says yes to what would be done."""
+        if not (self.talk.is_terminal and sys.stdin is not None and sys.stdin.isatty()):
+            raise UsageError(f"this would {what}", hint="if you mean it, add --yes")
+        if not self.talk.ask(f"{what[0].upper()}{what[1:]}?", sys.stdin):
+            raise UsageError(otherwise)
+
+    def name_skipped(self, place: str, reason: str) -> None:
+        """Say which record was left out."""
+        self.talk.error(f"{place}: {reason}, skipped")
 
     def print_json(self, record: dict[str, object]) -> None:
         """Print a report as one JSON object on a line of stdout."""

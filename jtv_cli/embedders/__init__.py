@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from jtv_cli.records import Embeddings, Purpose
 
 
+MOST_AT_ONCE = 64
+"""How many threads may call one embedder at the same time."""
+
+
 @dataclass(frozen=True, slots=True)
 class BatchLimit:
     """How much one call of `Embedder.embed` should be given at most."""
@@ -37,8 +41,12 @@ class Embedder(Protocol):
         ...
 
 
-def open_embedder(model: Model, *, api_base: str = "", api_key: str | None = None) -> Embedder:
+def open_embedder(
+    model: Model, *, api_base: str = "", api_key: str | None = None, truncate: bool = False
+) -> Embedder:
     """Return the embedder for a model; one that is offline needs no API.
+
+    `truncate` has the API cut texts that are too long for the model.
 
     Raises UsageError where the API would be called without a key it needs, or a
     key would travel unprotected.
@@ -49,4 +57,4 @@ def open_embedder(model: Model, *, api_base: str = "", api_key: str | None = Non
         return HashingEmbedder(model)
     from jtv_cli.embedders.jina import JinaEmbedder
 
-    return JinaEmbedder(model, api_base=api_base, api_key=api_key)
+    return JinaEmbedder(model, api_base=api_base, api_key=api_key, truncate=truncate)

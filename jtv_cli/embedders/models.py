@@ -43,6 +43,9 @@ class Model:
         return f"{self.task}.{'query' if purpose is Purpose.QUERY else 'passage'}"
 
 
+PRICES_DATE = "September 2026"
+"""When the prices were read."""
+
 TUTORIAL_MODEL = "jina-embeddings-v2-base-en"
 OFFLINE_MODEL = "hashing-v1"
 

@@ -1,32 +1,167 @@
-"""The moving line of an ingest on a terminal."""
+"""How far an ingest is: a line that moves on a terminal, elsewhere one now and then."""
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from contextlib import contextmanager
+from threading import Event, Thread
 from typing import TYPE_CHECKING
+
+from jtv_cli.records import IngestProgress, IngestReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from jtv_cli.records import IngestReport
+    from jtv_cli.records import Wait
     from jtv_cli.render.talk import Talk
+
+# Off a terminal, seconds between two lines.
+_INTERVAL = 30.0
+# Off a terminal, waits from so many seconds on are said when they begin.
+_LONG_WAIT = 5.0
+# The rate, and what is left at that rate, are those of so many seconds.
+_RECENT = 60.0
 
 
 @contextmanager
-def ingest_progress(talk: Talk) -> Iterator[Callable[[IngestReport], None]]:
-    """Show how far an ingest has come, on a terminal; elsewhere, show nothing."""
-    if not talk.shows_progress:
-        yield lambda _: None
-        return
+def ingest_progress(
+    talk: Talk, *, size: int | None, price: float, interval: float = _INTERVAL
+) -> Iterator[Callable[[IngestProgress], None]]:
+    """Show how far an ingest has come, to a function to call with every step.
+
+    `size` is that of the input in bytes, None where it is not known, `price` is in USD
+    for a million tokens.
+    """
+    view = _View(size, price)
+    if talk.quiet:
+        yield view.update
+    elif talk.shows_progress:
+        with _moving(talk, view):
+            yield view.update
+    else:
+        with _now_and_then(talk, view, interval):
+            yield _noting_waits(talk, view)
+
+
+class _View:
+    """The latest step in words."""
+
+    def __init__(self, size: int | None, price: float) -> None:
+        self._size = size
+        self._price = price
+        self._progress = IngestProgress(IngestReport())
+        self._began = time.monotonic()
+        self._recent = deque([(self._began, 0)])
+
+    def update(self, progress: IngestProgress) -> None:
+        """Take a step."""
+        self._progress = progress
+        now = time.monotonic()
+        if now - self._recent[-1][0] >= 0.5:
+            self._recent.append((now, progress.report.texts))
+            while now - self._recent[0][0] > _RECENT and len(self._recent) > 2:
+                self._recent.popleft()
+
+    def words(self) -> str:
+        """Return how far it is, how fast, what it cost, and when it will be done."""
+        report = self._progress.report
+        passed = time.monotonic() - self._began
+        if not self._progress.texts:
+            return f"reading, {_clock(passed)}"
+        total, is_exact = self._total()
+        if total is None:
+            parts = [f"{report.stored:,} stored, {report.known:,} known"]
+        else:
+            parts = [f"{report.texts:,} of {'' if is_exact else '~'}{total:,}"]
+        if wait := self._current_wait:
+            parts.append(f"waiting {wait.until - time.monotonic():,.0f} s: {wait.reason}")
+        rate = self._rate()
+        if rate:
+            parts.append(f"{rate:,.0f} texts/s")
+        if report.tokens:
+            parts.append(f"{report.tokens:,} tokens, {report.tokens * self._price / 1e6:,.4f} USD")
+        if rate and total is not None and total > report.texts:
+            parts.append(f"{_clock((total - report.texts) / rate)} left")
+        else:
+            parts.append(_clock(passed))
+        return ", ".join(parts)
+
+    @property
+    def _current_wait(self) -> Wait | None:
+        wait = self._progress.wait
+        return wait if wait is not None and wait.until > time.monotonic() else None
+
+    def _total(self) -> tuple[int | None, bool]:
+        """Return the number of texts, judged by what was read, and whether it is exact."""
+        if not self._size or not self._progress.bytes:
+            return None, False
+        texts, read = self._progress.texts, self._progress.bytes
+        return round(texts * max(1.0, self._size / read)), read >= self._size
+
+    def _rate(self) -> float:
+        """Return texts a second of late."""
+        began, texts = self._recent[0]
+        passed = time.monotonic() - began
+        return (self._progress.report.texts - texts) / passed if passed >= 0.5 else 0.0
+
+
+def _clock(seconds: float) -> str:
+    """Return a time as hours, minutes and seconds."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}"
+
+
+@contextmanager
+def _moving(talk: Talk, view: _View) -> Iterator[None]:
     from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task
+    from rich.table import Column
+    from rich.text import Text
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    class Words(ProgressColumn):
+        def render(self, task: Task) -> Text:  # noqa: ARG002
+            return Text(view.words())
+
     console = Console(stderr=True)
-    with talk.moving(), Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("reading")
+    # On one line, for one is what is erased before something else is said, and with
+    # room behind it for the ^C that a terminal shows.
+    width = max(20, console.width - 6)
+    one_line = Column(no_wrap=True, overflow="ellipsis", max_width=width)
+    columns = (SpinnerColumn(), Words(table_column=one_line))
+    progress = Progress(*columns, console=console, transient=True, refresh_per_second=4)
+    with talk.moving(), progress:
+        progress.add_task("")
+        yield
 
-        def show(report: IngestReport) -> None:
-            progress.update(task, description=f"{report.stored:,} stored, {report.known:,} known")
 
-        yield show
+@contextmanager
+def _now_and_then(talk: Talk, view: _View, interval: float) -> Iterator[None]:
+    ended = Event()
+
+    def tell() -> None:
+        while not ended.wait(interval):
+            talk.report(view.words())
+
+    Thread(target=tell, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def _noting_waits(talk: Talk, view: _View) -> Callable[[IngestProgress], None]:
+    last: Wait | None = None
+
+    def update(progress: IngestProgress) -> None:
+        nonlocal last
+        wait = progress.wait
+        if wait is not None and wait is not last:
+            left = wait.until - time.monotonic()
+            if left >= _LONG_WAIT and (last is None or wait.until > last.until + 1):
+                talk.note(f"waiting {left:,.0f} s: {wait.reason}")
+            last = wait
+        view.update(progress)
+
+    return update

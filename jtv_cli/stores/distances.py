@@ -37,7 +37,7 @@ def normalized(vectors: Vectors) -> Vectors:
 
 def cosine_distances(vectors: Vectors, unit_queries: Vectors) -> Vectors:
     """Return the distances of (n, dimensions) vectors to (m, dimensions) unit queries: (m, n)."""
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    lengths = np.sqrt(np.vecdot(vectors, vectors))
     distances: Vectors = np.clip(1 - (unit_queries @ vectors.T) / lengths, 0, 2)
     return distances
 

@@ -8,11 +8,12 @@ import numpy as np
 import orjson
 import requests
 from requests import exceptions
+from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from urllib3.exceptions import HTTPError
 
 from jtv_cli import __version__
-from jtv_cli.embedders import BatchLimit
+from jtv_cli.embedders import MOST_AT_ONCE, BatchLimit
 from jtv_cli.embedders.jina.endpoint import check_key, parse_base
 from jtv_cli.embedders.jina.replies import AGAIN, Reply, read_reply
 from jtv_cli.errors import ServiceDown, ServiceError, ServiceRefused, UsageError
@@ -49,6 +50,7 @@ class JinaEmbedder:
     `api_base` is the API's root, its `/v1`, or the full `/embeddings` URL. `dialect`
     None derives it: "jina" for Jina AI's own hosts and, where a key is given, for
     this machine, which then stands in for them; "compatible" for all others.
+    `truncate` asks the service to cut a text that is too long for the model.
 
     Raises UsageError where the base is no plain http(s) URL, Jina AI would be called
     without a key, or the key would travel unencrypted or cannot travel at all.
@@ -61,6 +63,7 @@ class JinaEmbedder:
         api_base: str,
         api_key: str | None,
         dialect: Dialect | None = None,
+        truncate: bool = False,
     ) -> None:
         endpoint = parse_base(api_base)
         key = check_key(api_key, endpoint)
@@ -70,6 +73,7 @@ class JinaEmbedder:
         self.model = model
         self.batch_limit = _BATCH_LIMITS[dialect]
         self._dialect = dialect
+        self._truncate = truncate
         self._endpoint = endpoint
         self._session = _session(key, endpoint)
 
@@ -111,6 +115,8 @@ class JinaEmbedder:
                 fields["task"] = task
             if self.model.normalized:
                 fields["normalized"] = True
+        if self._truncate:
+            fields["truncate"] = True
         try:
             return orjson.dumps(fields)
         except orjson.JSONEncodeError:
@@ -146,6 +152,8 @@ class _Session(requests.Session):
 def _session(key: str | None, endpoint: Endpoint) -> requests.Session:
     session = _Session()
     session.auth = _KeyAuth(key)
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, HTTPAdapter(pool_maxsize=MOST_AT_ONCE))
     session.headers.update(
         {
             "User-Agent": f"jtv/{__version__}",

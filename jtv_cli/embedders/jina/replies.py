@@ -20,6 +20,7 @@ from jtv_cli.errors import (
     ServiceDown,
     ServiceError,
     ServiceRefused,
+    TextsRefused,
     TextTooLong,
     masked,
 )
@@ -178,22 +179,24 @@ def _refusal(reply: Reply, payload: object, texts: Sequence[str]) -> ServiceErro
         hint = "send fewer texts at a time"
         return BatchTooLarge(f"too much for one request: {answer}", limit=limit, hint=hint)
     if status >= 500 or status < 200 or status in _PASSING:
-        return ServiceDown(answer, hint=AGAIN)
+        return ServiceDown(answer, retry_after=_retry_after(reply), hint=AGAIN)
     what, hint = _REFUSALS.get(status, _REFUSAL)
     if code == "AUTHZ_INSUFFICIENT_BALANCE":
         what, hint = _TOP_UP
-    return ServiceRefused(f"{what}: {answer}", hint=hint)
+    kind = TextsRefused if status in _TOO_MUCH else ServiceRefused
+    return kind(f"{what}: {answer}", hint=hint)
 
 
 def _rate_limited(answer: str, reply: Reply, said: str) -> RateLimited:
     kind: Literal["concurrency", "rate"] = "concurrency" if _BUSY.search(said) else "rate"
-    wait = _seconds(reply.headers.get("Retry-After", ""))
+    wait = _retry_after(reply)
     hint = "run the same command again in a minute"
     return RateLimited(f"a limit is reached: {answer}", kind=kind, retry_after=wait, hint=hint)
 
 
-def _seconds(retry_after: str) -> float | None:
+def _retry_after(reply: Reply) -> float | None:
     """Return how long to wait, said in seconds or as a date; None if it says neither."""
+    retry_after = reply.headers.get("Retry-After", "")
     if re.fullmatch(r"[0-9]+(\.[0-9]*)?", retry_after):
         wait = float(retry_after)
     else:

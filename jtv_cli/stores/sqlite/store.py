@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import TYPE_CHECKING
 
 from jtv_cli.errors import NoTable
@@ -176,5 +176,5 @@ def _create_table(connection: sqlite3.Connection, spec: TableSpec) -> None:
     connection.execute(
         "INSERT INTO jtv_tables (name, model, task, dimensions, metric, identity)"
         " VALUES (?, ?, ?, ?, ?, ?)",
-        (spec.name, spec.model, spec.task, spec.dimensions, spec.metric, secrets.token_hex(16)),
+        (spec.name, spec.model, spec.task, spec.dimensions, spec.metric, os.urandom(16).hex()),
     )

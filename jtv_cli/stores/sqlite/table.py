@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from jtv_cli.errors import StoreError, TableMismatch
@@ -77,11 +77,8 @@ class SqliteTable:
                 ),
             )
             another_waits = self.index.extend()
-        for _ in range(_CATCH_UP):
-            if not another_waits:
-                break
-            with self.writing():
-                another_waits = self.index.extend()
+        if another_waits:
+            self._catch_up()
         return Added(stored, occurrences)
 
     def add_occurrences(self, source: str | None, places: Sequence[Place]) -> int:
@@ -229,10 +226,10 @@ class SqliteTable:
         with self.writing():
             if self.rows.newest() < SEGMENT:
                 return
-            number = self.index.begin().number
+            number, newest = self.index.begin().number, self.rows.newest()
         last: int | None = 0
         while last is not None:
-            progress(f"building the index: {last:,} of {self.count():,} documents")
+            progress(f"building the index: {last:,} of {newest:,}")
             with self.writing():
                 last = self.index.build(number)
 
@@ -250,7 +247,7 @@ class SqliteTable:
         progress("comparing the index with exact searches")
         with self._reading():
             live = self.index.live()
-            if live is None or not live.last:
+            if live is None or self.rows.count() <= USUAL_K:
                 raise StoreError(
                     f"table {self.spec.name} has no index to check",
                     hint="see why: jtv index status",
@@ -281,6 +278,15 @@ class SqliteTable:
         """Read one state of the table, whatever others write."""
         with translated(self._location), transaction(self.rows.connection, "DEFERRED"):
             yield
+
+    def _catch_up(self) -> None:
+        """Index some of the segments that wait."""
+        # What was added is stored, whatever becomes of this: the next addition goes on.
+        with suppress(StoreError):
+            for _ in range(_CATCH_UP):
+                with self.writing():
+                    if not self.index.extend():
+                        return
 
 
 def _distances(vectors: Vectors, query: Vectors) -> Vectors:

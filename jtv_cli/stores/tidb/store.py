@@ -14,7 +14,13 @@ from jtv_cli.records import Change, IndexState
 from jtv_cli.stores.tidb.adoption import adopt, plan_adoption, tutorial_spec
 from jtv_cli.stores.tidb.database import Database
 from jtv_cli.stores.tidb.index import VectorIndex
-from jtv_cli.stores.tidb.schema import MOST_DIMENSIONS, decode_comment, make_parts, schema
+from jtv_cli.stores.tidb.schema import (
+    MOST_DIMENSIONS,
+    decode_comment,
+    drop_parts,
+    make_parts,
+    schema,
+)
 from jtv_cli.stores.tidb.server import checks, require_vectors, server_version
 from jtv_cli.stores.tidb.table import TidbTable
 from jtv_cli.stores.tidb.url import parse_url
@@ -129,8 +135,8 @@ class TidbStore:
         tables = schema(self.open(name).spec)
 
         def work(connection: Connection) -> None:
-            for table in (tables.documents, *tables.parts):
-                connection.execute(DropTable(table, if_exists=True))
+            connection.execute(DropTable(tables.documents, if_exists=True))
+            drop_parts(connection, tables)
 
         self._database.read(work)
 

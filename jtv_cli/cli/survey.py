@@ -1,0 +1,88 @@
+"""`jtv ingest --dry-run`: what it would do, and cost."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from jtv_cli.cli.session import Session
+from jtv_cli.embedders.models import PRICES_DATE, Model, find_model
+from jtv_cli.errors import ExitCode, NoTable
+from jtv_cli.records import Removed
+from jtv_cli.render.words import removed_in_words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from jtv_cli.records import Survey
+    from jtv_cli.sources import Window
+    from jtv_cli.stores import Store, Table
+
+_FREE_STORAGE = "TiDB Cloud Starter has 5 GiB for free"
+
+
+def report_survey(
+    session: Session,
+    windows: Iterable[Window],
+    *,
+    truncate: bool,
+    json: bool,
+    removal: Callable[[Table], Removed] | None = None,
+) -> int:
+    """Say what an ingest would do; a table that is not there is one with nothing in it.
+
+    `removal` says what would be removed then, if nothing is skipped.
+    """
+    from jtv_cli import pipeline
+
+    with session.store() as store:
+        table, model = _open(session, store)
+        with session.talk.waiting("reading"):
+            survey = pipeline.survey(
+                windows,
+                table,
+                model,
+                truncate=truncate,
+                skipped=session.name_skipped,
+            )
+            removed = Removed(0, 0)
+            if removal is not None and table is not None and not survey.skipped:
+                removed = removal(table)
+    if json:
+        found = {"model": model.name, "prices": PRICES_DATE} | asdict(survey)
+        session.print_json(found if removal is None else found | {"removed": asdict(removed)})
+    else:
+        for line in _lines(session, survey, model):
+            session.talk.report(line)
+        if removal is not None:
+            session.talk.report(f"{removed_in_words(removed)} to remove")
+    return ExitCode.IN_PART if survey.skipped else ExitCode.OK
+
+
+def _open(session: Session, store: Store) -> tuple[Table | None, Model]:
+    try:
+        table = store.open(session.table_name)
+    except NoTable:
+        return None, session.model_for_new_table()
+    session.require_model(table.spec)
+    return table, find_model(table.spec.model)
+
+
+def _lines(session: Session, survey: Survey, model: Model) -> list[str]:
+    starter = "" if session.database.is_embedded else f"; {_FREE_STORAGE}"
+    return [
+        f"{survey.texts:,} texts, {survey.known:,} known, {survey.empty:,} empty,"
+        f" {survey.skipped:,} skipped, {survey.to_embed:,} to embed",
+        f"about {survey.tokens:,} tokens with {model.name}: {survey.usd:,.2f} USD at"
+        f" {model.price:g} a million (price of {PRICES_DATE})",
+        f"about {_size(survey.bytes)} in the store{starter}",
+    ]
+
+
+def _size(count: int) -> str:
+    amount = float(count)
+    for unit in ("bytes", "KiB", "MiB"):
+        if amount < 1024:
+            return f"{amount:,.0f} {unit}" if unit == "bytes" else f"{amount:,.1f} {unit}"
+        amount /= 1024
+    return f"{amount:,.1f} GiB"

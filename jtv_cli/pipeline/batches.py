@@ -1,0 +1,151 @@
+"""Texts in batches, and batches in groups: by length within a group, by input between them."""
+
+from __future__ import annotations
+
+import string
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from jtv_cli.embedders import BatchLimit
+    from jtv_cli.pipeline.patience import Trials
+    from jtv_cli.records import Document, Occurrence, Vectors
+
+# Bytes that may be one of several in a token: all others count as one token each.
+_SPARSE = (string.ascii_letters + " ").encode()
+_ASCII = bytes(range(128))
+
+
+def estimated_tokens(text: str) -> int:
+    """Return no less than most tokenizers count.
+
+    Three letters or spaces of ASCII are a token (English has four or five to one), and
+    so is every digit and mark of punctuation, of which code is full. Of all other
+    scripts two bytes are one: a CJK character, of three, is seldom more than one token.
+    """
+    encoded = text.encode()
+    dense = len(encoded.translate(None, _SPARSE))
+    letters = (len(encoded) - dense) // 3
+    if text.isascii():
+        return 1 + letters + dense
+    others = len(encoded.translate(None, _ASCII))
+    return 1 + letters + dense - others // 2
+
+
+class New(NamedTuple):
+    """A text that the table does not have: `paths` are where its `occurrences` were read."""
+
+    document: Document
+    occurrences: list[Occurrence]
+    paths: list[str]
+    tokens: int
+
+    @property
+    def place(self) -> str:
+        """Where it was read first, as file:line."""
+        return f"{self.paths[0]}:{self.occurrences[0].line}"
+
+
+class Group:
+    """Texts that follow one another in the input, and what is known of their vectors.
+
+    `unresolved` texts have neither a vector nor been left out, `stored` are in the table.
+    """
+
+    def __init__(self, news: Sequence[New]) -> None:
+        self.news = news
+        self.unresolved = len(news)
+        self.stored = 0
+        self.parts: list[tuple[Sequence[int], Vectors]] = []
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether all that was answered is in the table."""
+        return self.stored == sum(len(rows) for rows, _ in self.parts)
+
+    def answer(self, rows: Sequence[int], vectors: Vectors) -> None:
+        """Take vectors (len(rows), dimensions) for the texts of these rows, which ascend."""
+        self.parts.append((rows, vectors))
+        self.unresolved -= len(rows)
+
+    def answered(self, most: int) -> tuple[list[Document], Vectors]:
+        """Return the next documents to store, in the order of the input, and their vectors.
+
+        There must be some.
+        """
+        import numpy as np
+
+        if len(self.parts) > 1:
+            places = np.concatenate([rows for rows, _ in self.parts])
+            order = np.argsort(places)
+            joined = np.concatenate([vectors for _, vectors in self.parts])
+            self.parts = [(places[order].tolist(), joined[order])]
+        [(rows, vectors)] = self.parts
+        part = slice(self.stored, self.stored + most)
+        return [self.news[row].document for row in rows[part]], vectors[part]
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """Texts of one group for one request, and how often it was tried.
+
+    `not_before` is when it may be sent, on `time.monotonic`'s clock.
+    """
+
+    group: Group
+    rows: list[int]
+    tokens: int
+    not_before: float = 0.0
+    trials: Trials | None = None
+
+    @property
+    def news(self) -> list[New]:
+        """The texts."""
+        return [self.group.news[row] for row in self.rows]
+
+
+def cut_group(group: Group, limit: BatchLimit, longest: int) -> list[Batch]:
+    """Cut a group into batches of texts of similar length, each within the limit.
+
+    A text that may have more tokens than the `longest` the model takes stands alone,
+    so that it cannot spoil others.
+    """
+    rows = sorted(range(len(group.news)), key=lambda row: group.news[row].tokens)
+    return list(_batches(group, rows, limit, longest))
+
+
+def halves(batch: Batch) -> list[Batch]:
+    """Cut a batch of several texts in two: the shorter texts, and the longer."""
+    rows = sorted(batch.rows, key=lambda row: batch.group.news[row].tokens)
+    middle = len(rows) // 2
+    return [_batch(batch.group, rows[:middle]), _batch(batch.group, rows[middle:])]
+
+
+def fitted(batch: Batch, limit: BatchLimit) -> list[Batch]:
+    """Cut a batch, if it must be, into such as are within the limit."""
+    if len(batch.rows) <= limit.texts and (len(batch.rows) == 1 or batch.tokens <= limit.tokens):
+        return [batch]
+    rows = sorted(batch.rows, key=lambda row: batch.group.news[row].tokens)
+    return list(_batches(batch.group, rows, limit, limit.tokens))
+
+
+def _batches(group: Group, rows: Iterable[int], limit: BatchLimit, longest: int) -> Iterator[Batch]:
+    part: list[int] = []
+    tokens = 0
+    for row in rows:
+        more = group.news[row].tokens
+        full = len(part) == limit.texts or tokens + more > limit.tokens or more > longest
+        if part and full:
+            yield _batch(group, part)
+            part, tokens = [], 0
+        part.append(row)
+        tokens += more
+    if part:
+        yield _batch(group, part)
+
+
+def _batch(group: Group, rows: Iterable[int]) -> Batch:
+    ordered = sorted(rows)
+    return Batch(group, ordered, sum(group.news[row].tokens for row in ordered))

@@ -1,0 +1,233 @@
+"""The one thread of an ingest that decides, and that touches the table."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from queue import Empty, SimpleQueue
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from jtv_cli.errors import ServiceError, StoreError
+from jtv_cli.pipeline.batches import Group, cut_group
+from jtv_cli.pipeline.dispatcher import Dispatcher
+from jtv_cli.pipeline.intake import Intake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jtv_cli.embedders import Embedder
+    from jtv_cli.pipeline.batches import Batch
+    from jtv_cli.pipeline.dispatcher import Call
+    from jtv_cli.pipeline.tally import Tally
+    from jtv_cli.pipeline.terms import Terms
+    from jtv_cli.records import Embeddings, Wait
+    from jtv_cli.sources import Window
+    from jtv_cli.stores import Table
+
+# How long an interrupt waits for the answers that are being paid for.
+_GRACE_SECONDS = 3.0
+
+
+class Coordinator:
+    """Does one thing at a time: what the `calls` say that other threads leave.
+
+    It puts into `wanted` whether the reader should go on, for every window it has
+    dealt with, and into `done` when it has ended; `error` is then what ended it.
+    """
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        table: Table,
+        terms: Terms,
+        tally: Tally,
+        skipped: Callable[[str, str], None],
+    ) -> None:
+        self.calls: SimpleQueue[Call] = SimpleQueue()
+        self.wanted: SimpleQueue[bool] = SimpleQueue()
+        self.done: SimpleQueue[None] = SimpleQueue()
+        self.error: BaseException | None = None
+        self._table = table
+        self._tally = tally
+        self._skipped = skipped
+        self._is_strict = terms.strict
+        self._model = embedder.model
+        self._texts_at_once = embedder.batch_limit.texts
+        # Work done in this process is not sped up by doing something else meanwhile:
+        # threads would only take the interpreter from each other.
+        offline = embedder.model.is_offline
+        self._groups_at_once = 1 if offline else 2
+        self._intake = Intake(
+            table,
+            concurrency=1 if offline else terms.concurrency,
+            longest=embedder.model.max_tokens if terms.truncate else None,
+        )
+        self._dispatcher = Dispatcher(embedder, terms, self, self.calls)
+        self._windows: deque[Window] = deque()
+        self._groups: deque[Group] = deque()
+        self._input_ended = False
+        self._deadline: float | None = None
+        self._storing = Lock()
+        self._is_abandoned = False
+
+    def run(self) -> None:
+        """Work until there is nothing left to do, then store all that was answered."""
+        try:
+            while not self._is_finished():
+                self._try(self._step)
+            self._try(self._store_rest)
+        finally:
+            self.wanted.put(False)
+            self.done.put(None)
+
+    def interrupt(self) -> None:
+        """Have it end: wait for the grace at most for answers, and for all to be stored.
+
+        For the main thread, when signals are ignored.
+        """
+        self.calls.put(self._begin_grace)
+        try:
+            self.done.get(timeout=_GRACE_SECONDS + 1)
+        except Empty:
+            if self._storing.locked() or any(group.parts for group in tuple(self._groups)):
+                self.done.get()
+        with self._storing:
+            self._is_abandoned = True
+
+    def take_window(self, window: Window) -> None:
+        """Hear what was read."""
+        if not self._input_ended:
+            self._windows.append(window)
+
+    def end_input(self) -> None:
+        """Hear that all was read."""
+        self._input_ended = True
+
+    def take_answer(self, batch: Batch, embeddings: Embeddings) -> None:
+        """Keep the vectors until it is the turn of their group."""
+        batch.group.answer(batch.rows, embeddings.vectors)
+        self._tally.count(tokens=embeddings.tokens)
+
+    def leave_out(self, batch: Batch, reason: str) -> None:
+        """Skip a text, everywhere it was read."""
+        [new] = batch.news
+        batch.group.unresolved -= 1
+        self._intake.forget([new.document])
+        self._tally.count(skipped=len(new.paths), known=1 - len(new.paths))
+        for path, occurrence in zip(new.paths, new.occurrences, strict=True):
+            self._skipped(f"{path}:{occurrence.line}", reason)
+        if self._is_strict:
+            self.stop(f"--strict, at {new.place}")
+
+    def give_up(self, error: BaseException) -> None:
+        """End, because of an error; one of the store counts for more than one of the service."""
+        if self.error is None or (
+            isinstance(error, StoreError) and isinstance(self.error, ServiceError)
+        ):
+            self.error = error
+        self._dispatcher.close()
+
+    def stop(self, reason: str) -> None:
+        """End, because that was asked for."""
+        self._tally.stop(reason)
+        self._dispatcher.close()
+
+    def wait(self, wait: Wait) -> None:
+        """Pass on what is being waited for."""
+        self._tally.wait(wait)
+
+    def _try(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except BaseException as error:
+            self.give_up(error)
+
+    def _begin_grace(self) -> None:
+        self._dispatcher.close()
+        self._deadline = time.monotonic() + _GRACE_SECONDS
+
+    def _is_finished(self) -> bool:
+        if not self._dispatcher.is_closed:
+            is_empty = not self._windows and not self._groups and self._intake.is_empty
+            return self._input_ended and is_empty
+        is_late = self._deadline is not None and time.monotonic() >= self._deadline
+        return self._dispatcher.is_idle or is_late
+
+    def _step(self) -> None:
+        """Find work for the dispatcher, store what is complete, and answer the next call."""
+        self._feed()
+        self._dispatcher.send()
+        has_stored = self._store_in_turn()
+        if self._is_finished():
+            return
+        try:
+            call = self.calls.get(timeout=0 if has_stored else self._seconds_to_next())
+        except Empty:
+            return
+        call()
+
+    def _seconds_to_next(self) -> float | None:
+        if self._deadline is not None:
+            return max(0.0, self._deadline - time.monotonic())
+        return self._dispatcher.seconds_to_next()
+
+    def _feed(self) -> None:
+        """Hand groups to the dispatcher, reading for them as much as it takes."""
+        while not self._dispatcher.is_closed and len(self._groups) < self._groups_at_once:
+            if self._intake.groups:
+                group = Group(self._intake.groups.popleft())
+                self._groups.append(group)
+                self._dispatcher.add(
+                    cut_group(group, self._dispatcher.limit, self._model.max_tokens)
+                )
+            elif self._windows:
+                self._take(self._windows.popleft())
+            elif not (self._input_ended and self._intake.finish()):
+                return
+
+    def _take(self, window: Window) -> None:
+        bad = window.bad
+        if bad and self._is_strict:
+            bad = bad[:1]
+            window = window.before(bad[0].line)
+            self._tally.stop(f"--strict, at {window.path}:{bad[0].line}")
+            self._input_ended = True
+            self._windows.clear()
+        known = self._intake.take(window, self._dispatcher.limit)
+        self._tally.read(len(window.texts) + window.empty + len(bad), window.end)
+        self._tally.count(known=known, empty=window.empty, skipped=len(bad))
+        for line, reason in bad:
+            self._skipped(f"{window.path}:{line}", reason)
+        self.wanted.put(not self._input_ended)
+
+    def _store_in_turn(self) -> bool:
+        """Store a part of the first group, if that is complete; return whether there was any."""
+        if self.error is not None or not self._groups or self._groups[0].unresolved:
+            return False
+        self._store_part()
+        return True
+
+    def _store_rest(self) -> None:
+        """Store what is answered of all groups, at the end."""
+        while self._groups and not self._is_abandoned:
+            self._store_part()
+
+    def _store_part(self) -> None:
+        """Store a batch's worth of what is answered of the first group.
+
+        Other calls need not wait longer than that, nor databases take more at once.
+        """
+        group = self._groups[0]
+        if not group.is_stored:
+            documents, vectors = group.answered(self._texts_at_once)
+            with self._storing:
+                if self._is_abandoned:
+                    return
+                added = self._table.add(documents, vectors)
+            group.stored += len(documents)
+            self._intake.forget(documents)
+            known = len(documents) - added.documents
+            self._tally.count(stored=added.documents, known=known)
+        if group.is_stored:
+            self._groups.popleft()

@@ -1,0 +1,201 @@
+"""Requests to the embedder: how many at once, which again and when, which in halves."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import replace
+from functools import partial
+from threading import Thread
+from typing import TYPE_CHECKING, Protocol
+
+from jtv_cli.errors import BatchTooLarge, RateLimited, ServiceError, TextsRefused, TextTooLong
+from jtv_cli.pipeline.batches import fitted, halves
+from jtv_cli.pipeline.patience import Trials
+from jtv_cli.records import Purpose, Wait
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from queue import SimpleQueue
+
+    from jtv_cli.embedders import Embedder
+    from jtv_cli.pipeline.batches import Batch, New
+    from jtv_cli.pipeline.terms import Terms
+    from jtv_cli.records import Embeddings
+
+    Call = Callable[[], None]
+
+_TOO_LONG = "it is too long for the model"
+
+
+class Listener(Protocol):
+    """Who hears what became of the batches."""
+
+    def leave_out(self, batch: Batch, reason: str) -> None:
+        """Hear that the one text of a batch cannot be embedded."""
+        ...
+
+    def take_answer(self, batch: Batch, embeddings: Embeddings) -> None:
+        """Take the vectors of a batch."""
+        ...
+
+    def give_up(self, error: BaseException) -> None:
+        """Hear that no batch will be sent any more, because of an error."""
+        ...
+
+    def stop(self, reason: str) -> None:
+        """Hear that no batch will be sent any more, because it was asked to stop here."""
+        ...
+
+    def wait(self, wait: Wait) -> None:
+        """Hear what is being waited for."""
+        ...
+
+
+class Dispatcher:
+    """Sends batches, no more at once than it may, and sees to those that come back.
+
+    It belongs to one thread; threads that make requests leave their answers in that
+    one's `calls`. `limit` becomes smaller as the service says so.
+    """
+
+    def __init__(
+        self, embedder: Embedder, terms: Terms, listener: Listener, calls: SimpleQueue[Call]
+    ) -> None:
+        self.limit = embedder.batch_limit
+        if terms.max_tokens is not None:
+            tokens = min(self.limit.tokens, terms.max_tokens)
+            self.limit = replace(self.limit, tokens=tokens)
+        self.is_closed = False
+        self._embedder = embedder
+        self._terms = terms
+        self._listener = listener
+        self._calls = calls
+        self._ready: deque[Batch] = deque()
+        self._sent: list[Batch] = []
+        self._at_once = terms.concurrency
+        self._not_before = 0.0
+        self._spent = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no answer is on its way."""
+        return not self._sent
+
+    def add(self, batches: list[Batch]) -> None:
+        """Take batches to be sent after those it has."""
+        self._ready += batches
+
+    def close(self) -> None:
+        """Send nothing any more."""
+        self.is_closed = True
+
+    def send(self) -> None:
+        """Send what may be sent now."""
+        while len(self._sent) < self._at_once and not self.is_closed:
+            batch = self._next()
+            if batch is None or self._must_save(batch):
+                return
+            self._ready.remove(batch)
+            batch, *rest = fitted(batch, self.limit)
+            self._ready.extendleft(reversed(rest))
+            batch.trials = batch.trials or Trials(time.monotonic())
+            if self._embedder.model.is_offline:
+                self._request(batch)
+            else:
+                # A daemon, for a request that does not return must not keep the process.
+                Thread(target=self._request, args=(batch,), daemon=True).start()
+            self._sent.append(batch)
+
+    def seconds_to_next(self) -> float | None:
+        """Return how long it is until there is something to send that must wait now."""
+        if self.is_closed or not self._ready or len(self._sent) >= self._at_once:
+            return None
+        if (batch := self._next()) is not None and not self._can_afford(batch):
+            return None
+        first = max(self._not_before, min(batch.not_before for batch in self._ready))
+        return max(0.0, first - time.monotonic())
+
+    def _next(self) -> Batch | None:
+        now = time.monotonic()
+        if now < self._not_before:
+            return None
+        return next((batch for batch in self._ready if batch.not_before <= now), None)
+
+    def _must_save(self, batch: Batch) -> bool:
+        """Return whether the batch cannot be afforded now, and stop if it never can."""
+        if self._can_afford(batch):
+            return False
+        # Estimates are high: what is on its way may turn out to leave enough.
+        if not self._sent:
+            self._listener.stop(f"the next batch would pass --max-tokens {self._terms.max_tokens}")
+        return True
+
+    def _can_afford(self, batch: Batch) -> bool:
+        most = self._terms.max_tokens
+        on_their_way = sum(sent.tokens for sent in self._sent)
+        return most is None or self._spent + on_their_way + batch.tokens <= most
+
+    def _request(self, batch: Batch) -> None:
+        """Embed a batch and leave the outcome among the calls."""
+        try:
+            texts = [new.document.text for new in batch.news]
+            embeddings = self._embedder.embed(texts, Purpose.DOCUMENT)
+        except BaseException as error:
+            self._calls.put(partial(self._failed, batch, error))
+        else:
+            self._calls.put(partial(self._answered, batch, embeddings))
+
+    def _answered(self, batch: Batch, embeddings: Embeddings) -> None:
+        self._sent.remove(batch)
+        # A service that does not say what it counted is taken to have counted as we do.
+        self._spent += embeddings.tokens or batch.tokens
+        self._listener.take_answer(batch, embeddings)
+
+    def _failed(self, batch: Batch, error: BaseException) -> None:
+        self._sent.remove(batch)
+        if isinstance(error, BatchTooLarge | TextTooLong):
+            self._send_less(batch, error)
+        elif isinstance(error, ServiceError):
+            self._send_later(batch, error)
+        else:
+            self._listener.give_up(error)
+
+    def _send_less(self, batch: Batch, error: BatchTooLarge | TextTooLong) -> None:
+        if len(batch.rows) == 1:
+            reason = error.message if isinstance(error, BatchTooLarge) else _TOO_LONG
+            self._listener.leave_out(batch, reason)
+            return
+        if isinstance(error, BatchTooLarge):
+            self._remember(batch, error.limit)
+        self._ready.extendleft(reversed(halves(batch)))
+
+    def _remember(self, batch: Batch, said: int | None) -> None:
+        """Keep later batches as small as the service wants them."""
+        if said and said < len(batch.rows):
+            self.limit = replace(self.limit, texts=min(self.limit.texts, said))
+        else:
+            tokens = min(self.limit.tokens, max(batch.tokens // 2, 1))
+            self.limit = replace(self.limit, tokens=tokens)
+
+    def _send_later(self, batch: Batch, error: ServiceError) -> None:
+        now = time.monotonic()
+        pause = self._terms.patience.pause(error, batch.trials or Trials(now), now)
+        if pause is None:
+            if isinstance(error, TextsRefused):
+                error.message += f" (the texts of {_places(batch.news)})"
+            self._listener.give_up(error)
+            return
+        batch.not_before = now + pause
+        self._ready.appendleft(batch)
+        if isinstance(error, RateLimited) and error.kind == "concurrency":
+            self._at_once = max(1, self._at_once - 1)
+        elif isinstance(error, RateLimited):
+            # The limit is the key's: what else is sent would only meet it too.
+            self._not_before = max(self._not_before, batch.not_before)
+        self._listener.wait(Wait(batch.not_before, error.message))
+
+
+def _places(news: Sequence[New]) -> str:
+    """Return where texts were read, from the first to the last of them."""
+    return news[0].place if len(news) == 1 else f"{news[0].place} to {news[-1].place}"

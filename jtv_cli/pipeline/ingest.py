@@ -1,0 +1,76 @@
+"""An ingest: reading, embedding and storing at the same time, and an end in good order.
+
+Beside the main thread, which only waits, so that an interrupt, which strikes that one
+alone, comes between nothing, there is one that reads, one for each request, and the
+coordinator, which does all the rest and alone touches the table.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from threading import Thread
+from typing import TYPE_CHECKING
+
+from jtv_cli.pipeline.coordinator import Coordinator
+from jtv_cli.pipeline.tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from jtv_cli.embedders import Embedder
+    from jtv_cli.pipeline.terms import Terms
+    from jtv_cli.records import IngestProgress, IngestReport
+    from jtv_cli.sources import Window
+    from jtv_cli.stores import Table
+
+
+def ingest(
+    windows: Iterable[Window],
+    embedder: Embedder,
+    table: Table,
+    *,
+    terms: Terms,
+    progress: Callable[[IngestProgress], None],
+    skipped: Callable[[str, str], None],
+) -> IngestReport:
+    """Embed and store the texts that the table does not have; note where the others were read.
+
+    Texts are stored in the order of the input, a group of `terms.concurrency` batches
+    after the other; within a group, the batches are of texts of similar length. No more
+    than two groups are on their way: so much may be paid for and not be stored if the
+    process is killed. However else it ends, what is answered is stored first, and an
+    interrupt waits three seconds for answers.
+
+    `progress` hears of every step, `skipped` of every text left out: where it was read,
+    as file:line, and why. Another thread calls them, one at a time.
+
+    Raises the errors of reading, of the embedder (after as much patience as granted)
+    and of the table.
+    """
+    tally = Tally(progress)
+    coordinator = Coordinator(embedder, table, terms, tally, skipped)
+    reading = partial(_read, windows, coordinator)
+    for work in (reading, coordinator.run):
+        # Daemons, for a read or a request that does not return must not keep the process.
+        Thread(target=work, daemon=True).start()
+    try:
+        coordinator.done.get()
+    except BaseException:
+        coordinator.interrupt()
+        raise
+    if coordinator.error is not None:
+        raise coordinator.error
+    return tally.report
+
+
+def _read(windows: Iterable[Window], coordinator: Coordinator) -> None:
+    """Hand windows to the coordinator, the next when it has dealt with the last."""
+    try:
+        for window in windows:
+            coordinator.calls.put(partial(coordinator.take_window, window))
+            if not coordinator.wanted.get():
+                return
+    except BaseException as error:
+        coordinator.calls.put(partial(coordinator.give_up, error))
+    else:
+        coordinator.calls.put(coordinator.end_input)

@@ -1,0 +1,62 @@
+"""When a request that failed is made again: the only place that decides it."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from jtv_cli.errors import RateLimited, ServiceDown, ServiceError
+
+# Seconds before the second try; each further one waits twice as long, up to the longest.
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 60.0
+# A limit on requests at once passes as soon as one of them is answered.
+_LONGEST_CONCURRENCY_PAUSE = 5.0
+
+
+@dataclass(slots=True)
+class Trials:
+    """The trials of one request: when the first began, and how many have failed."""
+
+    began: float
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a request is tried: `max_wait` seconds from its first trial on.
+
+    `minute` is how long a limit per minute is waited out where the service does not
+    say how long that takes.
+    """
+
+    max_wait: float = 900.0
+    minute: float = 60.0
+
+    def pause(self, error: ServiceError, trials: Trials, now: float) -> float | None:
+        """Return the seconds to wait before the next trial, None if there is to be none.
+
+        Times are those of `time.monotonic`.
+        """
+        pause = self._pause(error, trials.failed)
+        trials.failed += 1
+        if pause is None or now + pause > trials.began + self.max_wait:
+            return None
+        return pause
+
+    def _pause(self, error: ServiceError, failed: int) -> float | None:
+        if isinstance(error, RateLimited) and error.kind == "concurrency":
+            return max(error.retry_after or 0.0, _backoff(failed, _LONGEST_CONCURRENCY_PAUSE))
+        if not isinstance(error, RateLimited | ServiceDown):
+            return None
+        if error.retry_after is not None:
+            # Nobody who says "at once" is asked at once for ever.
+            return max(error.retry_after, _backoff(failed, _LONGEST_PAUSE) if failed else 0.0)
+        if isinstance(error, RateLimited):
+            return self.minute
+        return _backoff(failed, _LONGEST_PAUSE)
+
+
+def _backoff(failed: int, longest: float) -> float:
+    """Return a pause that doubles with each failure, anything from half of it to all."""
+    return random.uniform(0.5, 1.0) * min(longest, _FIRST_PAUSE * 2.0 ** min(failed, 16))

@@ -1,0 +1,65 @@
+"""What an ingest would do and cost, without doing it."""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING
+
+from jtv_cli.pipeline.batches import estimated_tokens
+from jtv_cli.records import Survey, text_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from jtv_cli.embedders.models import Model
+    from jtv_cli.sources import Window
+    from jtv_cli.stores import Table
+
+# What a store keeps of a document beside text and vector: hash, ids, its occurrence
+# and the unique index, rounded up.
+_BYTES_A_DOCUMENT = 200
+
+
+def survey(
+    windows: Iterable[Window],
+    table: Table | None,
+    model: Model,
+    *,
+    truncate: bool,
+    skipped: Callable[[str, str], None],
+) -> Survey:
+    """Read everything and say what an ingest into the table would embed.
+
+    A table of None is one that is yet to be made. Of every text that is not in it,
+    24 bytes are held.
+    """
+    import numpy as np
+
+    keys, tokens, sizes = array("Q"), array("Q"), array("Q")
+    longest = model.max_tokens if truncate else None
+    texts = empty = bad = 0
+    for window in windows:
+        hashes = [text_hash(text) for _, text, _ in window.texts]
+        stored = table.known(hashes) if table else {}
+        for key, (_, text, _) in zip(hashes, window.texts, strict=True):
+            if key not in stored:
+                estimate = estimated_tokens(text)
+                keys.append(int.from_bytes(key[:8], "big"))
+                tokens.append(min(estimate, longest or estimate))
+                sizes.append(len(text.encode()))
+        texts, empty, bad = texts + len(hashes), empty + window.empty, bad + len(window.bad)
+        for line, reason in window.bad:
+            skipped(f"{window.path}:{line}", reason)
+    first = np.unique(np.asarray(keys), return_index=True)[1]
+    total = int(np.asarray(tokens)[first].sum())
+    content = int(np.asarray(sizes)[first].sum())
+    return Survey(
+        texts=texts,
+        known=texts - len(first),
+        empty=empty,
+        skipped=bad,
+        to_embed=len(first),
+        tokens=total,
+        usd=total * model.price / 1e6,
+        bytes=content + len(first) * (4 * model.dimensions + _BYTES_A_DOCUMENT),
+    )

@@ -1,0 +1,51 @@
+"""How far an ingest has come, counted as it goes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from jtv_cli.records import IngestProgress, IngestReport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jtv_cli.records import Wait
+
+
+class Tally:
+    """Adds up, and tells `progress` after every step."""
+
+    def __init__(self, progress: Callable[[IngestProgress], None]) -> None:
+        self._progress = progress
+        self._state = IngestProgress(IngestReport())
+        self._began = time.monotonic()
+
+    @property
+    def report(self) -> IngestReport:
+        """What was counted so far."""
+        return self._state.report
+
+    def count(self, **more: int) -> None:
+        """Add to fields of the report."""
+        report = self._state.report
+        totals = {name: getattr(report, name) + count for name, count in more.items()}
+        seconds = time.monotonic() - self._began
+        self._tell(report=replace(report, seconds=seconds, **totals))
+
+    def read(self, texts: int, end: int) -> None:
+        """Note that so many more texts were read, up to a byte of the whole input."""
+        self._tell(texts=self._state.texts + texts, bytes=end)
+
+    def stop(self, reason: str) -> None:
+        """Note why it ends before the input does."""
+        self._tell(report=replace(self._state.report, stopped=reason))
+
+    def wait(self, wait: Wait) -> None:
+        """Note what is being waited for."""
+        self._tell(wait=wait)
+
+    def _tell(self, **changes: object) -> None:
+        self._state = replace(self._state, **changes)  # type: ignore[arg-type]
+        self._progress(self._state)

@@ -1,0 +1,23 @@
+"""On what terms an ingest runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from jtv_cli.pipeline.patience import Patience
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the user grants an ingest.
+
+    `concurrency` is the number of requests at once, `max_tokens` what they may cost
+    altogether, None for no limit; `strict` ends it at the first bad record. `truncate`
+    says that the embedder was asked to have texts cut that are too long.
+    """
+
+    concurrency: int = 2
+    patience: Patience = field(default_factory=Patience)
+    max_tokens: int | None = None
+    strict: bool = False
+    truncate: bool = False

@@ -1,0 +1,10 @@
+"""Files, folders and stdin as an iterator of texts, each with where it stands.
+
+`stream` has the bytes, `plain` and `fields` make texts of them, `opening` finds the
+files and looks at their beginnings before any is read.
+"""
+
+from jtv_cli.sources.opening import Choice, open_sources, read_windows
+from jtv_cli.sources.source import BadRecord, Input, Source, Window
+
+__all__ = ["BadRecord", "Choice", "Input", "Source", "Window", "open_sources", "read_windows"]

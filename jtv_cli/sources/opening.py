@@ -1,0 +1,162 @@
+"""From the names on a command line to sources that can be read."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jtv_cli.errors import UsageError
+from jtv_cli.sources.fields import read_delimited, read_jsonl
+from jtv_cli.sources.plain import read_lines, read_paragraphs
+from jtv_cli.sources.source import BadRecord, Input, Source
+from jtv_cli.sources.stream import STDIN, Damaged, Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from jtv_cli.sources.source import Window
+
+_BY_ENDING = {
+    ".jsonl": Input.JSONL,
+    ".ndjson": Input.JSONL,
+    ".csv": Input.CSV,
+    ".tsv": Input.TSV,
+}
+_READERS: dict[Input, Callable[[Source], Iterator[Window]]] = {
+    Input.LINES: read_lines,
+    Input.JSONL: read_jsonl,
+    Input.CSV: partial(read_delimited, delimiter=","),
+    Input.TSV: partial(read_delimited, delimiter="\t"),
+}
+# Windows in which the first record should be found.
+_BEGINNING = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How the user wants sources to be read; what is None is derived.
+
+    `name` is what occurrences record, `input` what sources are made of, `text_field`
+    where records have their text. `globs` choose among the files of a folder.
+    """
+
+    name: str | None = None
+    input: Input | None = None
+    text_field: str | None = None
+    globs: Sequence[str] = ()
+    paragraphs: bool = False
+
+
+_DEFAULT = Choice()
+
+
+@contextmanager
+def open_sources(paths: Sequence[str], choice: Choice = _DEFAULT) -> Iterator[list[Source]]:
+    """Open all the files, `-` being stdin, and look at their beginnings, before any is read.
+
+    A source is named by its path, normalised, or by `choice.name`; stdin by that alone.
+
+    Raises UsageError for the first that cannot be read, or has not the field wanted.
+    """
+    with ExitStack() as stack:
+        sources = []
+        for path in _files(paths, choice.globs):
+            stream = Stream(path)
+            stack.callback(stream.close)
+            form = choice.input or _guess(path)
+            source = Source(stream, choice.name or _name(path), form, choice.text_field)
+            _check(source, choice)
+            sources.append(source)
+        if choice.text_field is not None and not any(s.input.has_fields for s in sources):
+            raise UsageError("--text-field is for jsonl, csv and tsv", hint="add --input jsonl")
+        yield sources
+
+
+def read_windows(sources: Sequence[Source], *, paragraphs: bool = False) -> Iterator[Window]:
+    """Yield all records of all sources, as they come.
+
+    Raises UsageError where reading fails.
+    """
+    before = 0
+    for source in sources:
+        for window in _read(source, paragraphs=paragraphs):
+            yield replace(window, end=before + window.end)
+        before += source.stream.consumed
+        source.stream.close()
+
+
+def _read(source: Source, *, paragraphs: bool) -> Iterator[Window]:
+    reader = read_paragraphs if paragraphs else _READERS[source.input]
+    line = 0
+    try:
+        for window in reader(source):
+            yield window
+            line = window.texts[-1][0] if window.texts else line
+    except Damaged as damaged:
+        yield source.window([], 0, [BadRecord(line + 1, str(damaged))])
+
+
+def _check(source: Source, choice: Choice) -> None:
+    """Look at the beginning; not of a pipe of plain text, which would have to be waited for."""
+    if choice.paragraphs and source.input.has_fields:
+        raise UsageError(
+            f"--paragraphs is for plain text, which {source.path} is not",
+            hint="with --input lines it is read as such",
+        )
+    if not source.stream.may_wait:
+        source.stream.check_beginning()
+    if source.input.has_fields:
+        with source.stream.rehearsal():
+            windows = islice(_read(source, paragraphs=False), _BEGINNING)
+            any(window.texts for window in windows)
+
+
+def _files(paths: Sequence[str], globs: Sequence[str]) -> Iterator[str]:
+    """Yield the files named, and those in folders that match."""
+    if globs and not any(Path(path).is_dir() for path in paths):
+        raise UsageError("--glob is for folders", hint="name one")
+    for path in paths:
+        if path == STDIN or not Path(path).is_dir():
+            yield path
+            continue
+        if not globs:
+            raise UsageError(
+                f"{path} is a folder", hint="choose files in it, as with --glob '*.md'"
+            )
+        files = sorted(_walk(path, globs))
+        if not files:
+            raise UsageError(f"no file in {path} matches {' or '.join(globs)}")
+        yield from files
+
+
+def _walk(folder: str, globs: Sequence[str]) -> Iterator[str]:
+    """Yield the files in a folder and those below that match; nothing hidden, no links to folders.
+
+    A pattern with a slash is for the path below the folder, any other for the name.
+    """
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            path = Path(parent, name)
+            below = path.relative_to(folder).as_posix()
+            matches = any(fnmatchcase(below if "/" in glob else name, glob) for glob in globs)
+            if matches and not name.startswith(".") and path.is_file():
+                yield str(path)
+
+
+def _guess(path: str) -> Input:
+    name = path.lower().removesuffix(".gz")
+    return _BY_ENDING.get(Path(name).suffix, Input.LINES)
+
+
+def _name(path: str) -> str | None:
+    """Return the path in its shortest form, bytes of it that are not UTF-8 escaped."""
+    if path == STDIN:
+        return None
+    return os.fsencode(os.path.normpath(path)).decode(errors="backslashreplace")

@@ -1,0 +1,226 @@
+"""Every row of what an API can answer: a complete table in the end, or an honest exit code.
+
+After an honest exit code, the same command completes the table, and pays for nothing
+that was stored.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+import jina_api
+import jina_faults
+from jina_faults import answer, instead, raw, web_page
+from jtv_cli.embedders.models import MODELS
+
+if TYPE_CHECKING:
+    from conftest import Jtv, Result
+    from jina_faults import Fault
+    from jina_http import Request
+    from jina_server import JinaServer
+
+LINES = [f"line {number} of the file" for number in range(1400)]
+
+
+@pytest.fixture
+def ready(keyed: Jtv, user_store: str) -> Jtv:  # noqa: ARG001
+    keyed.ok("init")
+    keyed.write("lines.txt", "\n".join(LINES))
+    return keyed
+
+
+def is_second(request: Request) -> bool:
+    """Whether it is the batch that stands second in the file."""
+    return LINES[600] in request.texts
+
+
+def contents(jtv: Jtv) -> list[str]:
+    return [row[2] for row in jtv.ok("list").rows]
+
+
+def in_a_second() -> str:
+    return format_datetime(datetime.now(timezone.utc) + timedelta(seconds=1), usegmt=True)
+
+
+def limited(reply: jina_api.Reply, **headers: str) -> Fault:
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    return instead(jina_api.Reply(reply.status, reply.body, {**reply.headers, **headers}))
+
+
+TOKENS = jina_api.token_limit(101_274, 100_000)
+
+PASSING: dict[str, Fault] = {
+    **{str(status): answer(status, {"detail": "Later"}) for status in (408, 409, 500, 502, 503)},
+    **{f"page {status}": web_page(status) for status in (504, 520, 522, 524, 525)},
+    "503, with a time": answer(503, b"", {"Retry-After": "1"}),
+    "dropped": raw(b""),
+    "cut": jina_faults.cut,
+    "no JSON": answer(200, b"{"),
+    "vectors missing": jina_faults.missing_item,
+    "concurrency": instead(jina_api.concurrency_limit(2)),
+    "tokens, seconds": limited(TOKENS, Retry_After="1"),
+    "tokens, a date": limited(TOKENS, Retry_After=in_a_second()),
+    "requests": limited(jina_api.request_limit(101, 100), Retry_After="0"),
+    "too large": answer(413, {"detail": "Payload too large"}),
+    "too large, page": web_page(413),
+    "too many": answer(422, {"detail": "Each input list can contain at most 100 items"}),
+}
+
+# Answers that were paid for, and of which nothing is left.
+SPOILED = {"cut", "no JSON", "vectors missing"}
+
+LASTING: dict[str, tuple[Fault, str]] = {
+    "401": (answer(401, {"detail": "Unauthorized"}), "the API key"),
+    "402": (answer(402, {"detail": "Payment required"}), "top up"),
+    "403": (instead(jina_api.no_balance()), "top up"),
+    "404": (answer(404, {"detail": "Not Found"}), "check JINA_API_BASE"),
+    "400": (answer(400, {"detail": "Bad"}), "(the texts of lines.txt:513 to lines.txt:1024)"),
+    "422": (answer(422, {"detail": "Bad"}), "(the texts of lines.txt:513 to lines.txt:1024)"),
+}
+
+
+@pytest.mark.parametrize("name", PASSING)
+def test_what_passes_ends_in_a_complete_table(ready: Jtv, api: JinaServer, name: str) -> None:
+    api.misbehave(PASSING[name], times=2, when=is_second)
+    ready.ok("ingest", "lines.txt")
+    assert contents(ready) == LINES
+    assert sorted(set(api.bill) if name in SPOILED else api.bill) == sorted(LINES)
+    assert sum(map(is_second, api.requests)) == 3
+
+
+@pytest.mark.parametrize("name", LASTING)
+def test_what_lasts_ends_at_once_and_keeps_what_was_paid_for(
+    ready: Jtv, api: JinaServer, name: str
+) -> None:
+    fault, says = LASTING[name]
+    api.misbehave(fault, times=None, when=is_second)
+    result = ready("ingest", "lines.txt")
+    assert result.code == 4
+    assert says in result.error
+    assert sum(map(is_second, api.requests)) == 1
+    paid = set(api.bill)
+    assert LINES[0] in paid
+    assert contents(ready) == [line for line in LINES if line in paid]
+    assert_goes_on(ready, api)
+
+
+@pytest.mark.parametrize("name", ["500", "dropped", "concurrency", "requests"])
+def test_patience_has_an_end(ready: Jtv, api: JinaServer, name: str) -> None:
+    api.misbehave(PASSING[name], times=None, when=is_second)
+    result = ready("ingest", "lines.txt", "--max-wait", "2")
+    assert result.code == 4
+    assert sum(map(is_second, api.requests)) > 1
+    assert set(contents(ready)) == set(api.bill)
+    assert_goes_on(ready, api)
+
+
+def assert_goes_on(ready: Jtv, api: JinaServer) -> Result:
+    """The same command completes the table; what was stored is not paid for again."""
+    api.behave()
+    result = ready.ok("ingest", "lines.txt")
+    assert sorted(contents(ready)) == sorted(LINES)
+    assert sorted(api.bill) == sorted(LINES)
+    return result
+
+
+def test_a_minute_is_waited_out_which_is_said_and_can_be_interrupted(
+    ready: Jtv, api: JinaServer
+) -> None:
+    api.misbehave(instead(TOKENS), times=None, when=is_second)
+    process = ready.start("ingest", "lines.txt", stderr=subprocess.PIPE)
+    assert process.stderr
+    said = process.stderr.readline().decode()
+    assert said.startswith("jtv: waiting 60 s: a limit is reached: 127.0.0.1:")
+    assert "101,274/100,000 tokens per minute" in said
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert b"the same command goes on from here" in stderr
+    assert_goes_on(ready, api)
+
+
+def test_a_limit_of_two_at_once_makes_eight_two(ready: Jtv, api: JinaServer) -> None:
+    api.concurrent, api.latency, api.max_items = 2, 0.2, 512
+    ready.write("lines.txt", "\n".join(f"{number} {'word ' * 1000}" for number in range(140)))
+    ready.ok("ingest", "lines.txt", "--concurrency", "8")
+    assert len(api.bill) == 140
+    refused = sum(len(request.texts) for request in api.requests) - len(api.bill)
+    assert refused > 0
+    # Once there are as few as the limit allows, none is refused any more.
+    paid = [request for request in api.requests if request.texts[0] in api.bill]
+    assert len(paid) - len({request.texts[0] for request in paid}) < 20
+
+
+@pytest.mark.parametrize("limit", [1, 7, 100])
+def test_what_the_service_takes_is_remembered(ready: Jtv, api: JinaServer, limit: int) -> None:
+    api.max_items = limit
+    ready.write("lines.txt", "\n".join(LINES[:300]))
+    ready.ok("ingest", "lines.txt", "--concurrency", "1")
+    assert contents(ready) == LINES[:300]
+    assert [len(request.texts) > limit for request in api.requests].count(True) == 1
+
+
+def test_a_batch_of_too_many_bytes_is_remembered(ready: Jtv, api: JinaServer) -> None:
+    api.misbehave(web_page(413), times=None, when=lambda request: len(request.texts) > 200)
+    ready.ok("ingest", "lines.txt", "--concurrency", "1")
+    assert contents(ready) == LINES
+    assert [len(request.texts) > 200 for request in api.requests].count(True) <= 4
+
+
+class TestOneTextTooLong:
+    LONG = "mammoth " * 5000
+
+    def lines(self) -> list[str]:
+        return [*LINES[:700], self.LONG, *LINES[700:]]
+
+    def test_it_is_found_named_and_left_out(self, ready: Jtv, api: JinaServer) -> None:
+        ready.write("lines.txt", "\n".join(self.lines()))
+        result = ready("ingest", "lines.txt")
+        assert result.code == 3
+        assert "jtv: lines.txt:701: it is too long for the model, skipped" in result.stderr
+        assert result.counts.startswith("1,400 stored, 0 known, 0 empty, 1 skipped")
+        assert contents(ready) == LINES
+        assert sorted(api.bill) == sorted(LINES)
+
+    def test_though_nothing_told_that_it_is(self, ready: Jtv, api: JinaServer) -> None:
+        """The service counts otherwise than we do, and the culprit must be searched for."""
+        too_long = jina_api.too_long(MODELS["jina-embeddings-v2-base-en"])
+        api.misbehave(
+            instead(too_long), times=None, when=lambda request: LINES[700] in request.texts
+        )
+        result = ready("ingest", "lines.txt")
+        assert result.code == 3
+        assert "jtv: lines.txt:701: it is too long for the model, skipped" in result.stderr
+        assert contents(ready) == [line for line in LINES if line != LINES[700]]
+        assert len(api.requests) < 24
+
+    def test_everywhere_it_was_read(self, ready: Jtv, api: JinaServer) -> None:
+        result = ready("ingest", "-", stdin=f"a\n{self.LONG}\nb\n{self.LONG}\n")
+        assert result.code == 3
+        assert [line for line in result.stderr.splitlines() if "skipped" in line][:2] == [
+            "jtv: -:2: it is too long for the model, skipped",
+            "jtv: -:4: it is too long for the model, skipped",
+        ]
+        assert result.counts.startswith("2 stored, 0 known, 0 empty, 2 skipped")
+        assert sorted(api.bill) == ["a", "b"]
+
+    def test_truncated_it_is_stored(self, ready: Jtv, api: JinaServer) -> None:
+        ready.write("lines.txt", "\n".join(self.lines()))
+        ready.ok("ingest", "lines.txt", "--truncate")
+        assert contents(ready) == [line.strip() for line in self.lines()]
+        assert all(request.body["truncate"] is True for request in api.requests)
+
+    def test_strictly_it_ends_there(self, ready: Jtv, api: JinaServer) -> None:
+        api.latency = 0.3
+        ready.write("lines.txt", "\n".join(self.lines() * 3))
+        result = ready("ingest", "lines.txt", "--strict")
+        assert result.code == 3
+        assert "stopped before the end: --strict, at lines.txt:701" in result.stderr
+        assert set(contents(ready)) == set(api.bill)
+        assert "skipped" in result.counts

@@ -1,0 +1,90 @@
+"""What an ingest says while it runs, from steps made up here and from a real terminal."""
+
+from __future__ import annotations
+
+import io
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+import jina_faults
+from jtv_cli.records import IngestProgress, IngestReport, Wait
+from jtv_cli.render.progress import ingest_progress
+from jtv_cli.render.talk import Talk
+from terminal import Terminal
+
+if TYPE_CHECKING:
+    from conftest import Jtv
+    from jina_server import JinaServer
+
+
+def said(
+    *steps: IngestProgress, quiet: bool = False, until: str = "", size: int | None = 1000
+) -> str:
+    """Return what was said of the steps, off a terminal, until a word was in it."""
+    stream = io.StringIO()
+    talk = Talk(stream)
+    talk.quiet = quiet
+    with ingest_progress(talk, size=size, price=0.05, interval=0.01) as show:
+        for step in steps:
+            show(step)
+        deadline = time.monotonic() + 10
+        while until not in stream.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    return stream.getvalue()
+
+
+def test_off_a_terminal_a_line_now_and_then() -> None:
+    report = IngestReport(stored=40, known=10, tokens=2_000_000)
+    text = said(IngestProgress(report, texts=100, bytes=500), until="50 of")
+    assert "50 of ~200, 2,000,000 tokens, 0.1000 USD, 0:00:00\n" in text
+
+
+def test_all_was_read() -> None:
+    text = said(IngestProgress(IngestReport(stored=40), texts=100, bytes=1000), until="40 of")
+    assert "40 of 100, 0:00:00\n" in text
+
+
+def test_an_input_of_unknown_size() -> None:
+    text = said(IngestProgress(IngestReport(stored=40), texts=50), until="40", size=None)
+    assert "40 stored, 0 known, 0:00:00\n" in text
+
+
+def test_a_wait_is_said_once() -> None:
+    wait = Wait(time.monotonic() + 60, "a limit is reached")
+    steps = [IngestProgress(IngestReport(stored=n), texts=1, wait=wait) for n in (1, 2)]
+    also = Wait(wait.until + 0.1, "a limit is reached")
+    text = said(*steps, IngestProgress(IngestReport(), texts=1, wait=also), until="jtv: waiting")
+    assert text.count("jtv: waiting 60 s: a limit is reached") == 1
+
+
+def test_quiet_says_nothing() -> None:
+    wait = Wait(time.monotonic() + 60, "a limit is reached")
+    assert said(IngestProgress(IngestReport(stored=1), texts=1, wait=wait), quiet=True) == ""
+
+
+@pytest.fixture
+def ready(keyed: Jtv) -> Jtv:
+    keyed.ok("init")
+    keyed.write("lines.txt", "".join(f"line {number}\n" for number in range(3000)))
+    return keyed
+
+
+def test_on_a_terminal(ready: Jtv, api: JinaServer) -> None:
+    api.latency = 1.5
+    with Terminal(ready, "ingest", "lines.txt", columns=160) as terminal:
+        terminal.wait_for("1,024 of 3,000, ")
+        terminal.wait_for("texts/s, ")
+        terminal.wait_for(" USD, 0:00:0")
+        terminal.wait_for(" left")
+        assert terminal.wait() == 0
+
+
+def test_what_is_waited_for_is_counted_down_on_a_terminal(ready: Jtv, api: JinaServer) -> None:
+    api.misbehave(jina_faults.answer(429, {"detail": "Slow down"}, {"Retry-After": "3"}), times=2)
+    with Terminal(ready, "ingest", "lines.txt", columns=160) as terminal:
+        for seconds in (3, 2, 1):
+            terminal.wait_for(f"waiting {seconds} s: a limit is reached: 127.0.0.1:")
+        assert terminal.wait() == 0
+    assert not [line for line in terminal.lines if "waiting" in line]

@@ -1,0 +1,267 @@
+"""What `ingest` reads: formats, folders, packed files, and what is wrong with them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Jtv
+
+
+@pytest.fixture
+def made(jtv: Jtv) -> Jtv:
+    jtv.ok("init")
+    return jtv
+
+
+def stored(jtv: Jtv) -> list[tuple[str, int | None, dict[str, Any] | None]]:
+    """Return text, line and metadata of every document."""
+    records = jtv.ok("list", "--json").records
+    return [(record["content"], record["line"], record["metadata"]) for record in records]
+
+
+JSONL = b'{"text": " one ", "id": 7, "tags": ["a", null]}\n\n{"text": "two"}\n'
+CSV = b'id,text\n7," one, ""quoted"" "\n8,"two\nlines"\n\n9,three\r\n'
+ROWS = [
+    ('one, "quoted"', 2, {"id": "7"}),
+    ("two\nlines", 3, {"id": "8"}),
+    ("three", 6, {"id": "9"}),
+]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.ndjson", "A.JSONL", "a.jsonl.gz"])
+def test_json_lines(made: Jtv, name: str) -> None:
+    made.write(name, gzip.compress(JSONL) if name.endswith("gz") else JSONL)
+    result = made.ok("ingest", name)
+    assert f"jtv: reading {name} as jsonl, the text from field text\n" in result.stderr
+    assert result.counts.startswith("2 stored, 0 known, 1 empty, 0 skipped")
+    assert stored(made) == [("one", 1, {"id": 7, "tags": ["a", None]}), ("two", 3, None)]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+def test_csv(made: Jtv, name: str) -> None:
+    made.write(name, gzip.compress(CSV) if name.endswith("gz") else CSV)
+    assert "as csv, the text from field text" in made.ok("ingest", name).stderr
+    assert stored(made) == ROWS
+
+
+def test_tsv_with_a_mark_of_order_and_a_field_of_ones_choice(made: Jtv) -> None:
+    made.write("a.tsv", "\ufeffbody\tnote\ntext,1\tn\n".encode())
+    made.ok("ingest", "a.tsv", "--text-field", "body")
+    assert stored(made) == [("text,1", 2, {"note": "n"})]
+
+
+@pytest.mark.parametrize(("form", "data", "texts"), [("jsonl", JSONL, 2), ("csv", CSV, 3)])
+@pytest.mark.parametrize("regular", [True, False])
+def test_standard_input(made: Jtv, form: str, data: bytes, texts: int, regular: bool) -> None:
+    """Its beginning is looked at and then read, whether it is a pipe or a file."""
+    path = made.write("data", data)
+    if regular:
+        with path.open("rb") as file:
+            process = made.start("ingest", "-", "--input", form, "--quiet", stdin=file)
+            assert process.wait(timeout=60) == 0
+    else:
+        made.ok("ingest", "-", "--input", form, stdin=data)
+    assert len(stored(made)) == texts
+
+
+def test_metadata_of_a_known_text_is_kept_too(made: Jtv) -> None:
+    made.ok("ingest", "-", stdin="one\n")
+    made.write("a.jsonl", JSONL)
+    made.ok("ingest", "a.jsonl")
+    made.ok("ingest", "a.jsonl")
+    assert stored(made)[1] == ("two", 3, None)
+    assert len(stored(made)) == 2
+
+
+def test_content_stands_in_for_text(made: Jtv) -> None:
+    made.write("a.jsonl", '{"content": "x", "n": 1}\n')
+    made.ok("ingest", "a.jsonl")
+    assert stored(made) == [("x", 1, {"n": 1})]
+
+
+@pytest.mark.parametrize(
+    ("name", "data"), [("b.csv", "id,body\n1,x\n"), ("b.jsonl", '{"id": 1, "body": "x"}\n')]
+)
+@pytest.mark.parametrize("option", [(), ("--text-field", "text")])
+def test_no_such_field_is_said_before_anything_is_done(
+    made: Jtv, name: str, data: str, option: tuple[str, ...]
+) -> None:
+    made.write("a.jsonl", '{"text": "x"}\n')
+    made.write(name, data)
+    result = made("ingest", "a.jsonl", name, *option)
+    assert result.code == 2
+    assert f"{name} has no field text" in result.error
+    assert "there are: id, body" in result.error
+    assert stored(made) == []
+
+
+BAD = [
+    ("a.jsonl", b'{"text": "x"}\n[1]\n', "a.jsonl:2: not a JSON object, skipped"),
+    ("a.jsonl", b'{"text": "x"}\n{"text": 1}\n', "a.jsonl:2: its field text is missing or no text"),
+    ("a.jsonl", b'{"text": "x"}\n{"no": 1}\n', "a.jsonl:2: its field text is missing or no text"),
+    ("a.jsonl", b'{"text": "x"}\n{"text": "\xff"}\n', "a.jsonl:2: not JSON ("),
+    ("a.jsonl", b'{"text": "x"}\n{"text":\n', "a.jsonl:2: not JSON ("),
+    ("a.jsonl", b'nonsense\n{"text": "x"}\n', "a.jsonl:1: not JSON ("),
+    ("a.csv", b"text,b\nx,1\ny\n", "a.csv:3: 1 field, where the first record has 2, skipped"),
+    ("a.csv", b"text,b\nx,1\n\xff,1\n", "a.csv:3: not UTF-8 (byte 0xff at position 1), skipped"),
+    ("a.csv", b'text,b\nx,1\n"y"z,1\n', "a.csv:3: ',' expected after '\"', skipped"),
+    ("a.csv", b'text,b\nx,1\n"never\nclosed,1\n', "a.csv:3: unexpected end of data, skipped"),
+]
+
+
+def test_a_header_that_is_bad(made: Jtv) -> None:
+    made.write("a.csv", b"te\xffxt\nx\n")
+    result = made("ingest", "a.csv")
+    assert result.code == 2
+    assert "a.csv:1 should have the names of the fields: not UTF-8" in result.error
+
+
+@pytest.mark.parametrize(("name", "data", "says"), BAD)
+def test_bad_records_are_named_and_skipped(made: Jtv, name: str, data: bytes, says: str) -> None:
+    made.write(name, data)
+    result = made("ingest", name)
+    assert result.code == 3
+    assert f"jtv: {says}" in result.stderr
+    assert [text for text, *_ in stored(made)] == ["x"]
+
+
+def test_strictly_the_first_one_ends_it(made: Jtv) -> None:
+    made.write("a.txt", b"one\ntwo\n\xff\nthree\n\xff\n")
+    result = made("ingest", "a.txt", "a.txt", "--strict")
+    assert result.code == 3
+    assert "stopped before the end: --strict, at a.txt:3" in result.stderr
+    assert result.counts.startswith("2 stored, 0 known, 0 empty, 1 skipped")
+    assert [text for text, *_ in stored(made)] == ["one", "two"]
+
+
+def test_paragraphs(made: Jtv) -> None:
+    made.write("a.txt", b"\n\none\r\nmore of it\r\n\r\ntwo \xff\nno\n \nthree\n")
+    result = made("ingest", "a.txt", "--paragraphs")
+    assert result.code == 3
+    assert "a.txt:6: not UTF-8" in result.stderr
+    assert stored(made) == [("one\nmore of it", 3, None), ("three", 9, None)]
+
+
+def test_a_paragraph_longer_than_a_window(made: Jtv) -> None:
+    text = "\n".join(f"line {number}" for number in range(20_000))
+    made.write("a.txt", f"first\n\n{text}\n\nlast")
+    made.ok("ingest", "a.txt", "--paragraphs")
+    assert [(len(text), line) for text, line, _ in stored(made)] == [
+        (5, 1),
+        (len(text), 3),
+        (4, 20_004),
+    ]
+
+
+class TestFolders:
+    @pytest.fixture
+    def folder(self, made: Jtv) -> Jtv:
+        for name in ("b.md", "a.md", "sub/c.md", "sub/d.txt", ".hidden.md", ".git/e.md"):
+            made.write(f"docs/{name}", name)
+        return made
+
+    def texts(self, jtv: Jtv, *arguments: str) -> list[str]:
+        jtv.ok("ingest", *arguments)
+        return [text for text, *_ in stored(jtv)]
+
+    def test_by_name(self, folder: Jtv) -> None:
+        assert self.texts(folder, "docs", "--glob", "*.md") == ["a.md", "b.md", "sub/c.md"]
+        assert folder.ok("list", "--json").records[2]["source"] == "docs/sub/c.md"
+
+    def test_by_path_and_several(self, folder: Jtv) -> None:
+        globs = ("--glob", "sub/*", "--glob", "b.*")
+        assert self.texts(folder, "docs/", *globs) == ["b.md", "sub/c.md", "sub/d.txt"]
+
+    @pytest.mark.parametrize(
+        ("arguments", "says"),
+        [
+            (["docs"], "docs is a folder; choose files in it"),
+            (["docs", "--glob", "*.pdf"], "no file in docs matches *.pdf"),
+            (["docs/a.md", "--glob", "*.md"], "--glob is for folders"),
+            (["docs/a.md", "--text-field", "x"], "--text-field is for jsonl, csv and tsv"),
+            (["x.csv", "--paragraphs"], "--paragraphs is for plain text"),
+        ],
+    )
+    def test_what_does_not_go_together(self, folder: Jtv, arguments: list[str], says: str) -> None:
+        folder.write("x.csv", "text\nx\n")
+        result = folder("ingest", *arguments)
+        assert result.code == 2
+        assert says in result.error
+
+    def test_more_files_than_can_be_open_at_once(self, made: Jtv) -> None:
+        for number in range(300):
+            made.write(f"docs/{number:03}.txt", f"text {number}")
+        limited = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh"]
+        made.ok("ingest", "docs", "--glob", "*", prefix=limited)
+        assert [text for text, *_ in stored(made)] == [f"text {n}" for n in range(300)]
+
+
+class TestPacked:
+    def test_lines_of_several_members_and_padding(self, made: Jtv) -> None:
+        made.write("a.txt.gz", gzip.compress(b"one\ntw") + gzip.compress(b"o\n") + b"\0" * 99)
+        made.ok("ingest", "a.txt.gz")
+        assert [text for text, *_ in stored(made)] == ["one", "two"]
+
+    @pytest.mark.parametrize("cut", [-1000, -4])
+    def test_a_damaged_one_is_read_as_far_as_it_goes(self, made: Jtv, cut: int) -> None:
+        lines = "".join(f"{os.urandom(20).hex()}\n" for _ in range(4000))
+        made.write("a.gz", gzip.compress(lines.encode())[:cut])
+        made.write("b.txt", "afterwards\n")
+        result = made("ingest", "a.gz", "b.txt")
+        assert result.code == 3
+        texts = [text for text, *_ in stored(made)]
+        assert texts[-1] == "afterwards"
+        assert texts[:-1] == lines.splitlines()[: len(texts) - 1]
+        assert f"a.gz:{len(texts)}: its packed end is missing, skipped" in result.stderr
+
+    def test_one_that_is_none(self, made: Jtv) -> None:
+        made.write("a.gz", "plain")
+        result = made("ingest", "a.gz")
+        assert (result.code, "not packed by gzip" in result.error) == (2, True)
+
+    def test_one_that_unpacks_to_very_much(self, made: Jtv) -> None:
+        made.write("a.gz", gzip.compress(b"same\n" * 200_000))
+        result = made.ok("ingest", "a.gz")
+        assert result.counts.startswith("1 stored, 199,999 known")
+
+
+def test_a_fifo_of_records(made: Jtv) -> None:
+    os.mkfifo(made.folder / "work/a.jsonl")
+    path = made.folder / "work/a.jsonl"
+    writer = threading.Thread(target=path.write_bytes, args=(JSONL,))
+    writer.start()
+    made.ok("ingest", "a.jsonl")
+    writer.join()
+    assert len(stored(made)) == 2
+
+
+class TestDryRun:
+    def test_it_says_what_would_be_and_does_nothing(self, keyed: Jtv, api: Any) -> None:
+        keyed.ok("init")
+        keyed.ok("ingest", "-", stdin="known\n")
+        paid = list(api.bill)
+        lines = "known\n\nnew one\nnew one\nnew two\n"
+        result = keyed.ok("ingest", "-", "--dry-run", stdin=lines)
+        texts, price, size = result.stderr.splitlines()
+        assert texts == "4 texts, 2 known, 1 empty, 0 skipped, 2 to embed"
+        assert price.startswith("about ")
+        assert "jina-embeddings-v2-base-en: 0.00 USD at 0.05 a million (price of Sep" in price
+        assert size.startswith("about 6.")
+        assert size.endswith("KiB in the store")
+        assert (api.bill, len(stored(keyed))) == (paid, 1)
+        assert len(api.requests) == 1
+
+    def test_as_json_without_a_table(self, jtv: Jtv) -> None:
+        result = jtv("ingest", "-", "--dry-run", "--json", stdin=b"a\nb\n\xff\n")
+        assert result.code == 3
+        report = json.loads(result.stdout)
+        assert report["model"] == "hashing-v1"
+        assert (report["texts"], report["to_embed"], report["skipped"]) == (2, 2, 1)
+        assert not jtv.database.exists()
