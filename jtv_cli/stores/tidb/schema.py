@@ -22,6 +22,9 @@ from jtv_cli.records import TableSpec
 
 FORMAT = 1
 
+MOST_DIMENSIONS = 16_000
+"""What tidb-vector takes; TiDB itself takes 383 more."""
+
 _SPEC_KEYS = ("model", "task", "dimensions", "metric", "identity")
 
 # The columns of an occurrence's key cannot be NULL.

@@ -14,7 +14,13 @@ from jtv_cli.records import Change, IndexState
 from jtv_cli.stores.tidb.adoption import adopt, plan_adoption, tutorial_spec
 from jtv_cli.stores.tidb.database import Database
 from jtv_cli.stores.tidb.index import VectorIndex
-from jtv_cli.stores.tidb.schema import decode_comment, drop_parts, make_parts, schema
+from jtv_cli.stores.tidb.schema import (
+    MOST_DIMENSIONS,
+    decode_comment,
+    drop_parts,
+    make_parts,
+    schema,
+)
 from jtv_cli.stores.tidb.server import checks, require_vectors, server_version
 from jtv_cli.stores.tidb.table import TidbTable
 from jtv_cli.stores.tidb.url import parse_url
@@ -91,6 +97,11 @@ class TidbStore:
         jtv's nor the tutorial's, or the server is no TiDB with vectors.
         """
         require_vectors(self._database.read(server_version), self.location)
+        if not 1 <= spec.dimensions <= MOST_DIMENSIONS:
+            raise StoreError(
+                f"TiDB takes no vectors of {spec.dimensions:,} dimensions",
+                hint=f"take a model of up to {MOST_DIMENSIONS:,}, or --database embedded",
+            )
         build = Change("index", "build the vector index")
         found = self._look_up(spec.name)
         if found is None:
@@ -141,7 +152,7 @@ class TidbStore:
         """Make or adopt the table, if another process has not done it meanwhile."""
         found = self._look_up(spec.name)
         if found is None:
-            self._create(_with_identity(spec))
+            self._create(_with_identity(replace(spec, identity="")))
             return
         found.spec.require_same_vectors(spec)
         if not found.is_adopted:

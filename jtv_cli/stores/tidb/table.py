@@ -68,10 +68,7 @@ class TidbTable:
 
         check_vectors(vectors, len(documents), self.spec.dimensions)
         self._require_adopted()
-        added = [
-            self._add(documents[part], vectors[part])
-            for part in transactions(documents, self.spec.dimensions)
-        ]
+        added = [self._add(*part) for part in transactions(documents, vectors)]
         return Added(sum(part.documents for part in added), sum(part.occurrences for part in added))
 
     def add_occurrences(self, source: str | None, places: Sequence[Place]) -> int:
@@ -221,7 +218,8 @@ class TidbTable:
         try:
             return self._database.write(work)
         except TooLarge as error:
-            source, line, _ = max(documents, key=text_size).occurrences[0]
+            largest = max(documents, key=text_size)
+            source, line, _ = next(iter(largest.occurrences), Occurrence())
             where = f"{source or 'standard input'}:{line}"
             raise StoreError(f"{where}: {error.message}", hint=error.hint) from error
 
