@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.cli import options
 from jtv_cli.cli.checks import no_documents, require_one
+from jtv_cli.cli.interrupts import if_interrupted
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode, UsageError
 from jtv_cli.records import Removed
@@ -46,7 +47,8 @@ def delete(
         what = f"{removed_in_words(found.removed)} from table {table.spec.name} in {store.location}"
         if not yes and found.removed.documents + found.removed.occurrences:
             session.confirm(f"delete {what}", otherwise="nothing was deleted")
-        with session.talk.waiting("deleting") as show:
+        goes_on = if_interrupted("the same command goes on from here")
+        with session.talk.waiting("deleting") as show, goes_on:
             removed = found.remove(
                 lambda gone: show(f"deleting: {removed_in_words(gone)} are gone")
             )

@@ -46,7 +46,7 @@ def answer_queries(session: Session, path: str, wanted: Wanted, form: Format, *,
 
     with open_sources([path], Choice(input=Input.LINES)) as sources, session.store() as store:
         table = store.open(session.table_name)
-        queries = _Queries(session, read_windows(sources))
+        queries = _Queries(session, read_windows(sources), are_typed=path == "-")
         groups = pipeline.answers(
             queries.read(),
             session.embedder(table.spec),
@@ -59,13 +59,17 @@ def answer_queries(session: Session, path: str, wanted: Wanted, form: Format, *,
 
 
 class _Queries:
-    """Lines on their way to answers: how many were `skipped`, and whether any `found` a thing."""
+    """Lines on their way to answers: how many were `skipped`, and whether any `found` a thing.
 
-    def __init__(self, session: Session, windows: Iterable[Window]) -> None:
+    While they may be being typed, nothing moves on the terminal.
+    """
+
+    def __init__(self, session: Session, windows: Iterable[Window], *, are_typed: bool) -> None:
         self.skipped = 0
         self.found = False
         self._session = session
         self._windows = windows
+        self._are_typed = are_typed
 
     def read(self) -> Iterator[Sequence[str]]:
         """Yield the lines, as many at a time as are there."""
@@ -75,12 +79,18 @@ class _Queries:
             self.skipped += len(window.bad)
             yield [text for _, text, _ in window.texts]
 
-    def shown(self, groups: Iterable[Sequence[Answer]]) -> Iterator[Answer]:
+    def shown(self, groups: Iterator[Sequence[Answer]]) -> Iterator[Answer]:
         """Yield the answers, and hand over those of a group before the next is waited for."""
-        for group in groups:
+        while group := self._next(groups):
             yield from group
             self.found = self.found or any(hits for _, hits in group)
             self._session.output.flush()
+
+    def _next(self, groups: Iterator[Sequence[Answer]]) -> Sequence[Answer] | None:
+        if self._are_typed:
+            return next(groups, None)
+        with self._session.talk.waiting("searching"):
+            return next(groups, None)
 
 
 def _write(session: Session, answers: Iterable[Answer], form: Format, *, nul: bool) -> None:

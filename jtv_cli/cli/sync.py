@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from jtv_cli.cli import options
 from jtv_cli.cli.checks import require_name
 from jtv_cli.cli.ingest import ingest_into, say_guesses
-from jtv_cli.cli.interrupts import Interrupted
+from jtv_cli.cli.interrupts import if_interrupted
 from jtv_cli.cli.session import Session
 from jtv_cli.cli.survey import report_survey
 from jtv_cli.errors import ExitCode, UsageError
@@ -18,7 +17,7 @@ from jtv_cli.render.words import removed_in_words
 from jtv_cli.sources import Choice, open_sources, read_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from jtv_cli.pipeline import Marked, Spool
     from jtv_cli.sources import Source
@@ -70,7 +69,7 @@ def sync(
         terms = Terms(concurrency, Patience(max_wait), max_tokens, truncate=truncate)
         with session.store(writable=True) as store:
             table = store.open(session.table_name)
-            with _if_interrupted("nothing is removed"):
+            with if_interrupted("nothing is removed"):
                 report = ingest_into(session, store, table, sources, windows, terms, quiet=json)
             removed = None
             if report.is_complete:
@@ -83,16 +82,6 @@ def sync(
                 session.talk.report(f"{removed_in_words(removed)} removed")
             session.sign_off(store, table.spec)
     return ExitCode.IN_PART if removed is None else ExitCode.OK
-
-
-@contextmanager
-def _if_interrupted(say: str) -> Iterator[None]:
-    """Have more to say when the user interrupts this."""
-    try:
-        yield
-    except Interrupted as interrupted:
-        interrupted.detail = "; ".join(filter(None, (interrupted.detail, say)))
-        raise
 
 
 def _gone(table: Table, sources: Sequence[Source], spool: Spool) -> list[Marked]:
@@ -123,7 +112,7 @@ def _remove(
             return None
     with (
         session.talk.waiting(f"removing {what}"),
-        _if_interrupted("the same command goes on from here"),
+        if_interrupted("the same command goes on from here"),
     ):
         return sum((marked.remove(table) for marked in gone), _NOTHING)
 
