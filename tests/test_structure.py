@@ -110,6 +110,12 @@ HEAVY = ("numpy", "requests", "sqlalchemy", "rich", "orjson", "dotenv", "platfor
         (["search", "x", "-f", "table"], {"platformdirs", "numpy", "rich"}),
         (["list"], {"platformdirs"}),
         (["list", "--json"], {"platformdirs", "orjson"}),
+        (["info"], {"platformdirs"}),
+        (["tables"], {"platformdirs"}),
+        (["doctor"], {"platformdirs"}),
+        (["export"], {"platformdirs", "orjson"}),
+        (["export", "--vectors"], {"platformdirs", "orjson", "numpy"}),
+        (["copy", "--from", "embedded", "--to", "b.db"], {"platformdirs", "numpy"}),
     ],
     ids=" ".join,
 )
