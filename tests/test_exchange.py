@@ -408,6 +408,12 @@ class TestImport:
         assert "276 stored, 1,024 known" in jtv.ok("import", "whole.jsonl").stderr
         assert count(jtv, "--table", "notes") == 1300
 
+    def test_a_text_that_the_cluster_does_not_take(self, jtv: Jtv, plain_tidb: str) -> None:
+        huge = stream([record(1, "x" * (7 << 20), occurrences=[])])
+        result = jtv("import", "-", "--database", plain_tidb, stdin=huge)
+        assert (result.code, result.stderr.count("\n")) == (5, 1)
+        assert "jtv: the text is too large for TiDB" in result.error
+
     def test_a_file_that_cannot_be_read(self, jtv: Jtv) -> None:
         for path, says in (("none.jsonl", "No such file"), (".", "Is a directory")):
             result = jtv("import", path)

@@ -125,6 +125,12 @@ ALL_COMMANDS = {"jtv_cli.cli.ingest", "jtv_cli.cli.index", "jtv_cli.cli.init"}
         (["completion", "zsh", "--", "search", "--"], ALL_COMMANDS),
         (["completion", "fish", "--", "list", "--model", ""], ALL_COMMANDS),
         (["completion", "bash", "--", "list", "--table", ""], {*ALL_COMMANDS, "platformdirs"}),
+        (["info"], {"platformdirs"}),
+        (["tables"], {"platformdirs"}),
+        (["doctor"], {"platformdirs"}),
+        (["export"], {"platformdirs", "orjson"}),
+        (["export", "--vectors"], {"platformdirs", "orjson", "numpy"}),
+        (["copy", "--from", "embedded", "--to", "b.db"], {"platformdirs", "numpy"}),
     ],
     ids=" ".join,
 )

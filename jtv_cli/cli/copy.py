@@ -85,7 +85,7 @@ def _copy(session: Session, source: Table, target: Table, account: Account) -> N
 
         def show(done: Transferred) -> None:
             account.done = done
-            progress(f"copying: {account} of {total:,} documents")
+            progress(f"copying: {done.stored + done.known:,} of {total:,} documents")
 
         _, missing = transfer.copy(
             source,

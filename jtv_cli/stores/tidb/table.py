@@ -218,10 +218,9 @@ class TidbTable:
         try:
             return self._database.write(work)
         except TooLarge as error:
-            largest = max(documents, key=text_size)
-            source, line, _ = next(iter(largest.occurrences), Occurrence())
-            where = f"{source or 'standard input'}:{line}"
-            raise StoreError(f"{where}: {error.message}", hint=error.hint) from error
+            first = max(documents, key=text_size).occurrences[:1]
+            where = "".join(f"{o.source or 'standard input'}:{o.line}: " for o in first)
+            raise StoreError(f"{where}{error.message}", hint=error.hint) from error
 
     def _filtered(
         self, vectors: Vectors, k: int, filter: Filter, *, exact: bool, far: float
