@@ -95,18 +95,18 @@ def load_settings(flags: Flags) -> Settings:
         api_base=_resolve(flags.api_base, "--api-base", ("JINA_API_BASE",), layers, JINA_API),
     )
     _keep_secrets(settings)
-    _check_table(settings.table)
+    check_table(settings.table)
     return settings
 
 
-def find_database(settings: Settings) -> Database:
-    """Return which store the settings mean.
+def find_database(settings: Settings, named: Setting | None = None) -> Database:
+    """Return which store the settings mean, or `named` in place of their database.
 
     A relative path in a settings file counts from that file's folder.
 
     Raises UsageError where they mean none.
     """
-    setting = settings.database
+    setting = named or settings.database
     value = setting.value or ""
     if value == "embedded":
         path = _user_folder("data") / "jtv.db"
@@ -120,6 +120,16 @@ def find_database(settings: Settings) -> Database:
         return Database(value, setting.source, is_embedded=False)
     folder = setting.file.parent if setting.file else Path()
     return Database(str(folder / os.path.expanduser(value)), setting.source, is_embedded=True)  # noqa: PTH111
+
+
+def flagged(value: str, flag: str) -> Setting:
+    """Return a database that a flag of one command's own names.
+
+    Raises UsageError where it is empty.
+    """
+    setting = _resolve(value, flag, (), [])
+    _keep_password(setting)
+    return setting
 
 
 def find_api(settings: Settings) -> tuple[str, str | None]:
@@ -139,6 +149,18 @@ def find_api(settings: Settings) -> tuple[str, str | None]:
             hint="if you trust it, name it with --api-base",
         )
     return base.value, key.value
+
+
+def check_table(setting: Setting) -> None:
+    """Raise UsageError for what cannot be a table's name."""
+    name = setting.value or ""
+    if not _TABLE_NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} ({setting.source}) cannot be a table's name",
+            hint="take up to 52 ASCII letters, digits and underscores, no digit first",
+        )
+    if _RESERVED.fullmatch(name):
+        raise UsageError(f"the table name {name} is jtv's own", hint="choose another")
 
 
 def wants_color() -> bool:
@@ -236,22 +258,15 @@ def _user_folder(kind: str) -> Path:
     return folder
 
 
-def _check_table(setting: Setting) -> None:
-    name = setting.value or ""
-    if not _TABLE_NAME.fullmatch(name):
-        raise UsageError(
-            f"{name!r} ({setting.source}) cannot be a table's name",
-            hint="take up to 52 ASCII letters, digits and underscores, no digit first",
-        )
-    if _RESERVED.fullmatch(name):
-        raise UsageError(f"the table name {name} is jtv's own", hint="choose another")
-
-
 def _keep_secrets(settings: Settings) -> None:
     """Have the key and the passwords of URLs masked wherever they might be shown."""
     keep_secret(settings.api_key.value or "")
-    for url in (settings.database.value or "", settings.tidb_url.value or ""):
-        rest = url.partition("://")[2]
-        # A ? may begin the query, in which there can be another @, or stand in the password.
-        for part in (rest, rest.partition("?")[0]):
-            keep_secret(part.rpartition("@")[0].partition(":")[2])
+    for setting in (settings.database, settings.tidb_url):
+        _keep_password(setting)
+
+
+def _keep_password(setting: Setting) -> None:
+    rest = (setting.value or "").partition("://")[2]
+    # A ? may begin the query, in which there can be another @, or stand in the password.
+    for part in (rest, rest.partition("?")[0]):
+        keep_secret(part.rpartition("@")[0].partition(":")[2])

@@ -17,10 +17,16 @@ import pytest
 import tidb_cluster
 from jina_server import JinaServer
 from jtv_cli.config import NAMES
+from jtv_cli.stores import open_store
+from tables import make
 from tidb_cluster import Cluster, NoServerError, TidbServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from jtv_cli.stores import Store, Table
+
+    OpenStore = Callable[[], Store]
 
 SCRIPT = Path(sys.executable).with_name("jtv")
 SAMPLE_TEXTS = Path(__file__).parent.parent / "sample_texts.txt"
@@ -154,11 +160,19 @@ def as_a_user() -> list[str]:
     return [sys.executable, str(Path(__file__).with_name("as_a_user.py"))]
 
 
-@pytest.fixture(params=["embedded"])
-def store(request: pytest.FixtureRequest, jtv: Jtv) -> str:
+@pytest.fixture(params=["embedded", pytest.param("tidb", marks=pytest.mark.tidb)])
+def user_store(request: pytest.FixtureRequest, jtv: Jtv) -> str:
     """Each of the stores in turn, which is then the user's."""
-    jtv.environment["JTV_DATABASE"] = str(request.param)
+    if request.param == "tidb":
+        jtv.environment["JTV_DATABASE"] = request.getfixturevalue("tidb")
     return str(request.param)
+
+
+@pytest.fixture
+def on_each_store(jtv: Jtv, user_store: str) -> Jtv:  # noqa: ARG001
+    """A user of each kind of store, who works offline."""
+    jtv.environment["JTV_MODEL"] = "hashing-v1"
+    return jtv
 
 
 @pytest.fixture
@@ -302,3 +316,36 @@ def tls_tidb(tls_server: TidbServer) -> Iterator[str]:
     """The URL, without ssl keys, of an empty database on `tls_server`, reset afterwards."""
     with tls_server.database() as url:
         yield url
+
+
+@pytest.fixture(params=["embedded", pytest.param("tidb", marks=pytest.mark.tidb)])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A store of each kind, with nothing in it."""
+    if request.param == "embedded":
+        return str(tmp_path / "jtv.db")
+    url: str = request.getfixturevalue("tidb")
+    return url
+
+
+@pytest.fixture
+def open_one(database: str) -> Iterator[OpenStore]:
+    """Opens the same store anew each time, as another process would."""
+    opened: list[Store] = []
+
+    def open_it() -> Store:
+        opened.append(open_store(database, writable=True))
+        return opened[-1]
+
+    yield open_it
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(open_one: OpenStore) -> Store:
+    return open_one()
+
+
+@pytest.fixture
+def table(store: Store) -> Table:
+    return make(store)

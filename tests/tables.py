@@ -1,9 +1,11 @@
-"""Tables of the embedded store that are made of nothing but vectors."""
+"""Small tables of either store, and tables of the embedded one that are nothing but vectors."""
 
 from __future__ import annotations
 
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from jtv_cli.records import Document, Occurrence, TableSpec, text_hash
 from jtv_cli.stores.sqlite import SqliteStore
@@ -13,7 +15,32 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jtv_cli.records import Vectors
+    from jtv_cli.stores import Store, Table
     from jtv_cli.stores.sqlite.table import SqliteTable
+
+
+DIMENSIONS = 8
+SPEC = TableSpec("documents", "model-a", "retrieval", DIMENSIONS)
+
+
+def make(store: Store, spec: TableSpec = SPEC) -> Table:
+    store.apply(spec, store.plan(spec, index=False))
+    return store.open(spec.name)
+
+
+def document(text: str, *occurrences: Occurrence) -> Document:
+    return Document(text, text_hash(text), occurrences or (Occurrence("file.txt", 1),))
+
+
+def documents(count: int, prefix: str = "text") -> list[Document]:
+    return [
+        document(f"{prefix} {number}", Occurrence(f"{prefix}.txt", number))
+        for number in range(1, count + 1)
+    ]
+
+
+def vectors(count: int, seed: int = 0) -> Vectors:
+    return np.random.default_rng(seed).normal(size=(count, DIMENSIONS)).astype(np.float32)
 
 
 @contextmanager
@@ -37,9 +64,8 @@ def add(table: SqliteTable, vectors: Vectors, prefix: str = "text", batch: int =
 
 def delete(table: SqliteTable, where: str) -> None:
     """Delete the documents of which that is true."""
-    with table.writing():
-        deleted = table.rows.execute(f'DELETE FROM "{{name}}" WHERE {where}').rowcount
-        table.rows.execute("UPDATE jtv_tables SET documents = documents - ?", (deleted,))
+    found = table.rows.execute(f'SELECT id FROM "{{name}}" WHERE {where}')
+    table.delete([number for (number,) in found])
 
 
 def recall(table: SqliteTable, queries: Vectors, k: int = 10) -> float:

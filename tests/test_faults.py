@@ -29,7 +29,7 @@ LINES = [f"line {number} of the file" for number in range(1400)]
 
 
 @pytest.fixture
-def ready(keyed: Jtv, store: str) -> Jtv:  # noqa: ARG001
+def ready(keyed: Jtv, user_store: str) -> Jtv:  # noqa: ARG001
     keyed.ok("init")
     keyed.write("lines.txt", "\n".join(LINES))
     return keyed

@@ -122,7 +122,7 @@ def test_an_ignored_signal_stays_ignored(ready: Jtv, api: JinaServer) -> None:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_killed_at_any_moment_it_goes_on(
-    keyed: Jtv, api: JinaServer, store: str, seed: int
+    keyed: Jtv, api: JinaServer, user_store: str, seed: int
 ) -> None:
     """What is stored is never paid for again; with a signal, all that was answered is stored.
 
@@ -152,7 +152,7 @@ def test_killed_at_any_moment_it_goes_on(
     keyed.ok(*command)
     assert contents(keyed) == set(LINES.splitlines())
     assert stored.isdisjoint(api.bill[paid:])
-    if store == "embedded":
+    if user_store == "embedded":
         assert_sound(keyed)
 
 

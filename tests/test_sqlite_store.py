@@ -9,7 +9,7 @@ import pytest
 
 from jtv_cli.records import TableSpec
 from jtv_cli.stores.sqlite import SqliteStore
-from jtv_cli.stores.sqlite.occurrences import NOTED
+from jtv_cli.stores.sqlite.occurrences import NOTED, PLACES, REMOVE
 from jtv_cli.stores.sqlite.rows import HITS, KNOWN
 
 if TYPE_CHECKING:
@@ -51,13 +51,21 @@ def test_a_file_read_again_walks_along_its_occurrences(connection: sqlite3.Conne
     assert "SCAN" not in steps
 
 
+def test_places_are_read_along_the_primary_key(connection: sqlite3.Connection) -> None:
+    steps = plan(connection, PLACES, 5)
+    assert "SEARCH documents_occurrences USING PRIMARY KEY (source=? AND (line,document)>" in steps
+    assert "TEMP B-TREE" not in steps
+    steps = plan(connection, REMOVE, 4)
+    assert "PRIMARY KEY (source=? AND line=? AND document=?)" in steps
+
+
 @pytest.mark.parametrize(
     ("which", "parameters"), [("> ? ORDER BY d.id LIMIT ?", 2), ("IN (?, ?, ?)", 3)]
 )
 def test_hits_find_their_first_occurrence_by_index(
     connection: sqlite3.Connection, which: str, parameters: int
 ) -> None:
-    steps = plan(connection, HITS.format(vector="", which=which), parameters)
+    steps = plan(connection, HITS.format(vector="", which=which, fits=""), parameters)
     assert "SEARCH d USING INTEGER PRIMARY KEY" in steps
     assert "USING COVERING INDEX documents_by_document (document=?)" in steps
     assert "TEMP B-TREE" not in steps

@@ -8,75 +8,15 @@ import numpy as np
 import pytest
 
 from jtv_cli.errors import NoTable, StoreError, TableMismatch
-from jtv_cli.records import Added, Document, Hit, Occurrence, Place, TableSpec, text_hash
-from jtv_cli.stores import open_store
+from jtv_cli.records import Added, Hit, Occurrence, Place, TableSpec, text_hash
+from tables import DIMENSIONS, SPEC, document, documents, make, vectors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
     import numpy.typing as npt
 
+    from conftest import OpenStore
     from jtv_cli.records import Vectors
     from jtv_cli.stores import Store, Table
-
-    OpenStore = Callable[[], Store]
-
-DIMENSIONS = 8
-SPEC = TableSpec("documents", "model-a", "retrieval", DIMENSIONS)
-
-
-@pytest.fixture(params=["embedded", pytest.param("tidb", marks=pytest.mark.tidb)])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A store of each kind, with nothing in it."""
-    if request.param == "embedded":
-        return str(tmp_path / "jtv.db")
-    url: str = request.getfixturevalue("tidb")
-    return url
-
-
-@pytest.fixture
-def open_one(database: str) -> Iterator[OpenStore]:
-    """Opens the same store anew each time, as another process would."""
-    opened: list[Store] = []
-
-    def open_it() -> Store:
-        opened.append(open_store(database, writable=True))
-        return opened[-1]
-
-    yield open_it
-    for store in opened:
-        store.close()
-
-
-@pytest.fixture
-def store(open_one: OpenStore) -> Store:
-    return open_one()
-
-
-@pytest.fixture
-def table(store: Store) -> Table:
-    return make(store)
-
-
-def make(store: Store, spec: TableSpec = SPEC) -> Table:
-    store.apply(spec, store.plan(spec, index=False))
-    return store.open(spec.name)
-
-
-def document(text: str, *occurrences: Occurrence) -> Document:
-    return Document(text, text_hash(text), occurrences or (Occurrence("file.txt", 1),))
-
-
-def documents(count: int, prefix: str = "text") -> list[Document]:
-    return [
-        document(f"{prefix} {number}", Occurrence(f"{prefix}.txt", number))
-        for number in range(1, count + 1)
-    ]
-
-
-def vectors(count: int, seed: int = 0) -> Vectors:
-    return np.random.default_rng(seed).normal(size=(count, DIMENSIONS)).astype(np.float32)
 
 
 def exact_distances(stored: Vectors, query: Vectors) -> npt.NDArray[np.float64]:

@@ -10,18 +10,33 @@ import typer
 from jtv_cli import __version__
 from jtv_cli.cli.session import with_session
 
+# It asks about all commands, and opens nothing.
+_COMPLETION = "completion"
+
 # Where each command's function is: only those that are asked for are imported.
 _COMMANDS = {
     "init": "init.init",
     "ingest": "ingest.ingest",
     "search": "search.search",
     "list": "search.list_documents",
+    "show": "show.show",
+    "delete": "delete.delete",
+    "sync": "sync.sync",
+    "info": "info.info",
+    "tables": "info.tables",
+    "doctor": "doctor.doctor",
+    "export": "exchange.export",
+    "import": "exchange.import_table",
+    "copy": "copy.copy",
     "index status": "index.status",
     "index build": "index.build",
     "index drop": "index.drop",
     "index wait": "index.wait",
     "index check": "index.check",
+    _COMPLETION: "completion.completion",
 }
+# The shared options that a command does without.
+_WITHOUT = {"copy": ("database", "model", "api_base")}
 _GROUPS = {"index": "See to the index that makes searches fast."}
 
 
@@ -35,7 +50,9 @@ def make_app(first: str | None = None) -> typer.Typer:
     )
     app.callback(epilog="Settings, output formats and exit codes: see README.md.")(_root)
     groups: dict[str, typer.Typer] = {}
-    asked = {name: place for name, place in _COMMANDS.items() if name.split()[0] == first}
+    asked = {
+        name: place for name, place in _COMMANDS.items() if name.split()[0] == first != _COMPLETION
+    }
     for full_name, place in (asked or _COMMANDS).items():
         group, _, name = full_name.rpartition(" ")
         if group and group not in groups:
@@ -43,7 +60,9 @@ def make_app(first: str | None = None) -> typer.Typer:
             app.add_typer(groups[group], name=group)
         module, _, function = place.partition(".")
         command = getattr(import_module(f"jtv_cli.cli.{module}"), function)
-        groups.get(group, app).command(name)(with_session(command))
+        if name != _COMPLETION:
+            command = with_session(command, without=_WITHOUT.get(name, ()))
+        groups.get(group, app).command(name)(command)
     return app
 
 

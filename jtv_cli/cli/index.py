@@ -58,16 +58,16 @@ def wait(session: Session, timeout: options.Timeout = 3600, json: options.Report
     with session.store() as store, session.talk.waiting("reading") as progress:
         table = store.open(session.table_name)
         while (found := table.index_status()).state is IndexState.BUILDING:
-            progress(_described(found))
+            progress(described(found))
             left = deadline - time.monotonic()
             if left <= 0:
                 raise StoreError(
-                    f"after {timeout:g} seconds the index is still {_described(found)}",
+                    f"after {timeout:g} seconds the index is still {described(found)}",
                     hint="wait for longer with --timeout",
                 )
             time.sleep(min(_POLL_SECONDS, left))
     if found.state is IndexState.FAILED:
-        raise StoreError(f"the index has {_described(found)}", hint="jtv index build")
+        raise StoreError(f"the index has {described(found)}", hint="jtv index build")
     _report(session, found, json=json)
     return ExitCode.OK
 
@@ -96,21 +96,22 @@ def _show(session: Session, found: IndexStatus, *, json: bool) -> None:
     if json:
         session.print_json(_record(session, found))
     else:
-        session.output.write(f"{_described(found)}\n")
+        session.output.write(f"{described(found)}\n")
 
 
 def _report(session: Session, found: IndexStatus, *, json: bool) -> None:
     if json:
         session.print_json(_record(session, found))
     else:
-        session.talk.report(_described(found))
+        session.talk.report(described(found))
 
 
 def _record(session: Session, found: IndexStatus) -> dict[str, object]:
     return {"table": session.table_name, **asdict(found), "state": found.state.value}
 
 
-def _described(found: IndexStatus) -> str:
+def described(found: IndexStatus) -> str:
+    """Return how far an index is, in words."""
     numbers = f"{found.state.value}: {found.indexed:,} documents indexed, {found.pending:,} not yet"
     return f"{numbers}; {found.detail}" if found.detail else numbers
 

@@ -6,10 +6,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from jtv_cli.cli import options
+from jtv_cli.cli.checks import require_name
 from jtv_cli.cli.interrupts import Interrupted
 from jtv_cli.cli.session import Session
 from jtv_cli.cli.survey import report_survey
-from jtv_cli.errors import ExitCode, UsageError
+from jtv_cli.errors import ExitCode
 from jtv_cli.records import IngestProgress, IngestReport
 from jtv_cli.render.progress import ingest_progress
 from jtv_cli.sources import Choice, open_sources, read_windows
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from jtv_cli.embedders import Embedder
     from jtv_cli.pipeline import Terms
     from jtv_cli.sources import Source, Window
-    from jtv_cli.stores import Table
+    from jtv_cli.stores import Store, Table
 
 
 def ingest(
@@ -46,53 +47,58 @@ def ingest(
     the model are left out and named, and the exit code is then 3. A request that fails
     is made again where that can help. Stopped, the same command goes on.
     """
-    if source is not None and not source.strip():
-        raise UsageError("--source is empty")
+    require_name(source)
     choice = Choice(source, input, text_field, glob or (), paragraphs)
     with open_sources(files, choice) as sources:
         if input is None:
-            _say_guesses(session, sources)
+            say_guesses(session, sources)
         windows = read_windows(sources, paragraphs=paragraphs)
         if dry_run:
             return report_survey(session, windows, truncate=truncate, json=json)
         from jtv_cli.pipeline import Patience, Terms
 
         terms = Terms(concurrency, Patience(max_wait), max_tokens, strict, truncate)
-        report = _ingest(session, sources, windows, terms, json=json)
-    return ExitCode.IN_PART if report.skipped or report.stopped else ExitCode.OK
+        with session.store(writable=True) as store:
+            table = store.open(session.table_name)
+            report = ingest_into(session, store, table, sources, windows, terms, quiet=json)
+            if json:
+                session.print_json(asdict(report))
+            session.sign_off(store, table.spec)
+    return ExitCode.OK if report.is_complete else ExitCode.IN_PART
 
 
-def _ingest(
+def ingest_into(
     session: Session,
+    store: Store,
+    table: Table,
     sources: Sequence[Source],
     windows: Iterable[Window],
     terms: Terms,
     *,
-    json: bool,
+    quiet: bool,
 ) -> IngestReport:
-    with session.store(writable=True) as store:
-        table = store.open(session.table_name)
-        with session.talk.waiting("opening the embedder"):
-            embedder = session.embedder(table.spec, truncate=terms.truncate)
-        session.note_connection(store, table)
-        if session.settings.api_key.value:
-            session.note_offline(table.spec)
-        run = _Run(session, _bytes(sources), embedder, json=json)
-        report = run.ingest(windows, table, terms)
-        session.sign_off(store, table.spec)
+    """Embed and store, say how far it is and, unless `quiet`, what was done in the end."""
+    with session.talk.waiting("opening the embedder"):
+        embedder = session.embedder(table.spec, truncate=terms.truncate)
+    session.note_connection(store, table)
+    if session.settings.api_key.value:
+        session.note_offline(table.spec)
+    run = _Run(session, _bytes(sources), embedder)
+    report = run.ingest(windows, table, terms)
+    if report.stopped:
+        session.talk.error(f"stopped before the end: {report.stopped}")
+    if not quiet:
+        session.talk.report(_summary(report))
     return report
 
 
 class _Run:
-    """An ingest that says how far it came, however it ends."""
+    """An ingest that says how far it came, if it does not come to its end."""
 
-    def __init__(
-        self, session: Session, size: int | None, embedder: Embedder, *, json: bool
-    ) -> None:
+    def __init__(self, session: Session, size: int | None, embedder: Embedder) -> None:
         self._session = session
         self._size = size
         self._embedder = embedder
-        self._json = json
         self._report = IngestReport()
 
     def ingest(self, windows: Iterable[Window], table: Table, terms: Terms) -> IngestReport:
@@ -121,19 +127,10 @@ class _Run:
         except BaseException:
             talk.report(_summary(self._report))
             raise
-        self._sum_up()
         return self._report
 
-    def _sum_up(self) -> None:
-        if self._report.stopped:
-            self._session.talk.error(f"stopped before the end: {self._report.stopped}")
-        if self._json:
-            self._session.print_json(asdict(self._report))
-        else:
-            self._session.talk.report(_summary(self._report))
 
-
-def _say_guesses(session: Session, sources: Sequence[Source]) -> None:
+def say_guesses(session: Session, sources: Sequence[Source]) -> None:
     """Say what files were taken for by their names, and which field has the text."""
     kinds: dict[tuple[str, str | None], list[str]] = {}
     for source in sources:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from jtv_cli.cli import options
 from jtv_cli.cli.session import Session
-from jtv_cli.errors import ExitCode, UsageError
+from jtv_cli.errors import ExitCode
 from jtv_cli.records import IndexState, find_spec
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def _drop(session: Session, store: Store, there: TableSpec, *, yes: bool) -> Non
     documents = store.open(there.name).count()
     what = f"table {there.name} with {documents:,} documents in {store.location}"
     if not yes:
-        _ask(session, f"drop {what}", otherwise="nothing was dropped")
+        session.confirm(f"drop {what}", otherwise="nothing was dropped")
     store.drop(there.name)
     session.talk.report(f"dropped {what}")
 
@@ -83,15 +82,7 @@ def _confirm_adoption(
     for step in steps:
         session.talk.report(f"- {step}")
     if not yes:
-        _ask(session, f"change table {spec.name} so", otherwise="nothing was changed")
-
-
-def _ask(session: Session, what: str, *, otherwise: str) -> None:
-    """Raise UsageError unless the user, on a terminal, says yes."""
-    if not (session.talk.is_terminal and sys.stdin is not None and sys.stdin.isatty()):
-        raise UsageError(f"this would {what}", hint="if you mean it, add --yes")
-    if not session.talk.ask(f"{what[0].upper()}{what[1:]}?", sys.stdin):
-        raise UsageError(otherwise)
+        session.confirm(f"change table {spec.name} so", otherwise="nothing was changed")
 
 
 def _report(

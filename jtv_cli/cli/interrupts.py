@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import signal
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from jtv_cli.errors import ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
 _SIGNALS = {
@@ -29,6 +30,16 @@ class Interrupted(BaseException):
 
     def __str__(self) -> str:
         return f"{self.what}: {self.detail}" if self.detail else self.what
+
+
+@contextmanager
+def if_interrupted(say: str) -> Iterator[None]:
+    """Have this said too, when what follows is interrupted."""
+    try:
+        yield
+    except Interrupted as interrupted:
+        interrupted.detail = "; ".join(filter(None, (interrupted.detail, say)))
+        raise
 
 
 def raise_interrupts() -> None:

@@ -102,6 +102,26 @@ NoWait = Annotated[
     bool, typer.Option("--no-wait", help="Leave the server to build the index by itself.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+DocumentIds = Annotated[list[int], typer.Argument(metavar="ID...", help="Ids of documents.")]
+OptionalIds = Annotated[
+    list[int] | None, typer.Argument(metavar="[ID...]", help="Ids of documents.")
+]
+SyncedSource = Annotated[
+    str | None,
+    typer.Option("--source", metavar="NAME", help="The source it is; standard input needs it."),
+]
+DeletedSource = Annotated[
+    str | None,
+    typer.Option("--source", metavar="NAME", help="What was read in it; - is standard input."),
+]
+DeletedTexts = Annotated[
+    str | None,
+    typer.Option("--texts", metavar="FILE", help="The texts in a file; - is standard input."),
+]
+DeleteDryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")]
+SyncDryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only say what would be added and removed.")
+]
 Report = Annotated[bool, typer.Option("--json", help="Report as a JSON object on stdout.")]
 
 StatusJson = Annotated[bool, typer.Option("--json", help="Print a JSON object.")]
@@ -110,7 +130,37 @@ Queries = Annotated[
     int, typer.Option(metavar="N", min=1, max=1000, help="How many documents to search for.")
 ]
 
-Query = Annotated[str, typer.Argument(metavar="QUERY", help="What to look for.")]
+SearchQuery = Annotated[str | None, typer.Argument(metavar="[QUERY]", help="What to look for.")]
+Like = Annotated[
+    int | None, typer.Option("--like", metavar="ID", help="Look for what is near this document.")
+]
+QueryFile = Annotated[
+    str | None,
+    typer.Option("--queries", metavar="FILE", help="Look for each line; - is standard input."),
+]
+SourceGlob = Annotated[
+    str | None,
+    typer.Option("--source", metavar="GLOB", help="Only what was read in such; - is stdin."),
+]
+Where = Annotated[
+    list[str] | None,
+    typer.Option("--where", metavar="FIELD=VALUE", help="Only what has this metadata."),
+]
+WithVectors = Annotated[
+    bool, typer.Option("--vectors", help="With the vectors: what jtv import needs.")
+]
+ExportFile = Annotated[
+    str, typer.Argument(metavar="FILE", help="What jtv export wrote; - is standard input.")
+]
+From = Annotated[
+    str,
+    typer.Option("--from", metavar="STORE", help="'embedded', 'tidb', a path or a database URL."),
+]
+To = Annotated[str, typer.Option("--to", metavar="STORE", help="Likewise, where to.")]
+
+Records = Annotated[bool, typer.Option("--json", help="Print a JSON object for each.")]
+NoApi = Annotated[bool, typer.Option("--no-api", help="Do not call the API.")]
+
 OptionalQuery = Annotated[
     str | None, typer.Argument(metavar="[QUERY]", help="What to measure distances to.")
 ]

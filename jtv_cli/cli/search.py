@@ -5,13 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jtv_cli.cli import options
+from jtv_cli.cli.checks import (
+    checked_query,
+    chosen_filter,
+    chosen_format,
+    no_documents,
+    require_one,
+)
 from jtv_cli.cli.options import Sort
+from jtv_cli.cli.queries import Wanted, answer_queries
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode, UsageError
-from jtv_cli.render.formats import NUL_FORMATS, Format, format_hits
+from jtv_cli.render.formats import Format, format_hits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from jtv_cli.records import Hit, Vectors
     from jtv_cli.stores import Table
@@ -19,34 +27,44 @@ if TYPE_CHECKING:
 
 def search(
     session: Session,
-    query: options.Query,
+    query: options.SearchQuery = None,
+    like: options.Like = None,
+    queries: options.QueryFile = None,
     k: options.K = 5,
     max_distance: options.MaxDistance = None,
+    source: options.SourceGlob = None,
+    where: options.Where = None,
     exact: options.Exact = False,
     explain: options.Explain = False,
     format: options.OutputFormat = None,  # noqa: A002
     json: options.Json = False,
     nul: options.Nul = False,
 ) -> int:
-    """Find the documents nearest to a query.
+    """Find the documents nearest to a query, to a document, or to each line of a file.
 
     Off a terminal, a hit is a line: distance, id, text, source and line, separated
-    by tabs. The exit code is 1 where nothing was found.
+    by tabs; with --queries, the query stands before them. The exit code is 1 where
+    nothing was found. --source and --where choose what is searched; of a document that
+    was read in several places, one that fits them all is enough.
     """
-    text = _checked_query(query)
-    form = _chosen_format(session, format, json=json, nul=nul)
+    require_one({"QUERY": query, "--like": like, "--queries": queries})
+    text = None if query is None else checked_query(query)
+    form = chosen_format(session, format, json=json, nul=nul)
+    wanted = Wanted(
+        k,
+        max_distance,
+        chosen_filter(source, where),
+        exact,
+        _once(session.talk.report) if explain else None,
+    )
+    if queries is not None:
+        return answer_queries(session, queries, wanted, form, nul=nul)
     with session.talk.waiting("searching"), session.store() as store:
-        from jtv_cli import pipeline
-
         table = store.open(session.table_name)
-        vector = pipeline.embed_query(text, session.embedder(table.spec))
-        [hits] = table.search(
-            vector[None],
-            k,
-            exact=exact,
-            max_distance=max_distance,
-            explain=session.talk.report if explain else None,
-        )
+        if like is not None:
+            hits = _neighbours(session, table, like, wanted)
+        else:
+            [hits] = wanted.nearest(table, _embed(session, table, text or "")[None])
     if form is not Format.TABLE:
         _write(session, hits, form, nul=nul)
     elif hits:
@@ -56,6 +74,31 @@ def search(
     else:
         session.talk.note("nothing found")
     return ExitCode.OK if hits else ExitCode.NOTHING_FOUND
+
+
+def _neighbours(session: Session, table: Table, like: int, wanted: Wanted) -> list[Hit]:
+    """Return what is nearest to a document, itself left out."""
+    session.require_model(table.spec)
+    found = table.get([like], vectors=True)
+    if not found:
+        raise UsageError(no_documents(table, [like]))
+    vector = found[0].vector
+    if vector is None:
+        raise UsageError(f"document {like} has no vector", hint="choose another")
+    [hits] = wanted.nearest(table, vector[None], more=1)
+    return [hit for hit in hits if hit.id != like][: wanted.k]
+
+
+def _once(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Return what says a thing the first time only."""
+    said: set[str] = set()
+
+    def say_once(what: str) -> None:
+        if what not in said:
+            said.add(what)
+            say(what)
+
+    return say_once
 
 
 def list_documents(
@@ -77,11 +120,14 @@ def list_documents(
         raise UsageError("--sort distance needs a query", hint="jtv list QUERY --sort distance")
     if by_distance and after is not None:
         raise UsageError("--after goes with the order of ids only", hint="leave out one of them")
-    text = None if query is None else _checked_query(query)
-    form = _chosen_format(session, format, json=json, nul=nul)
+    text = None if query is None else checked_query(query)
+    form = chosen_format(session, format, json=json, nul=nul)
     with session.store() as store:
         table = store.open(session.table_name)
-        vector = None if text is None else _embed(session, table, text)
+        vector = None
+        if text is not None:
+            with session.talk.waiting("embedding the query"):
+                vector = _embed(session, table, text)
         if by_distance and vector is not None:
             hits = table.rank(vector, limit=limit)
         else:
@@ -96,37 +142,12 @@ def list_documents(
     return ExitCode.OK
 
 
-def _embed(session: Session, table: Table, text: str) -> Vectors:
-    with session.talk.waiting("embedding the query"):
-        from jtv_cli import pipeline
+def _embed(session: Session, table: Table, query: str) -> Vectors:
+    from jtv_cli import pipeline
 
-        return pipeline.embed_query(text, session.embedder(table.spec))
+    return pipeline.embed_query(query, session.embedder(table.spec))
 
 
 def _write(session: Session, hits: Iterable[Hit], form: Format, *, nul: bool) -> None:
     for piece in format_hits(hits, form, for_terminal=session.output.is_terminal, nul=nul):
         session.output.write(piece)
-
-
-def _checked_query(query: str) -> str:
-    """Return the query without surrounding white space. Raises UsageError if that is nothing."""
-    if not (text := query.strip()):
-        raise UsageError("the query is empty")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise UsageError("the query is not UTF-8") from None
-    return text
-
-
-def _chosen_format(session: Session, asked: Format | None, *, json: bool, nul: bool) -> Format:
-    if json and asked not in (None, Format.JSONL):
-        raise UsageError(f"--json and --format {asked.value} do not go together")
-    if nul and asked not in (None, *NUL_FORMATS):
-        names = ", ".join(form.value for form in NUL_FORMATS)
-        raise UsageError(f"-0 does not go with --format {asked.value}", hint=f"choose of: {names}")
-    if json:
-        return Format.JSONL
-    if asked is not None:
-        return asked
-    return Format.TABLE if session.output.is_terminal and not nul else Format.TSV

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
@@ -18,7 +19,7 @@ from jtv_cli.render.output import Output
 from jtv_cli.render.talk import Talk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from jtv_cli.embedders import Embedder
     from jtv_cli.stores import Store, Table
@@ -39,10 +40,14 @@ class Session:
     """One command's run."""
 
     settings: config.Settings
-    database: config.Database
     output: Output
     talk: Talk
     color: options.Color
+
+    @property
+    def database(self) -> config.Database:
+        """The store that the settings name. Raises UsageError where they name none."""
+        return config.find_database(self.settings)
 
     @property
     def table_name(self) -> str:
@@ -64,12 +69,18 @@ class Session:
     @contextmanager
     def store(self, *, writable: bool = False) -> Iterator[Store]:
         """Open the store that the settings name, and close it."""
+        with self.open_store(self.database, writable=writable) as store:
+            yield store
+
+    @contextmanager
+    def open_store(self, database: config.Database, *, writable: bool = False) -> Iterator[Store]:
+        """Open a store, and close it."""
         from jtv_cli.stores import open_store
 
         store = open_store(
-            self.database.location,
+            database.location,
             writable=writable,
-            make_folder=self.database.is_default,
+            make_folder=database.is_default,
             notice=self.talk.note,
         )
         with closing(store):
@@ -138,6 +149,13 @@ class Session:
                 f"table {table.spec.name} has no vector index: searches look at every vector"
             )
 
+    def confirm(self, what: str, *, otherwise: str) -> None:
+        """Raise UsageError unless the user, on a terminal, says yes to what would be done."""
+        if not (self.talk.is_terminal and sys.stdin is not None and sys.stdin.isatty()):
+            raise UsageError(f"this would {what}", hint="if you mean it, add --yes")
+        if not self.talk.ask(f"{what[0].upper()}{what[1:]}?", sys.stdin):
+            raise UsageError(otherwise)
+
     def name_skipped(self, place: str, reason: str) -> None:
         """Say which record was left out."""
         self.talk.error(f"{place}: {reason}, skipped")
@@ -156,13 +174,16 @@ class Session:
         )
 
 
-def with_session(function: Callable[Concatenate[Session, P], int]) -> Callable[..., int]:
+def with_session(
+    function: Callable[Concatenate[Session, P], int], *, without: Collection[str] = ()
+) -> Callable[..., int]:
     """Turn a function of a session and its own options into a command with the shared options.
 
-    Typer reads a command's options from its signature, so the shared ones are
-    written into it here, once, rather than into every command.
+    Typer reads a command's options from its signature, so the shared ones, all but those
+    it does `without`, are written into it here, once, rather than into every command.
     """
-    shared = inspect.signature(_open_session, eval_str=True).parameters
+    every = inspect.signature(_open_session, eval_str=True).parameters
+    shared = {name: option for name, option in every.items() if name not in without}
     _, *own = inspect.signature(function, eval_str=True).parameters.values()
 
     def command(**arguments: Any) -> int:  # noqa: ANN401
@@ -188,5 +209,4 @@ def _open_session(
     streams: Streams = context.obj
     streams.talk.quiet, streams.talk.debug = quiet, debug
     flags = config.Flags(database, table, model, api_base)
-    settings = config.load_settings(flags)
-    return Session(settings, config.find_database(settings), streams.output, streams.talk, color)
+    return Session(config.load_settings(flags), streams.output, streams.talk, color)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from jtv_cli.cli.session import Session
 from jtv_cli.embedders.models import PRICES_DATE, Model, find_model
 from jtv_cli.errors import ExitCode, NoTable
+from jtv_cli.records import Removed
+from jtv_cli.render.words import removed_in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from jtv_cli.records import Survey
     from jtv_cli.sources import Window
@@ -20,9 +22,17 @@ _FREE_STORAGE = "TiDB Cloud Starter has 5 GiB for free"
 
 
 def report_survey(
-    session: Session, windows: Iterable[Window], *, truncate: bool, json: bool
+    session: Session,
+    windows: Iterable[Window],
+    *,
+    truncate: bool,
+    json: bool,
+    removal: Callable[[Table], Removed] | None = None,
 ) -> int:
-    """Say what an ingest would do; a table that is not there is one with nothing in it."""
+    """Say what an ingest would do; a table that is not there is one with nothing in it.
+
+    `removal` says what would be removed then, if nothing is skipped.
+    """
     from jtv_cli import pipeline
 
     with session.store() as store:
@@ -35,12 +45,17 @@ def report_survey(
                 truncate=truncate,
                 skipped=session.name_skipped,
             )
+            removed = Removed(0, 0)
+            if removal is not None and table is not None and not survey.skipped:
+                removed = removal(table)
     if json:
         found = {"model": model.name, "prices": PRICES_DATE} | asdict(survey)
-        session.print_json(found)
+        session.print_json(found if removal is None else found | {"removed": asdict(removed)})
     else:
         for line in _lines(session, survey, model):
             session.talk.report(line)
+        if removal is not None:
+            session.talk.report(f"{removed_in_words(removed)} to remove")
     return ExitCode.IN_PART if survey.skipped else ExitCode.OK
 
 

@@ -1,4 +1,4 @@
-"""A query's vector, with the patience of somebody who waits for it."""
+"""The vectors of queries, with the patience of somebody who waits for them."""
 
 from __future__ import annotations
 
@@ -7,16 +7,23 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from jtv_cli.errors import ServiceDown, ServiceError
+from jtv_cli.errors import BatchTooLarge, ServiceDown, ServiceError
+from jtv_cli.pipeline.batches import estimated_tokens
 from jtv_cli.pipeline.patience import Patience, Trials
 from jtv_cli.records import Embeddings, Purpose
 
 if TYPE_CHECKING:
-    from jtv_cli.embedders import Embedder
-    from jtv_cli.records import Vectors
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from jtv_cli.embedders import BatchLimit, Embedder
+    from jtv_cli.records import Answer, Hit, Vectors
 
 QUERY_MAX_WAIT = 15.0
 """Seconds to wait for a query's vector, unless told otherwise."""
+
+
+# Queries that share one look at the table; their hits are held together.
+_SEARCHED_AT_ONCE = 64
 
 
 def embed_query(query: str, embedder: Embedder, *, max_wait: float = QUERY_MAX_WAIT) -> Vectors:
@@ -26,13 +33,28 @@ def embed_query(query: str, embedder: Embedder, *, max_wait: float = QUERY_MAX_W
 
     Raises the embedder's errors, and ServiceDown where the time is up.
     """
+    vector: Vectors = embed_queries([query], embedder, max_wait=max_wait)[0]
+    return vector
+
+
+def embed_queries(
+    queries: Sequence[str], embedder: Embedder, *, max_wait: float = QUERY_MAX_WAIT
+) -> Vectors:
+    """Return the vectors, (n, dimensions) float32, of queries that are one batch.
+
+    It is tried again as for one; a batch that is too large for the service is halved.
+    """
     if embedder.model.is_offline:
-        return _first(embedder.embed([query], Purpose.QUERY))
+        return embedder.embed(queries, Purpose.QUERY).vectors
     patience, trials = Patience(max_wait), Trials(time.monotonic())
     while True:
         left = trials.began + max_wait - time.monotonic() if max_wait else None
         try:
-            return _first(_within(left, query, embedder))
+            return _within(left, queries, embedder).vectors
+        except BatchTooLarge:
+            if len(queries) == 1:
+                raise
+            return _in_halves(queries, embedder, max_wait)
         except ServiceError as error:
             pause = patience.pause(error, trials, time.monotonic())
             if pause is None:
@@ -40,13 +62,53 @@ def embed_query(query: str, embedder: Embedder, *, max_wait: float = QUERY_MAX_W
         time.sleep(pause)
 
 
-def _within(seconds: float | None, query: str, embedder: Embedder) -> Embeddings:
+def answers(
+    queries: Iterable[Sequence[str]],
+    embedder: Embedder,
+    search: Callable[[Vectors], Sequence[Sequence[Hit]]],
+) -> Iterator[list[Answer]]:
+    """Yield queries with what is found for each, as many together as were searched together.
+
+    The queries come as many at a time as are there; they are embedded in batches
+    within the embedder's limit. `search` takes (m, dimensions) vectors.
+
+    Raises as `embed_queries` does.
+    """
+    for texts in queries:
+        for batch in _batches(texts, embedder.batch_limit):
+            vectors = embed_queries(batch, embedder)
+            for start in range(0, len(batch), _SEARCHED_AT_ONCE):
+                part = slice(start, start + _SEARCHED_AT_ONCE)
+                yield list(zip(batch[part], search(vectors[part]), strict=True))
+
+
+def _batches(queries: Sequence[str], limit: BatchLimit) -> Iterator[Sequence[str]]:
+    start = tokens = 0
+    for at, query in enumerate(queries):
+        more = estimated_tokens(query)
+        if at > start and (at - start == limit.texts or tokens + more > limit.tokens):
+            yield queries[start:at]
+            start, tokens = at, 0
+        tokens += more
+    if queries:
+        yield queries[start:]
+
+
+def _in_halves(queries: Sequence[str], embedder: Embedder, max_wait: float) -> Vectors:
+    import numpy as np
+
+    middle = len(queries) // 2
+    halves = (queries[:middle], queries[middle:])
+    return np.concatenate([embed_queries(half, embedder, max_wait=max_wait) for half in halves])
+
+
+def _within(seconds: float | None, queries: Sequence[str], embedder: Embedder) -> Embeddings:
     """Embed in a thread that is left alone when its time is up."""
     answers: SimpleQueue[Embeddings | BaseException] = SimpleQueue()
 
     def ask() -> None:
         try:
-            answers.put(embedder.embed([query], Purpose.QUERY))
+            answers.put(embedder.embed(queries, Purpose.QUERY))
         except BaseException as error:
             answers.put(error)
 
@@ -59,8 +121,3 @@ def _within(seconds: float | None, query: str, embedder: Embedder) -> Embeddings
     if isinstance(answer, BaseException):
         raise answer
     return answer
-
-
-def _first(embeddings: Embeddings) -> Vectors:
-    vector: Vectors = embeddings.vectors[0]
-    return vector

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from enum import Enum
+from itertools import chain
 from typing import TYPE_CHECKING
 
+from jtv_cli.records import Hit, Occurrence
 from jtv_cli.render.visible import on_one_line, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from jtv_cli.records import Hit
+    from jtv_cli.records import Answer, StoredDocument
 
     Clean = Callable[[str], str]
     """What is done to every text before it is shown."""
@@ -30,6 +32,7 @@ class Format(str, Enum):
 COLUMNS = ("distance", "id", "content", "source", "line")
 NUL_FORMATS = (Format.TSV, Format.JSONL, Format.TEXT)
 
+_JSON_FORMATS = (Format.JSON, Format.JSONL)
 _MISSING = "-"
 
 
@@ -41,34 +44,64 @@ def format_hits(
     `for_terminal` has control characters escaped, `nul` ends records with NUL.
     """
     clean = visible if for_terminal else _unchanged
-    if form is Format.JSON:
-        return _json(hits, clean)
+    if form in _JSON_FORMATS:
+        return _json(map(_hit_record, hits), form, clean, nul=nul)
     if form is Format.CSV:
-        return _csv(hits, clean)
-    if form is Format.JSONL:
-        records = (clean(json_record(hit)) for hit in hits)
-    elif form is Format.TSV:
-        records = (_tab_separated(hit, clean) for hit in hits)
-    else:
-        whole = _unchanged if nul and not for_terminal else on_one_line
-        records = (clean(whole(hit.content)) for hit in hits)
-    end = "\0" if nul else "\n"
-    return (record + end for record in records)
+        return _csv(COLUMNS, (_csv_row(hit, clean) for hit in hits))
+    if form is Format.TSV:
+        return _lines((_tab_separated(hit, clean) for hit in hits), nul=nul)
+    whole = _unchanged if nul and not for_terminal else on_one_line
+    return _lines((clean(whole(hit.content)) for hit in hits), nul=nul)
 
 
-def json_record(hit: Hit) -> str:
-    """Return the hit as a JSON object with all its keys, on one line."""
-    import orjson
+def format_documents(
+    documents: Iterable[StoredDocument], form: Format, *, for_terminal: bool, nul: bool = False
+) -> Iterator[str]:
+    """Yield documents, whole, in any format but `table`.
 
-    record = {
-        "id": hit.id,
-        "distance": hit.distance,
-        "content": hit.content,
-        "source": hit.source,
-        "line": hit.line,
-        "metadata": hit.metadata,
-    }
-    return orjson.dumps(record).decode()
+    Lines have each occurrence of a document, JSON one record with all of them.
+    """
+    if form in _JSON_FORMATS:
+        clean = visible if for_terminal else _unchanged
+        return _json(map(_document_record, documents), form, clean, nul=nul)
+    most = 1 if form is Format.TEXT else None
+    hits = chain.from_iterable(_hits_of(document)[:most] for document in documents)
+    return format_hits(hits, form, for_terminal=for_terminal, nul=nul)
+
+
+def format_answers(
+    answers: Iterable[Answer], form: Format, *, for_terminal: bool, nul: bool = False
+) -> Iterator[str]:
+    """Yield queries and their hits in any format but `table`.
+
+    Lines have the query before each hit, JSON one record with all of them; `text` has
+    the hits alone.
+    """
+    clean = visible if for_terminal else _unchanged
+    if form in _JSON_FORMATS:
+        return _json(map(_answer_record, answers), form, clean, nul=nul)
+    if form is Format.TEXT:
+        hits = chain.from_iterable(hits for _, hits in answers)
+        return format_hits(hits, form, for_terminal=for_terminal, nul=nul)
+    pairs = ((clean(query), hit) for query, hits in answers for hit in hits)
+    if form is Format.CSV:
+        return _csv(("query", *COLUMNS), ((query, *_csv_row(hit, clean)) for query, hit in pairs))
+    lines = (f"{on_one_line(query)}\t{_tab_separated(hit, clean)}" for query, hit in pairs)
+    return _lines(lines, nul=nul)
+
+
+def tab_separated(fields: Iterable[str]) -> str:
+    """Return the fields of a record on one line."""
+    return "\t".join(map(on_one_line, fields))
+
+
+def readable_size(size: int) -> str:
+    """Return so many bytes in the largest unit that fits."""
+    value, units = float(size), iter(("B", "kB", "MB", "GB", "TB"))
+    unit = next(units)
+    while value >= 1000 and (larger := next(units, None)):
+        value, unit = value / 1000, larger
+    return f"{value:.1f} {unit}" if unit != "B" else f"{size} B"
 
 
 def fixed(distance: float | None) -> str:
@@ -84,33 +117,78 @@ def _tab_separated(hit: Hit, clean: Clean) -> str:
         _MISSING if hit.source is None else hit.source,
         _MISSING if hit.line is None else str(hit.line),
     )
-    return "\t".join(clean(on_one_line(field)) for field in fields)
+    return clean(tab_separated(fields))
 
 
-def _json(hits: Iterable[Hit], clean: Clean) -> Iterator[str]:
+def _csv_row(hit: Hit, clean: Clean) -> Sequence[object]:
+    distance = "" if hit.distance is None else fixed(hit.distance)
+    source = None if hit.source is None else clean(hit.source)
+    return distance, hit.id, clean(hit.content), source, hit.line
+
+
+def _hit_record(hit: Hit) -> dict[str, object]:
+    """Return what JSON has of a hit: always all the keys."""
+    return {
+        "id": hit.id,
+        "distance": hit.distance,
+        "content": hit.content,
+        "source": hit.source,
+        "line": hit.line,
+        "metadata": hit.metadata,
+    }
+
+
+def _document_record(document: StoredDocument) -> dict[str, object]:
+    """Return what JSON has of a hit, and all the occurrences."""
+    occurrences = [occurrence._asdict() for occurrence in document.occurrences]
+    return _hit_record(_hits_of(document)[0]) | {"occurrences": occurrences}
+
+
+def _answer_record(answer: Answer) -> dict[str, object]:
+    query, hits = answer
+    return {"query": query, "hits": [_hit_record(hit) for hit in hits]}
+
+
+def _hits_of(document: StoredDocument) -> list[Hit]:
+    """Return the document at each of its occurrences; once where nothing is known of any."""
+    places = document.occurrences or (Occurrence(),)
+    return [Hit(document.id, document.text, None, *place) for place in places]
+
+
+def _json(
+    records: Iterable[Mapping[str, object]], form: Format, clean: Clean, *, nul: bool
+) -> Iterator[str]:
+    import orjson
+
+    lines = (clean(orjson.dumps(record).decode()) for record in records)
+    return _array(lines) if form is Format.JSON else _lines(lines, nul=nul)
+
+
+def _array(records: Iterable[str]) -> Iterator[str]:
     """Yield one array, a record a line, closed however many there are."""
     opening = "["
-    for hit in hits:
-        yield f"{opening}\n{clean(json_record(hit))}"
+    for record in records:
+        yield f"{opening}\n{record}"
         opening = ","
     yield "[]\n" if opening == "[" else "\n]\n"
 
 
-def _csv(hits: Iterable[Hit], clean: Clean) -> Iterator[str]:
+def _lines(records: Iterable[str], *, nul: bool) -> Iterator[str]:
+    end = "\0" if nul else "\n"
+    return (record + end for record in records)
+
+
+def _csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
     import csv
     import io
 
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for hit in hits:
-        distance = "" if hit.distance is None else fixed(hit.distance)
-        source = None if hit.source is None else clean(hit.source)
-        writer.writerow((distance, hit.id, clean(hit.content), source, hit.line))
+    for row in chain([columns], rows):
+        writer.writerow(row)
         yield buffer.getvalue()
         buffer.seek(0)
         buffer.truncate()
-    yield buffer.getvalue()
 
 
 def _unchanged(text: str) -> str:

@@ -4,7 +4,16 @@
 files and looks at their beginnings before any is read.
 """
 
-from jtv_cli.sources.opening import Choice, open_sources, read_windows
+from jtv_cli.sources.opening import Choice, open_lines, open_sources, read_windows
 from jtv_cli.sources.source import BadRecord, Input, Source, Window
 
-__all__ = ["BadRecord", "Choice", "Input", "Source", "Window", "open_sources", "read_windows"]
+__all__ = [
+    "BadRecord",
+    "Choice",
+    "Input",
+    "Source",
+    "Window",
+    "open_lines",
+    "open_sources",
+    "read_windows",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -76,6 +76,18 @@ def open_sources(paths: Sequence[str], choice: Choice = _DEFAULT) -> Iterator[li
         if choice.text_field is not None and not any(s.input.has_fields for s in sources):
             raise UsageError("--text-field is for jsonl, csv and tsv", hint="add --input jsonl")
         yield sources
+
+
+@contextmanager
+def open_lines(path: str) -> Iterator[Source]:
+    """Open one file, `-` being stdin, whose lines are wanted as they stand.
+
+    Raises UsageError where it cannot be read.
+    """
+    with closing(Stream(path)) as stream:
+        if not stream.may_wait:
+            stream.check_beginning()
+        yield Source(stream, None, Input.LINES)
 
 
 def read_windows(sources: Sequence[Source], *, paragraphs: bool = False) -> Iterator[Window]:

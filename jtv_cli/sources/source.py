@@ -101,7 +101,7 @@ class Source:
     def lines(self) -> Iterator[tuple[int, list[bytes]]]:
         """Yield the lines that are there, split at newlines only, with the number of the first.
 
-        It does not wait for more than one.
+        It does not wait for more than one. Raises Damaged.
         """
         unfinished: list[bytes] = []
         start, mark = 1, codecs.BOM_UTF8

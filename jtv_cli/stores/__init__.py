@@ -11,11 +11,16 @@ if TYPE_CHECKING:
     from jtv_cli.records import (
         Added,
         Change,
+        Check,
         Document,
+        Filter,
         Hit,
         IndexCheck,
         IndexStatus,
         Place,
+        Removed,
+        SourceCount,
+        StoredDocument,
         TableSpec,
         Vectors,
     )
@@ -58,12 +63,15 @@ class Table(Protocol):
         *,
         exact: bool = False,
         max_distance: float | None = None,
+        filter: Filter | None = None,
         explain: Callable[[str], None] | None = None,
     ) -> list[list[Hit]]:
         """Return, for each of (m, dimensions) query vectors, its k nearest documents in order.
 
-        `exact` looks at every vector, whatever index there is. `explain` hears, in one
-        line, whether an index was used, and if not, why.
+        `exact` looks at every vector, whatever index there is. `filter` leaves out the
+        documents that do not fit it before the nearest k are chosen; a hit then shows
+        the first occurrence that fits. `explain` hears, in one line, whether an index
+        was used, and if not, why.
         """
         ...
 
@@ -81,6 +89,34 @@ class Table(Protocol):
 
         At most 16 bytes a document are held.
         """
+        ...
+
+    def get(self, ids: Sequence[int], *, vectors: bool = False) -> list[StoredDocument]:
+        """Return the documents of these ids, in that order; those that are not there left out."""
+        ...
+
+    def read(self, *, after: int | None = None, vectors: bool = False) -> Iterator[StoredDocument]:
+        """Yield all documents, whole, by id, in short reads; `after` is the id to go on from."""
+        ...
+
+    def delete(self, ids: Sequence[int]) -> Removed:
+        """Remove documents with all their occurrences, in one transaction."""
+        ...
+
+    def sources(self) -> list[SourceCount]:
+        """Return the sources that documents were read in, by name, stdin first."""
+        ...
+
+    def places(self, source: str | None) -> Iterator[Place]:
+        """Yield what is noted of a source, by line, in short reads; without metadata."""
+        ...
+
+    def remove(self, source: str | None, places: Sequence[Place]) -> Removed:
+        """Remove occurrences, and documents with their last, in one transaction."""
+        ...
+
+    def size(self) -> int | None:
+        """Return about how many bytes it takes, its index included; None where unknown."""
         ...
 
     def index_status(self) -> IndexStatus:
@@ -151,6 +187,13 @@ class Store(Protocol):
         """Remove a table and all it holds. Raises NoTable where there is none of that name."""
         ...
 
+    def checks(self) -> Iterator[Check]:
+        """Look at the database, one thing after the other: can it be reached, is it sound.
+
+        What fails is yielded, not raised, and nothing is looked at beyond it.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of the database."""
         ...
@@ -177,3 +220,20 @@ def open_store(
     from jtv_cli.stores.sqlite import SqliteStore
 
     return SqliteStore(Path(database), writable=writable, make_folder=make_folder)
+
+
+def is_same_store(one: str, other: str) -> bool:
+    """Return whether two paths or database URLs name the same store, in whatever words.
+
+    Raises UsageError for a URL that cannot be used.
+    """
+    if "://" in one and "://" in other:
+        from jtv_cli.stores.tidb.url import parse_url
+
+        return parse_url(one).place == parse_url(other).place
+    if "://" in one or "://" in other:
+        return False
+    paths = Path(one), Path(other)
+    if all(path.exists() for path in paths):
+        return paths[0].samefile(paths[1])
+    return paths[0].resolve() == paths[1].resolve()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jtv_cli.records import Place, SourceCount
 from jtv_cli.stores.metadata import encode_metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from jtv_cli.records import Occurrence
     from jtv_cli.stores.sqlite.rows import Rows
@@ -16,19 +17,62 @@ if TYPE_CHECKING:
 _NO_SOURCE = 0
 _NO_LINE = 0
 
-NOTED = """
-SELECT line, document FROM "{name}_occurrences"
-WHERE source = CASE
-        WHEN ? IS NULL THEN 0
-        ELSE (SELECT id FROM "{name}_sources" WHERE source = ?)
-    END
-    AND line BETWEEN ? AND ?
+_SOURCE = (
+    """CASE WHEN ? IS NULL THEN 0 ELSE (SELECT id FROM "{name}_sources" WHERE source = ?) END"""
+)
+
+NOTED = f"""
+SELECT line, document FROM "{{name}}_occurrences"
+WHERE source = {_SOURCE} AND line BETWEEN ? AND ?
+"""
+
+PLACES = f"""
+SELECT line, document FROM "{{name}}_occurrences"
+WHERE source = {_SOURCE} AND (line, document) > (?, ?) ORDER BY line, document LIMIT ?
+"""
+
+REMOVE = f"""
+DELETE FROM "{{name}}_occurrences"
+WHERE source = {_SOURCE} AND line = ? AND document = ?
+"""
+
+_COUNTS = """
+SELECT s.source, count(*), count(DISTINCT o.document)
+FROM "{name}_occurrences" o LEFT JOIN "{name}_sources" s ON s.id = o.source
+GROUP BY o.source
 """
 
 
 def noted(rows: Rows, source: str | None, first: int, last: int) -> set[tuple[int, int]]:
     """Return (line, document) of what is known of a source, from its first to its last line."""
     return set(rows.execute(NOTED, (source, source, first, last)))
+
+
+def sources(rows: Rows) -> list[SourceCount]:
+    """Return the sources that documents were read in, by name, stdin first."""
+    counts = [SourceCount(*row) for row in rows.execute(_COUNTS)]
+    return sorted(counts, key=lambda count: (count.source is not None, count.source or ""))
+
+
+def source_ids(rows: Rows) -> Iterator[tuple[str | None, int]]:
+    """Yield all sources there ever were, with the numbers that stand for them."""
+    yield None, _NO_SOURCE
+    yield from rows.execute('SELECT source, id FROM "{name}_sources"')
+
+
+def places(rows: Rows, source: str | None, after: Place | None, limit: int) -> list[Place]:
+    """Return so many places of a source by line; `after` is the one to go on from."""
+    line, document, _ = after or Place(-1, 0)
+    return [Place(*row) for row in rows.execute(PLACES, (source, source, line, document, limit))]
+
+
+def remove_places(rows: Rows, source: str | None, places: Iterable[Place]) -> list[Place]:
+    """Remove what is noted of a source, within a transaction; return those that were there."""
+    return [
+        place
+        for place in places
+        if rows.execute(REMOVE, (source, source, place.line, place.document)).rowcount
+    ]
 
 
 def insert_occurrences(rows: Rows, occurrences: Iterable[tuple[int, Occurrence]]) -> int:

@@ -32,15 +32,22 @@ FROM "{{name}}" d
 LEFT JOIN "{{name}}_occurrences" o
     ON o.document = d.id AND (o.source, o.line) = (
         SELECT source, line FROM "{{name}}_occurrences"
-        WHERE document = d.id ORDER BY source, line LIMIT 1
+        WHERE document = d.id {fits} ORDER BY source, line LIMIT 1
     )
 LEFT JOIN "{{name}}_sources" s ON s.id = o.source
 WHERE d.id {which}
 """
 
+_SIZE = """
+SELECT (page_count - freelist_count) * page_size
+    * (SELECT documents * dimensions + 1.0 FROM jtv_tables WHERE name = '{name}')
+    / (SELECT sum(documents * dimensions + 1.0) FROM jtv_tables)
+FROM pragma_page_count, pragma_freelist_count, pragma_page_size
+"""
+
 # Always of one length, so that SQLite compiles it once.
 KNOWN = f'SELECT hash, id FROM "{{name}}" WHERE hash IN ({marks(PARAMETERS)})'
-CHOSEN = f'SELECT id, vector FROM "{{name}}" WHERE id IN ({marks(BLOCK)})'
+CHOSEN = f'SELECT id, vector FROM "{{name}}" d WHERE id IN ({marks(BLOCK)})'
 
 
 class Rows:
@@ -49,6 +56,10 @@ class Rows:
     In statements `{name}` stands for the table's name, which needs no quoting: only
     letters, digits and underscores are taken for one.
     """
+
+    # What more is asked of an occurrence and of a document d, where not all are read.
+    occurrence_fits = ""
+    document_fits = ""
 
     def __init__(self, connection: sqlite3.Connection, spec: TableSpec) -> None:
         self.connection = connection
@@ -61,6 +72,20 @@ class Rows:
     def count(self) -> int:
         """Return the number of documents, from the catalogue's counter."""
         row = self.execute("SELECT documents FROM jtv_tables WHERE name = '{name}'").fetchone()
+        return int(row[0])
+
+    def count_more(self, documents: int) -> None:
+        """Note in the catalogue how many more documents there are, or fewer."""
+        self.execute(
+            "UPDATE jtv_tables SET documents = documents + ? WHERE name = '{name}'", (documents,)
+        )
+
+    def size(self) -> int:
+        """Return about how many bytes the table takes, its index included.
+
+        What the file holds is divided among its tables by the numbers in their vectors.
+        """
+        row = self.execute(_SIZE).fetchone()
         return int(row[0])
 
     def newest(self) -> int:
@@ -80,17 +105,15 @@ class Rows:
 
         `after` is the id to go on from, itself left out.
         """
-        yield from _blocks(
-            self.execute(
-                'SELECT id, vector FROM "{name}" WHERE id > ? ORDER BY id LIMIT ?', (after, limit)
-            )
-        )
+        which = f"id > ? {self.document_fits} ORDER BY id LIMIT ?"
+        statement = f'SELECT id, vector FROM "{{name}}" d WHERE {which}'
+        yield from _blocks(self.execute(statement, (after, limit)))
 
     def vectors_of(self, ids: Iterable[int]) -> Iterator[tuple[Ids, Vectors]]:
         """Yield ids and vectors of those of the documents that are still there."""
         # In the order of the file.
         for part in _parts(sorted(ids), BLOCK):
-            yield from _blocks(self.execute(CHOSEN, part))
+            yield from _blocks(self.execute(f"{CHOSEN} {self.document_fits}", part))
 
     def sample(self, size: int) -> Iterator[tuple[Ids, Vectors]]:
         """Yield ids and vectors of so many documents at most, spread from first to last."""
@@ -106,7 +129,8 @@ class Rows:
         rows: dict[int, tuple[Any, ...]] = {}
         for start in range(0, len(ranked), PARAMETERS):
             ids = [document for document, _ in ranked[start : start + PARAMETERS]]
-            statement = HITS.format(vector="", which=f"IN ({marks(len(ids))})")
+            which = f"IN ({marks(len(ids))})"
+            statement = HITS.format(vector="", which=which, fits=self.occurrence_fits)
             rows.update((row[0], row) for row in self.execute(statement, ids))
         return [hit(rows[document], distance) for document, distance in ranked if document in rows]
 

@@ -8,18 +8,32 @@ from typing import TYPE_CHECKING
 
 from jtv_cli.errors import StoreError, TableMismatch
 from jtv_cli.records import Added, IndexCheck, IndexState, IndexStatus, Occurrence
+from jtv_cli.stores.filters import all_compared
+from jtv_cli.stores.sqlite.documents import delete, get, insert_documents, read, remove
 from jtv_cli.stores.sqlite.file import transaction, translated
+from jtv_cli.stores.sqlite.filtered import FilteredRows
 from jtv_cli.stores.sqlite.index import SEGMENT, Index
-from jtv_cli.stores.sqlite.occurrences import insert, insert_occurrences, noted
+from jtv_cli.stores.sqlite.occurrences import insert_occurrences, noted, places, sources
 from jtv_cli.stores.sqlite.rows import BLOCK, HITS, Rows, decode, hit
 from jtv_cli.stores.sqlite.search import USUAL_K, exactly, route, search
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from jtv_cli.records import Document, Hit, Place, TableSpec, Vectors
+    from jtv_cli.records import (
+        Document,
+        Filter,
+        Hit,
+        Place,
+        Removed,
+        SourceCount,
+        StoredDocument,
+        TableSpec,
+        Vectors,
+    )
 
+_PLACES = 10_000  # read at once
 # Segments indexed after an addition, where many wait: half a second of work.
 _CATCH_UP = 32
 
@@ -53,7 +67,7 @@ class SqliteTable:
 
         check_vectors(vectors, len(documents), self.spec.dimensions)
         with self.writing():
-            stored, ids = self._insert_documents(documents, vectors)
+            stored, ids = insert_documents(self.rows, documents, vectors)
             occurrences = insert_occurrences(
                 self.rows,
                 (
@@ -95,6 +109,7 @@ class SqliteTable:
         *,
         exact: bool = False,
         max_distance: float | None = None,
+        filter: Filter | None = None,
         explain: Callable[[str], None] | None = None,
     ) -> list[list[Hit]]:
         """Return the k nearest documents to each of (m, dimensions) query vectors."""
@@ -103,10 +118,14 @@ class SqliteTable:
         nearest = [Nearest(k, max_distance) for _ in vectors]
         with self._reading():
             way = exactly("asked for") if exact else route(self.rows, self.index, k)
+            rows = self.rows
+            if filter is not None:
+                rows = filtered = FilteredRows(rows, filter)
+                way = filtered.narrowed(way)
+            compared = search(rows, self.index, way, normalized(vectors), nearest)
             if explain is not None:
-                explain(way.explanation)
-            search(self.rows, self.index, way, normalized(vectors), nearest)
-            return [self.rows.hits(best.ranked()) for best in nearest]
+                explain(way.explanation + all_compared(compared, len(vectors)))
+            return [rows.hits(best.ranked()) for best in nearest]
 
     def scan(
         self, query: Vectors | None = None, *, after: int | None = None, limit: int | None = None
@@ -114,7 +133,7 @@ class SqliteTable:
         """Yield the documents by id, with their distance to a (dimensions,) query."""
         last, left = after or 0, sys.maxsize if limit is None else limit
         vector = "" if query is None else ", d.vector"
-        statement = HITS.format(vector=vector, which="> ? ORDER BY d.id LIMIT ?")
+        statement = HITS.format(vector=vector, fits="", which="> ? ORDER BY d.id LIMIT ?")
         while left > 0:
             with translated(self._location):
                 rows = self.rows.execute(statement, (last, min(left, BLOCK))).fetchall()
@@ -144,6 +163,51 @@ class SqliteTable:
             if left <= 0:
                 return
 
+    def get(self, ids: Sequence[int], *, vectors: bool = False) -> list[StoredDocument]:
+        """Return the documents of these ids, in that order; those that are not there left out."""
+        with self._reading():
+            return get(self.rows, ids, vectors=vectors)
+
+    def read(self, *, after: int | None = None, vectors: bool = False) -> Iterator[StoredDocument]:
+        """Yield all documents, whole, by id, in short reads."""
+        last: int | None = after or 0
+        while last is not None:
+            with self._reading():
+                block = read(self.rows, last, BLOCK, vectors=vectors)
+            yield from block
+            last = block[-1].id if block else None
+
+    def delete(self, ids: Sequence[int]) -> Removed:
+        """Remove documents with all their occurrences, in one transaction."""
+        with self.writing():
+            return delete(self.rows, ids)
+
+    def sources(self) -> list[SourceCount]:
+        """Return the sources that documents were read in, by name, stdin first."""
+        with translated(self._location):
+            return sources(self.rows)
+
+    def places(self, source: str | None) -> Iterator[Place]:
+        """Yield what is noted of a source, by line, in short reads; line 0 where there is none."""
+        last: Place | None = None
+        while True:
+            with translated(self._location):
+                block = places(self.rows, source, last, _PLACES)
+            if not block:
+                return
+            yield from block
+            last = block[-1]
+
+    def remove(self, source: str | None, places: Sequence[Place]) -> Removed:
+        """Remove occurrences, and documents with their last, in one transaction."""
+        with self.writing():
+            return remove(self.rows, source, places)
+
+    def size(self) -> int:
+        """Return about how many bytes it takes, its index included."""
+        with translated(self._location):
+            return self.rows.size()
+
     def index_status(self) -> IndexStatus:
         """Return how far the index is; what is pending is compared exactly."""
         with self._reading():
@@ -154,7 +218,7 @@ class SqliteTable:
             pending = self.index.pending(live)
             indexed = documents - pending
             if deleted := self.index.codes(live) - indexed:
-                detail += f"; {deleted:,} codes are of documents deleted since"
+                detail += f"; jtv index build drops {deleted:,} codes of deleted documents"
             return IndexStatus(IndexState.READY, indexed, pending, detail)
 
     def build_index(self, *, progress: Callable[[str], None] = lambda _: None) -> None:
@@ -223,28 +287,6 @@ class SqliteTable:
                 with self.writing():
                     if not self.index.extend():
                         return
-
-    def _insert_documents(
-        self, documents: Sequence[Document], vectors: Vectors
-    ) -> tuple[int, Mapping[bytes, int]]:
-        """Return how many were not there yet, and the ids of all by hash."""
-        hashes = [document.hash for document in documents]
-        blobs = [vector.tobytes() for vector in vectors.astype("<f4", copy=False)]
-        texts = [document.text for document in documents]
-        first = self.rows.newest() + 1
-        ids = range(first, first + len(documents))
-        stored = insert(
-            self.rows,
-            'INSERT OR IGNORE INTO "{name}" (id, hash, vector, content) VALUES (?, ?, ?, ?)',
-            zip(ids, hashes, blobs, texts, strict=True),
-        )
-        self.rows.execute(
-            "UPDATE jtv_tables SET documents = documents + ? WHERE name = '{name}'", (stored,)
-        )
-        all_are_new = stored == len(documents)
-        if all_are_new:
-            return stored, dict(zip(hashes, ids, strict=True))
-        return stored, self.rows.known(hashes)
 
 
 def _distances(vectors: Vectors, query: Vectors) -> Vectors:

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from jtv_cli.records import Hit
 from jtv_cli.stores.metadata import decode_metadata
+from jtv_cli.stores.tidb.fitting import Fitting
 from jtv_cli.stores.tidb.schema import NO_LINE
 
 if TYPE_CHECKING:
@@ -21,16 +22,23 @@ if TYPE_CHECKING:
     """Source, line and metadata."""
 
 
-def to_hits(connection: Connection, schema: Schema, rows: Sequence[Any]) -> list[Hit]:
-    """Return the hits of rows with id, content and distance."""
-    firsts = _firsts(connection, schema, {row.id for row in rows})
+def to_hits(
+    connection: Connection, schema: Schema, rows: Sequence[Any], fitting: Fitting | None = None
+) -> list[Hit]:
+    """Return the hits of rows with id, content and distance, less those that do not fit."""
+    fitting = fitting or Fitting(connection, schema, None)
+    firsts = _firsts(connection, schema, {row.id for row in rows}, fitting)
     return [
-        Hit(row.id, row.content, _clamped(row.distance), *firsts.get(row.id, ())) for row in rows
+        Hit(row.id, row.content, _clamped(row.distance), *firsts.get(row.id, ()))
+        for row in rows
+        if fitting.is_everything or row.id in firsts
     ]
 
 
-def _firsts(connection: Connection, schema: Schema, ids: Iterable[int]) -> Mapping[int, First]:
-    """Return the first occurrences of documents: the earliest source, then the lowest line."""
+def _firsts(
+    connection: Connection, schema: Schema, ids: Iterable[int], fitting: Fitting
+) -> Mapping[int, First]:
+    """Return the first occurrences that fit: the earliest source, then the lowest line."""
     if not schema.has_parts or not ids:
         return {}
     where, sources = schema.occurrences.c, schema.sources.c
@@ -39,18 +47,22 @@ def _firsts(connection: Connection, schema: Schema, ids: Iterable[int]) -> Mappi
     )
     placed = (
         sa.select(where.document, where.source, where.line, where.metadata, place.label("place"))
-        .where(where.document.in_(list(ids)))
+        .where(where.document.in_(list(ids)), *fitting.conditions)
         .subquery()
     )
     statement = (
         sa.select(placed.c.document, sources.source, placed.c.line, placed.c.metadata)
         .outerjoin_from(placed, schema.sources, sources.id == placed.c.source)
-        .where(placed.c.place == 1)
+        .order_by(placed.c.document, placed.c.place)
     )
-    return {
-        document: (source, line if line != NO_LINE else None, decode_metadata(metadata))
-        for document, source, line, metadata in connection.execute(statement)
-    }
+    if fitting.is_exact:
+        statement = statement.where(placed.c.place == 1)
+    found: dict[int, First] = {}
+    for document, source, line, metadata in connection.execute(statement):
+        if document not in found and fitting.fits(metadata):
+            number = line if line != NO_LINE else None
+            found[document] = source, number, decode_metadata(metadata)
+    return found
 
 
 def _clamped(distance: float | None) -> float | None:

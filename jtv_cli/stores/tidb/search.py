@@ -24,10 +24,20 @@ def distance(schema: Schema, query: Vectors) -> ColumnElement[float]:
 
 
 def nearest(
-    connection: Connection, schema: Schema, query: Vectors, k: int, *, exact: bool
+    connection: Connection,
+    schema: Schema,
+    query: Vectors,
+    k: int,
+    *,
+    exact: bool,
+    which: Sequence[ColumnElement[bool]] = (),
 ) -> Sequence[Any]:
-    """Return id, content and distance of the k nearest documents that have a distance."""
-    rows = connection.execute(_statement(schema, query, k, exact=exact)).all()
+    """Return id, content and distance of the k nearest documents that have a distance.
+
+    `which` is true of them; with any of that, the index cannot answer.
+    """
+    statement = _statement(schema, query, k, exact=exact).where(*which)
+    rows = connection.execute(statement).all()
     if not exact and any(row.distance is None for row in rows):
         # They sort first: beside them, fewer than k would be left.
         return nearest(connection, schema, query, k, exact=True)

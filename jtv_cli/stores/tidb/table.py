@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import replace
-from itertools import chain, islice
-from math import isnan
-from typing import TYPE_CHECKING, Any
-
-import sqlalchemy as sa
+from typing import TYPE_CHECKING
 
 from jtv_cli.errors import StoreError, TableMismatch
-from jtv_cli.records import Added, Hit, IndexState, Occurrence
+from jtv_cli.records import Added, IndexState, Occurrence
+from jtv_cli.stores.filters import all_compared
 from jtv_cli.stores.tidb.failures import TooLarge
 from jtv_cli.stores.tidb.hits import to_hits
 from jtv_cli.stores.tidb.index import VectorIndex
+from jtv_cli.stores.tidb.reading import Reading
 from jtv_cli.stores.tidb.schema import comment_of, encode_comment, schema
-from jtv_cli.stores.tidb.search import distance, explain, nearest
-from jtv_cli.stores.tidb.writing import Writing, vector_text
+from jtv_cli.stores.tidb.search import explain, nearest
+from jtv_cli.stores.tidb.writing import Writing, text_size, transactions, vector_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import Connection
 
-    from jtv_cli.records import Document, IndexCheck, IndexStatus, Place, TableSpec, Vectors
+    from jtv_cli.records import (
+        Document,
+        Filter,
+        Hit,
+        IndexCheck,
+        IndexStatus,
+        Place,
+        Removed,
+        SourceCount,
+        StoredDocument,
+        TableSpec,
+        Vectors,
+    )
     from jtv_cli.stores.tidb.database import Database
-
-
-_NO_DISTANCE = sa.null().label("distance")
-# Documents read at once: with their texts, or by their ids and distances alone.
-_BLOCK = 500
-_RANKED_BLOCK = 20_000
-# TiDB Cloud Starter takes 10 MiB in a transaction.
-_TRANSACTION_BYTES = 8 << 20
 
 
 class TidbTable:
@@ -47,13 +47,12 @@ class TidbTable:
         self.spec = spec
         self._database = database
         self._schema = schema(spec, has_parts=is_adopted)
-        self._columns = self._schema.documents.c
+        self._reading = Reading(database, self._schema)
         self._index = VectorIndex(database, spec.name)
 
     def count(self) -> int:
         """Return the number of documents."""
-        statement = sa.select(sa.func.count()).select_from(self._schema.documents)
-        return self._database.read(lambda connection: int(connection.scalar(statement) or 0))
+        return self._reading.count()
 
     def known(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
         """Return the ids of those of the hashes that are stored, found by their unique index."""
@@ -69,10 +68,7 @@ class TidbTable:
 
         check_vectors(vectors, len(documents), self.spec.dimensions)
         self._require_adopted()
-        added = [
-            self._add(documents[part], vectors[part])
-            for part in _transactions(documents, self.spec.dimensions)
-        ]
+        added = [self._add(*part) for part in transactions(documents, vectors)]
         return Added(sum(part.documents for part in added), sum(part.occurrences for part in added))
 
     def add_occurrences(self, source: str | None, places: Sequence[Place]) -> int:
@@ -110,6 +106,7 @@ class TidbTable:
         *,
         exact: bool = False,
         max_distance: float | None = None,
+        filter: Filter | None = None,
         explain: Callable[[str], None] | None = None,
     ) -> list[list[Hit]]:
         """Return the k nearest documents to each of (m, dimensions) query vectors.
@@ -117,6 +114,13 @@ class TidbTable:
         Rows without a distance, of an all-zero vector or none, are left out.
         """
         far = 2.0 if max_distance is None else max_distance
+        if not len(vectors):
+            return []
+        if filter is not None:
+            hits, explanation = self._filtered(vectors, k, filter, exact=exact, far=far)
+            if explain is not None:
+                explain(explanation)
+            return hits
 
         def work(connection: Connection) -> list[list[Hit]]:
             found = (nearest(connection, self._schema, v, k, exact=exact) for v in vectors)
@@ -125,35 +129,48 @@ class TidbTable:
                 for rows in found
             ]
 
-        if explain is not None and len(vectors):
-            explain(self._explanation(vectors[0], k, exact=exact))
+        if explain is not None:
+            explain(self._explanation(vectors[0], k, exact=exact)[1])
         return self._database.read(work)
 
     def scan(
         self, query: Vectors | None = None, *, after: int | None = None, limit: int | None = None
     ) -> Iterator[Hit]:
         """Yield the documents by id, with their distance to a (dimensions,) query."""
-        measured = _NO_DISTANCE if query is None else distance(self._schema, query)
-        statement = sa.select(self._columns.id, self._columns.content, measured)
-        left = sys.maxsize if limit is None else limit
-        for rows in self._by_id(statement, after=after or 0, limit=left, size=_BLOCK):
-            yield from self._hits(rows)
+        return self._reading.scan(query, after=after, limit=limit)
 
     def rank(self, query: Vectors, *, limit: int | None = None) -> Iterator[Hit]:
         """Yield the documents by distance to a (dimensions,) query, those without one last."""
-        import numpy as np
+        return self._reading.rank(query, limit=limit)
 
-        from jtv_cli.stores.distances import Ranking
+    def get(self, ids: Sequence[int], *, vectors: bool = False) -> list[StoredDocument]:
+        """Return the documents of these ids, in that order; those that are not there left out."""
+        return self._reading.get(ids, vectors=vectors)
 
-        ranking = Ranking(self.count())
-        statement = sa.select(self._columns.id, distance(self._schema, query))
-        for rows in self._by_id(statement, size=_RANKED_BLOCK):
-            ids, distances = zip(*rows, strict=True)
-            # Not a number, in place of null, sorts behind all numbers.
-            ranking.offer(np.array(ids), np.array(distances, np.float32).clip(0, 2))
-        ranked = islice(chain.from_iterable(ranking.ranked(_BLOCK)), limit)
-        while block := list(islice(ranked, _BLOCK)):
-            yield from self._ranked_hits(block)
+    def read(self, *, after: int | None = None, vectors: bool = False) -> Iterator[StoredDocument]:
+        """Yield all documents, whole, by id, in short reads."""
+        return self._reading.read(after=after, vectors=vectors)
+
+    def delete(self, ids: Sequence[int]) -> Removed:
+        """Remove documents with all their occurrences, in one transaction."""
+        return self._remove(ids, lambda writing: writing.delete(ids))
+
+    def sources(self) -> list[SourceCount]:
+        """Return the sources that documents were read in, by name, stdin first."""
+        return self._reading.sources()
+
+    def places(self, source: str | None) -> Iterator[Place]:
+        """Yield what is noted of a source, by line, in short reads; line 0 where there is none."""
+        return self._reading.places(source)
+
+    def remove(self, source: str | None, places: Sequence[Place]) -> Removed:
+        """Remove occurrences, and documents with their last, in one transaction."""
+        documents = {place.document for place in places}
+        return self._remove(documents, lambda writing: writing.remove(source, places))
+
+    def size(self) -> int | None:
+        """Return about how many bytes it takes, as far as the server has statistics."""
+        return self._reading.size()
 
     def index_status(self) -> IndexStatus:
         """Return how far the vector index and its TiFlash replica are."""
@@ -201,55 +218,56 @@ class TidbTable:
         try:
             return self._database.write(work)
         except TooLarge as error:
-            source, line, _ = max(documents, key=_size).occurrences[0]
-            where = f"{source or 'standard input'}:{line}"
-            raise StoreError(f"{where}: {error.message}", hint=error.hint) from error
+            first = max(documents, key=text_size).occurrences[:1]
+            where = "".join(f"{o.source or 'standard input'}:{o.line}: " for o in first)
+            raise StoreError(f"{where}{error.message}", hint=error.hint) from error
 
-    def _explanation(self, query: Vectors, k: int, *, exact: bool) -> str:
+    def _filtered(
+        self, vectors: Vectors, k: int, filter: Filter, *, exact: bool, far: float
+    ) -> tuple[list[list[Hit]], str]:
+        """Return the nearest that fit a filter, and how they were found."""
+        from jtv_cli.stores.tidb.filtered import OVER_FETCH, search
+
+        if not self._schema.has_parts:
+            return [[] for _ in vectors], "the tutorial's table has no sources and no metadata"
+        by_index, explanation = self._explanation(vectors[0], k * OVER_FETCH, exact=exact)
+        hits, compared = self._database.read(
+            lambda connection: search(
+                connection, self._schema, vectors, k, far=far, filter=filter, by_index=by_index
+            )
+        )
+        return hits, explanation + all_compared(compared, len(vectors))
+
+    def _explanation(self, query: Vectors, k: int, *, exact: bool) -> tuple[bool, str]:
         """Return whether the index answers a search, as the server plans it, or why not."""
         if exact:
-            return "no index was used: --exact looks at every vector"
+            return False, "no index was used: --exact looks at every vector"
         used, why = self._database.read(
             lambda connection: explain(connection, self._schema, query, k)
         )
         if used:
-            return "the vector index was used"
+            return True, "the vector index was used"
         status = self.index_status()
         if not why and status.state is IndexState.READY:
             why = "the server prefers to look at every vector of so small a table"
-        return f"no index was used: {why or status.detail}"
+        return False, f"no index was used: {why or status.detail}"
 
-    def _by_id(
-        self, statement: Select[Any], *, after: int = 0, limit: int = sys.maxsize, size: int
-    ) -> Iterator[Sequence[Any]]:
-        """Yield the rows of a statement by id, in short reads."""
-        number = self._columns.id
-        while limit > 0:
-            block = statement.where(number > after).order_by(number).limit(min(limit, size))
-            rows = self._database.read(lambda connection: connection.execute(block).all())  # noqa: B023
-            if not rows:
-                return
-            yield rows
-            after, limit = rows[-1].id, limit - len(rows)
+    def _remove(self, documents: Collection[int], work: Callable[[Writing], Removed]) -> Removed:
+        """Return what some work removes of documents that are locked, in one transaction."""
+        self._require_adopted()
 
-    def _hits(self, rows: Sequence[Any]) -> list[Hit]:
-        return self._database.read(lambda connection: to_hits(connection, self._schema, rows))
+        def in_transaction(connection: Connection) -> Removed:
+            writing = Writing(connection, self._schema)
+            writing.lock(documents)
+            self._require_same(connection)
+            return work(writing)
 
-    def _ranked_hits(self, ranked: Sequence[tuple[int, float]]) -> Iterator[Hit]:
-        """Yield the documents of (id, distance) in that order, less those deleted since."""
-        number = self._columns.id
-        statement = sa.select(number, self._columns.content, _NO_DISTANCE)
-        block = statement.where(number.in_([document for document, _ in ranked]))
-        rows = self._database.read(lambda connection: connection.execute(block).all())
-        hits = {hit.id: hit for hit in self._hits(rows)}
-        for document, value in ranked:
-            if document in hits:
-                yield replace(hits[document], distance=None if isnan(value) else value)
+        return self._database.write(in_transaction)
 
     def _require_adopted(self) -> None:
         if not self._schema.has_parts:
             raise StoreError(
-                f"table {self.spec.name} is the tutorial's and lacks what ingest needs",
+                f"table {self.spec.name} is the tutorial's and lacks what jtv needs to change it",
                 hint="jtv init adds what is missing, and says first what that is",
             )
 
@@ -262,21 +280,3 @@ class TidbTable:
             raise TableMismatch(
                 f"table {self.spec.name} was dropped meanwhile", hint="run the same command again"
             )
-
-
-def _transactions(documents: Sequence[Document], dimensions: int) -> Iterator[slice]:
-    """Yield the parts to store in one transaction each."""
-    start, size = 0, 0
-    for position, document in enumerate(documents):
-        more = _size(document) + 4 * dimensions
-        if size and size + more > _TRANSACTION_BYTES:
-            yield slice(start, position)
-            start, size = position, 0
-        size += more
-    if size:
-        yield slice(start, len(documents))
-
-
-def _size(document: Document) -> int:
-    """Return a document's bytes."""
-    return len(document.text.encode())

@@ -31,6 +31,7 @@ _SYSTEM_DATABASES = (
     "sys",
 )
 
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 _LABEL = "[a-z0-9_-]{1,63}"
 _PLACE = re.compile(
     rf"(?:(?P<name>{_LABEL}(?:\.{_LABEL})*)\.?|\[(?P<address>[0-9a-f:.]+(?:%\w+)?)\])"
@@ -55,6 +56,17 @@ class Address:
         """Host, port and database, as a user may be shown them."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}/{self.database}"
+
+    @property
+    def place(self) -> tuple[str, int, str, str]:
+        """What tells one database from another, however it is named.
+
+        The clusters of TiDB Cloud share their hosts; the first part of the user's name
+        says which is meant.
+        """
+        host = "localhost" if self.host in _THIS_MACHINE else self.host
+        cluster = self.user.rpartition(".")[0]
+        return host, self.port, cluster, self.database.casefold()
 
     @property
     def notes(self) -> Sequence[str]:

@@ -7,20 +7,24 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.mysql import insert
 
-from jtv_cli.records import text_hash
+from jtv_cli.records import Place, Removed, text_hash
 from jtv_cli.stores.metadata import encode_metadata
 from jtv_cli.stores.tidb.schema import NO_LINE, NO_SOURCE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
-    from jtv_cli.records import Occurrence, Place, Vectors
+    from jtv_cli.records import Document, Occurrence, Vectors
     from jtv_cli.stores.tidb.schema import Schema
 
 # Values in one IN (…).
 _KEYS = 1000
+# TiDB Cloud Starter takes 10 MiB in a transaction.
+_TRANSACTION_BYTES = 8 << 20
+_OCCURRENCE_BYTES = 150  # two keys of three numbers each
+_PIECE = 5000  # occurrences
 
 
 class Writing:
@@ -72,6 +76,69 @@ class Writing:
         )
         return {(line, document) for line, document in self._connection.execute(statement)}
 
+    def places(self, source: str | None, after: Place, limit: int) -> list[Place]:
+        """Return so many places of a source by line; `after` is the one to go on from."""
+        number = self._source_ids({source}).get(source)
+        if number is None:
+            return []
+        where = self._schema.occurrences.c
+        statement = (
+            sa.select(where.line, where.document)
+            .where(where.source == number, where.line >= after.line)
+            .where(sa.or_(where.line > after.line, where.document > after.document))
+            .order_by(where.line, where.document)
+            .limit(limit)
+        )
+        return [Place(*row) for row in self._connection.execute(statement)]
+
+    def delete(self, documents: Collection[int]) -> Removed:
+        """Remove documents, which are locked, with all their occurrences."""
+        occurrences = self._delete(self._schema.occurrences.c.document, documents)
+        return Removed(self._delete(self._schema.documents.c.id, documents), occurrences)
+
+    def remove(self, source: str | None, places: Sequence[Place]) -> Removed:
+        """Remove occurrences of documents, which are locked, and of these those that have no more.
+
+        A document that never had one, as it came from the tutorial, stays.
+        """
+        number = self._source_ids({source}).get(source)
+        if number is None:
+            return Removed(0, 0)
+        removed = documents = 0
+        for start in range(0, len(places), _KEYS):
+            keys = [(document, number, line) for line, document, _ in places[start : start + _KEYS]]
+            count, touched = self._remove(keys)
+            removed += count
+            # A statement that changes rows sees what others have stored by now.
+            documents += self._delete(self._schema.documents.c.id, touched, self._no_occurrence())
+        return Removed(documents, removed)
+
+    def _remove(self, keys: Sequence[tuple[int, int, int]]) -> tuple[int, set[int]]:
+        """Remove occurrences; return how many were there, and of which documents."""
+        where = self._schema.occurrences.c
+        chosen = sa.tuple_(where.document, where.source, where.line).in_(keys)
+        there = sa.select(where.document).where(chosen).with_for_update()
+        touched = self._connection.scalars(there).all()
+        if touched:
+            self._connection.execute(sa.delete(self._schema.occurrences).where(chosen))
+        return len(touched), set(touched)
+
+    def _no_occurrence(self) -> ColumnElement[bool]:
+        where, columns = self._schema.occurrences.c, self._schema.documents.c
+        return ~sa.exists().where(where.document == columns.id)
+
+    def _delete(
+        self, column: sa.Column[Any], keys: Collection[int], *more: ColumnElement[bool]
+    ) -> int:
+        """Delete the rows whose column has one of the keys; return how many those were."""
+        deleted = 0
+        ordered = sorted(keys)
+        for start in range(0, len(ordered), _KEYS):
+            chosen = column.in_(ordered[start : start + _KEYS])
+            statement = sa.delete(column.table).where(chosen, *more)
+            deleted += self._connection.execute(statement).rowcount
+        return deleted
+
     def insert_occurrences(self, occurrences: Iterable[tuple[int, Occurrence]]) -> int:
         """Note where documents were read; return how many of that were news."""
         occurrences = list(occurrences)
@@ -119,3 +186,53 @@ def vector_text(vector: Vectors) -> str:
     import orjson
 
     return orjson.dumps(vector, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+
+
+def read_vector(text: str) -> Vectors:
+    """Return the (dimensions,) float32 vector that TiDB has written as text."""
+    import numpy as np
+    import orjson
+
+    vector: Vectors = np.array(orjson.loads(text), np.float32)
+    return vector
+
+
+def transactions(
+    documents: Sequence[Document], vectors: Vectors
+) -> Iterator[tuple[list[Document], Vectors]]:
+    """Yield what to store in one transaction each.
+
+    A document with very many occurrences comes more than once, each time with some.
+    """
+    positions: list[int] = []
+    part: list[Document] = []
+    size = 0
+    for position, document in enumerate(documents):
+        for piece in _pieces(document):
+            more = _size(piece) + vectors[position].nbytes
+            if part and size + more > _TRANSACTION_BYTES:
+                yield part, vectors[positions]
+                positions, part, size = [], [], 0
+            positions.append(position)
+            part.append(piece)
+            size += more
+    if part:
+        yield part, vectors[positions]
+
+
+def _pieces(document: Document) -> Iterator[Document]:
+    """Yield the document, each time with some of its occurrences."""
+    where = document.occurrences
+    for start in range(0, max(len(where), 1), _PIECE):
+        yield document._replace(occurrences=where[start : start + _PIECE])
+
+
+def _size(document: Document) -> int:
+    """Return about how many bytes a document takes, its occurrences included."""
+    metadata = sum(len(encode_metadata(one.metadata) or "") for one in document.occurrences)
+    return text_size(document) + metadata + len(document.occurrences) * _OCCURRENCE_BYTES
+
+
+def text_size(document: Document) -> int:
+    """Return a document's bytes."""
+    return len(document.text.encode())

@@ -1,0 +1,1 @@
+"""What `jtv doctor` looks at: settings, database, table, API; each within a time limit."""

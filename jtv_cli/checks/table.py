@@ -1,0 +1,52 @@
+"""A table: what it is, and whether its index is used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jtv_cli.records import Check, IndexState, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jtv_cli.stores import Table
+
+# Without an index, a search through more than these is no longer a matter of a moment.
+_MANY = 10_000
+
+
+def check_table(table: Table) -> Iterator[Check]:
+    """Yield what the table is, and how it is searched."""
+    spec, documents = table.spec, table.count()
+    what = f"{spec.name}: model {spec.model}, {spec.dimensions} dimensions, {documents:,} documents"
+    if spec.identity:
+        yield Check("table", Outcome.OK, what)
+    else:
+        yield Check(
+            "table",
+            Outcome.WARNING,
+            f"{what}; it is the tutorial's: jtv init makes it jtv's, which ingest needs",
+        )
+    yield _check_index(table, documents)
+
+
+def _check_index(table: Table, documents: int) -> Check:
+    status = table.index_status()
+    detail = f"{status.state.value}: {status.detail}"
+    if status.state is IndexState.READY:
+        return Check("index", Outcome.OK, f"{detail}; {_way_of_a_search(table)}")
+    if status.state is IndexState.FAILED:
+        return Check("index", Outcome.WARNING, f"{detail}; try jtv index build")
+    if status.state is IndexState.NONE and documents > _MANY:
+        return Check("index", Outcome.WARNING, f"{detail}; make searches fast: jtv index build")
+    return Check("index", Outcome.OK, detail)
+
+
+def _way_of_a_search(table: Table) -> str:
+    """Return what a search for the first document says of the way that it takes."""
+    said: list[str] = []
+    for document in table.read(vectors=True):
+        if document.vector is not None:
+            table.search(document.vector[None], 1, explain=said.append)
+        break
+    return "".join(said) or "there is nothing to search yet"

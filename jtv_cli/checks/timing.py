@@ -1,0 +1,67 @@
+"""Looking at something that may never answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING
+
+from jtv_cli.errors import ExitCode, JtvError
+from jtv_cli.records import Check, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Answers = SimpleQueue["Finding | Exception | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A look at one part of it all: `seconds` are what each of its checks may take.
+
+    `kind` is the exit code that a failure asks for.
+    """
+
+    name: str
+    kind: ExitCode
+    seconds: float
+    checks: Callable[[], Iterator[Check]]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A check, and the exit code that it asks for if it failed."""
+
+    check: Check
+    kind: ExitCode
+
+
+def findings(look: Look) -> Iterator[Finding]:
+    """Yield what a look finds, as it comes, and in place of what does not come a failure."""
+    answers: Answers = SimpleQueue()
+    # A daemon, for what never answers must not keep the process.
+    Thread(target=_run, args=(look, answers), daemon=True).start()
+    while True:
+        try:
+            answer = answers.get(timeout=look.seconds)
+        except Empty:
+            detail = f"no answer within {look.seconds:g} seconds"
+            yield Finding(Check(look.name, Outcome.FAILED, detail), look.kind)
+            return
+        if answer is None:
+            return
+        if isinstance(answer, Exception):
+            raise answer
+        yield answer
+
+
+def _run(look: Look, answers: Answers) -> None:
+    try:
+        for check in look.checks():
+            answers.put(Finding(check, look.kind))
+    except JtvError as error:
+        answers.put(Finding(Check(look.name, Outcome.FAILED, str(error)), error.exit_code))
+    except Exception as error:
+        answers.put(error)
+    answers.put(None)

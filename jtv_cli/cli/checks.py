@@ -1,0 +1,79 @@
+"""What commands make of their options before they do anything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jtv_cli.errors import UsageError
+from jtv_cli.records import Filter
+from jtv_cli.render.formats import NUL_FORMATS, Format
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from jtv_cli.cli.session import Session
+    from jtv_cli.stores import Table
+
+_MOST_NAMED = 10
+
+
+def require_one(given: Mapping[str, object]) -> None:
+    """Raise UsageError unless exactly one of the options, by name, has a value."""
+    names = [name for name, value in given.items() if value is not None and value != []]
+    if not names:
+        raise UsageError(f"one of these is needed: {', '.join(given)}")
+    if len(names) > 1:
+        raise UsageError(f"{' and '.join(names)} do not go together", hint="leave out all but one")
+
+
+def require_name(source: str | None) -> None:
+    """Raise UsageError where a source could not be told by its name."""
+    if source is not None and not source.strip():
+        raise UsageError("--source is empty")
+    if source == "-":
+        raise UsageError("--source - stands for standard input without a name")
+
+
+def checked_query(query: str) -> str:
+    """Return the query without surrounding white space. Raises UsageError if that is nothing."""
+    if not (text := query.strip()):
+        raise UsageError("the query is empty")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError("the query is not UTF-8") from None
+    return text
+
+
+def chosen_filter(source: str | None, where: Sequence[str] | None) -> Filter | None:
+    """Return what --source and --where ask for, None where that is everything."""
+    if source is None and not where:
+        return None
+    fields = []
+    for condition in where or ():
+        name, equals, value = condition.partition("=")
+        if not (name and equals):
+            raise UsageError(f"--where {condition} is not FIELD=VALUE")
+        fields.append((name, value))
+    return Filter(source, tuple(fields))
+
+
+def chosen_format(session: Session, asked: Format | None, *, json: bool, nul: bool) -> Format:
+    """Return the format that is asked for, or that suits where the output goes."""
+    if json and asked not in (None, Format.JSONL):
+        raise UsageError(f"--json and --format {asked.value} do not go together")
+    if nul and asked not in (None, *NUL_FORMATS):
+        names = ", ".join(form.value for form in NUL_FORMATS)
+        raise UsageError(f"-0 does not go with --format {asked.value}", hint=f"choose of: {names}")
+    if json:
+        return Format.JSONL
+    if asked is not None:
+        return asked
+    return Format.TABLE if session.output.is_terminal and not nul else Format.TSV
+
+
+def no_documents(table: Table, ids: Sequence[int]) -> str:
+    """Return which documents are not there, or the first of many."""
+    named = ", ".join(map(str, ids[:_MOST_NAMED]))
+    more = f" and {len(ids) - _MOST_NAMED:,} more" if len(ids) > _MOST_NAMED else ""
+    return f"there is no document {named}{more} in table {table.spec.name}"

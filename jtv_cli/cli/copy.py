@@ -1,0 +1,101 @@
+"""`jtv copy`: a whole table from one store to another."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from jtv_cli import config
+from jtv_cli.cli import options
+from jtv_cli.cli.session import Session
+from jtv_cli.cli.transfer import Account, Target
+from jtv_cli.errors import ExitCode, StoreError, UsageError
+
+if TYPE_CHECKING:
+    from jtv_cli.records import Transferred
+    from jtv_cli.stores import Table
+
+
+def copy(
+    session: Session,
+    source: options.From,
+    target: options.To,
+    no_index: options.NoIndex = False,
+    no_wait: options.NoWait = False,
+    json: options.Report = False,
+) -> int:
+    """Copy a whole table, with its vectors, from one store to another.
+
+    Nothing is embedded again. A table that is not there is made, as `jtv init` would, and
+    gets its index in the end. Documents that are there already are not sent again, so
+    that the same command, once interrupted, goes on. In the end it looks up whether every
+    document has arrived.
+    """
+    origin, destination = _two_stores(session, source, target)
+    with ExitStack() as stack:
+        from_store = stack.enter_context(session.open_store(origin))
+        to_store = stack.enter_context(session.open_store(destination, writable=True))
+        table = from_store.open(session.table_name)
+        spec = table.spec
+        made = Target(session, to_store, spec)
+        account = Account(session)
+        _copy(session, table, made.open(), account)
+        if not no_index:
+            made.index(wait=not no_wait)
+        for store in (from_store, to_store):
+            for note in store.notes:
+                session.talk.note(note)
+        stores = {"from": from_store.location, "to": to_store.location}
+        if json:
+            session.print_json(
+                {**stores, "table": spec.name, "model": spec.model}
+                | asdict(account.done)
+                | {"skipped": account.skipped}
+            )
+        else:
+            session.talk.report(f"{account}; verified: every document of the table is there")
+        session.talk.report(
+            f"from {stores['from']} (--from) to {stores['to']} (--to),"
+            f" table {spec.name}, model {spec.model}"
+        )
+    return ExitCode.IN_PART if account.skipped else ExitCode.OK
+
+
+def _two_stores(
+    session: Session, source: str, target: str
+) -> tuple[config.Database, config.Database]:
+    """Return both stores. Raises UsageError where they are one."""
+    from jtv_cli.stores import is_same_store
+
+    one, other = (
+        config.find_database(session.settings, config.flagged(value, flag))
+        for value, flag in ((source, "--from"), (target, "--to"))
+    )
+    if is_same_store(one.location, other.location):
+        raise UsageError("--from and --to name the same store", hint="name two")
+    return one, other
+
+
+def _copy(session: Session, source: Table, target: Table, account: Account) -> None:
+    from jtv_cli.exchange import transfer
+
+    total = source.count()
+    with account, session.talk.waiting("reading") as progress:
+
+        def show(done: Transferred) -> None:
+            account.done = done
+            progress(f"copying: {done.stored + done.known:,} of {total:,} documents")
+
+        _, missing = transfer.copy(
+            source,
+            target,
+            progress=show,
+            skipped=account.skip,
+            verifying=lambda count: progress(f"verifying: {count:,} of {total:,} documents"),
+        )
+        if missing:
+            raise StoreError(
+                f"{missing:,} documents of the table are missing: others delete them",
+                hint="run the same command again",
+            )

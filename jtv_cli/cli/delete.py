@@ -1,0 +1,114 @@
+"""`jtv delete`: documents by their ids or texts, or all that was read in a source."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from jtv_cli.cli import options
+from jtv_cli.cli.checks import no_documents, require_one
+from jtv_cli.cli.interrupts import if_interrupted
+from jtv_cli.cli.session import Session
+from jtv_cli.errors import ExitCode, UsageError
+from jtv_cli.records import Removed
+from jtv_cli.render.words import counted, removed_in_words
+from jtv_cli.sources import open_sources, read_windows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from jtv_cli.sources import Window
+    from jtv_cli.stores import Table
+
+
+def delete(
+    session: Session,
+    ids: options.OptionalIds = None,
+    source: options.DeletedSource = None,
+    texts: options.DeletedTexts = None,
+    dry_run: options.DeleteDryRun = False,
+    yes: options.Yes = False,
+    json: options.Report = False,
+) -> int:
+    """Delete documents: by their ids, by their texts, or all that was read in a source.
+
+    A document goes with the last place where it was read: of what was read in NAME,
+    documents that were also read elsewhere stay. It says how much it is and asks; off a
+    terminal it wants --yes. Is one of the ids not there, nothing is deleted.
+    """
+    require_one({"ID": ids, "--source": source, "--texts": texts})
+    with session.store(writable=not dry_run) as store:
+        table = store.open(session.table_name)
+        with session.talk.waiting("looking"):
+            found = _find(table, ids, source, texts)
+        if dry_run:
+            _report(session, table, found, found.removed, "would delete", json=json)
+            return ExitCode.OK
+        what = f"{removed_in_words(found.removed)} from table {table.spec.name} in {store.location}"
+        if not yes and found.removed.documents + found.removed.occurrences:
+            session.confirm(f"delete {what}", otherwise="nothing was deleted")
+        goes_on = if_interrupted("the same command goes on from here")
+        with session.talk.waiting("deleting") as show, goes_on:
+            removed = found.remove(
+                lambda gone: show(f"deleting: {removed_in_words(gone)} are gone")
+            )
+        _report(session, table, found, removed, "deleted", json=json)
+        session.sign_off(store, table.spec)
+    return ExitCode.OK
+
+
+class _Found(NamedTuple):
+    """What would go, the texts that are not there, and how to do it."""
+
+    removed: Removed
+    unknown: int
+    remove: Callable[[Callable[[Removed], None]], Removed]
+
+
+def _find(table: Table, ids: Sequence[int] | None, source: str | None, texts: str | None) -> _Found:
+    from jtv_cli import pipeline
+
+    if ids is not None:
+        ids = list(dict.fromkeys(ids))
+        removed, unknown = pipeline.count_documents(table, ids)
+        if unknown:
+            raise UsageError(no_documents(table, unknown), hint="nothing was deleted")
+        return _Found(removed, 0, lambda _: table.delete(ids))
+    if source is not None:
+        name = None if source == "-" else source
+        marked = pipeline.Marked(name).mark(table.places(name))
+        if not len(marked):
+            raise UsageError(
+                f"nothing in table {table.spec.name} was read in {source}",
+                hint="see the sources with: jtv info",
+            )
+        return _Found(pipeline.count_marked(table, [marked]), 0, partial(marked.remove, table))
+    with open_sources([texts or ""]) as sources:
+        found, missing = pipeline.find_texts(table, _flawless(read_windows(sources)))
+    removed, _ = pipeline.count_documents(table, found)
+    return _Found(removed, missing, partial(pipeline.delete_documents, table, found))
+
+
+def _flawless(windows: Iterable[Window]) -> Iterator[Window]:
+    """Pass windows on. Raises UsageError at the first record that is no text."""
+    for window in windows:
+        for line, reason in window.bad:
+            raise UsageError(f"{window.path}:{line}: {reason}", hint="nothing was deleted")
+        yield window
+
+
+def _report(
+    session: Session, table: Table, found: _Found, removed: Removed, verb: str, *, json: bool
+) -> None:
+    if json:
+        session.print_json(
+            {
+                "table": table.spec.name,
+                "documents": removed.documents,
+                "occurrences": removed.occurrences,
+                "unknown": found.unknown,
+            }
+        )
+        return
+    unknown = f"; {counted(found.unknown, 'text')} not in the table" if found.unknown else ""
+    session.talk.report(f"{verb} {removed_in_words(removed)}{unknown}")

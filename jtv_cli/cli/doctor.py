@@ -1,0 +1,99 @@
+"""`jtv doctor`: is everything as it must be, and if not, what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jtv_cli.checks.service import check_embedder
+from jtv_cli.checks.settings import check_settings
+from jtv_cli.checks.table import check_table
+from jtv_cli.checks.timing import Look, findings
+from jtv_cli.cli import options
+from jtv_cli.cli.session import Session
+from jtv_cli.embedders.models import TUTORIAL_MODEL, find_model
+from jtv_cli.errors import ExitCode, StoreError, masked
+from jtv_cli.records import Check, Outcome, TableSpec
+from jtv_cli.render.formats import tab_separated
+from jtv_cli.render.visible import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SECONDS = 20.0
+_API_SECONDS = 10.0
+
+
+def doctor(session: Session, no_api: options.NoApi = False, json: options.Records = False) -> int:
+    """Check settings, database, table and API, and say what to do about what is wrong.
+
+    A line for each check: ok, warning or failed. The exit code is 0 if nothing failed,
+    else that of what failed first: 2 for settings, 4 for the API, 5 for the database. No
+    check takes longer than 20 seconds. The API is asked to embed one word; --no-api
+    spares that.
+    """
+    code = ExitCode.OK
+    for look in _Visit(session).looks(with_api=not no_api):
+        answers = findings(look)
+        while True:
+            with session.talk.waiting(f"looking at {look.name}"):
+                found = next(answers, None)
+            if found is None:
+                break
+            _print(session, found.check, json=json)
+            if found.check.outcome is Outcome.FAILED:
+                code = code or found.kind
+    return code
+
+
+class _Visit:
+    """What is looked at, one after the other, each with what the one before found."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._table: TableSpec | None = None
+
+    def looks(self, *, with_api: bool) -> Iterator[Look]:
+        """Yield what to look at."""
+        yield Look("settings", ExitCode.USAGE, _SECONDS, self._settings)
+        yield Look("database", ExitCode.STORE, _SECONDS, self._database)
+        if with_api:
+            yield Look("API", ExitCode.SERVICE, _API_SECONDS, self._api)
+
+    def _settings(self) -> Iterator[Check]:
+        return check_settings(self._session.settings)
+
+    def _database(self) -> Iterator[Check]:
+        with self._session.store() as store:
+            for check in store.checks():
+                yield check
+                if check.outcome is Outcome.FAILED:
+                    return
+            try:
+                table = store.open(self._session.table_name)
+                self._table = table.spec
+                self._session.require_model(table.spec)
+            except StoreError as error:
+                yield Check("table", Outcome.FAILED, str(error))
+            else:
+                yield from check_table(table)
+
+    def _api(self) -> Iterator[Check]:
+        session = self._session
+        spec = self._table or session.new_spec(session.model_for_new_table())
+        if find_model(spec.model).is_offline:
+            if session.settings.api_key.value is None:
+                detail = f"none is needed: {spec.model} works offline"
+                yield Check("API", Outcome.OK, detail)
+                return
+            spec = session.new_spec(find_model(TUTORIAL_MODEL))
+        yield from check_embedder(session.embedder(spec))
+
+
+def _print(session: Session, check: Check, *, json: bool) -> None:
+    outcome, name, detail = check.outcome.value, check.name, masked(check.detail)
+    if json:
+        session.print_json({"name": name, "outcome": outcome, "detail": detail})
+    elif session.output.is_terminal:
+        session.output.write(visible(f"{outcome:<8} {name:<12} {detail}") + "\n")
+    else:
+        session.output.write(tab_separated((outcome, name, detail)) + "\n")

@@ -1,0 +1,148 @@
+"""`jtv export` and `jtv import`: a table as a stream of JSON lines."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+from jtv_cli import config
+from jtv_cli.cli import options
+from jtv_cli.cli.session import Session
+from jtv_cli.cli.transfer import Account, Target
+from jtv_cli.errors import ExitCode, UsageError
+from jtv_cli.render.visible import visible
+from jtv_cli.sources import open_lines
+from jtv_cli.sources.stream import Damaged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from jtv_cli.exchange.stream import ExportReader
+    from jtv_cli.records import TableSpec, Transferred
+    from jtv_cli.sources import Source
+    from jtv_cli.sources.stream import Stream
+    from jtv_cli.stores import Table
+
+# How often the moving line of an export changes.
+_LINES = 500
+
+
+def export(session: Session, vectors: options.WithVectors = False) -> int:
+    """Write a whole table to stdout, as JSON lines.
+
+    First a header, then a record for each document, with all its occurrences and, where
+    asked, its vector; last a closing record, which proves that nothing is missing.
+    """
+    with session.store() as store:
+        table = store.open(session.table_name)
+        session.require_model(table.spec)
+        account = Account(session)
+        with _moving(session) as progress:
+            _write(session, table, account, progress, vectors=vectors)
+    return ExitCode.IN_PART if account.skipped else ExitCode.OK
+
+
+def import_table(
+    session: Session,
+    file: options.ExportFile,
+    no_index: options.NoIndex = False,
+    no_wait: options.NoWait = False,
+    json: options.Report = False,
+) -> int:
+    """Store what `jtv export --vectors` wrote; nothing is embedded, nothing is paid for.
+
+    It goes into the table that --table or JTV_TABLE names, else into one that is called
+    as the exported one was. A table that is not there is made, as `jtv init` would. Texts
+    that are there already only gain their occurrences: to import twice changes nothing.
+    """
+    from jtv_cli.exchange.stream import ExportReader
+
+    with open_lines(file) as source, session.store(writable=True) as store:
+        reader = ExportReader(source.path, _lines(source))
+        spec = _named(session, reader.spec, source.path)
+        session.require_model(spec)
+        target = Target(session, store, spec)
+        account = Account(session)
+        try:
+            _fill(session, target, reader, account, source.stream)
+        except UsageError as error:
+            if account.is_empty:
+                raise
+            session.talk.error(str(error))
+            return ExitCode.IN_PART
+        if not no_index:
+            target.index(wait=not no_wait)
+        if json:
+            session.print_json(
+                {"store": store.location, "table": spec.name, "model": spec.model}
+                | asdict(account.done)
+            )
+        else:
+            session.talk.report(str(account))
+        session.note_connection(store, store.open(spec.name))
+        session.sign_off(store, spec)
+    return ExitCode.OK
+
+
+def _write(
+    session: Session,
+    table: Table,
+    account: Account,
+    progress: Callable[[str], None],
+    *,
+    vectors: bool,
+) -> None:
+    from jtv_cli.exchange import stream
+
+    total = table.count()
+    clean = visible if session.output.is_terminal else str
+    lines = stream.export(table, vectors=vectors, skipped=account.skip)
+    for number, line in enumerate(lines):
+        if number % _LINES == 0:
+            progress(f"exporting: {number:,} of {total:,} documents")
+        session.output.write(clean(line.decode().removesuffix("\n")) + "\n")
+
+
+def _moving(session: Session) -> AbstractContextManager[Callable[[str], None]]:
+    """Return what shows the progress of an export, unless that is shown itself."""
+    if session.output.is_terminal:
+        return nullcontext(lambda _: None)
+    return session.talk.waiting("exporting")
+
+
+def _named(session: Session, spec: TableSpec, path: str) -> TableSpec:
+    """Return the exported table's spec under the name that it is to have here."""
+    if session.settings.table.source != "default":
+        return replace(spec, name=session.table_name)
+    config.check_table(config.Setting(spec.name, f"the table of {path}"))
+    return spec
+
+
+def _lines(source: Source) -> Iterator[bytes]:
+    try:
+        for _, lines in source.lines():
+            yield from lines
+    except Damaged as damaged:
+        raise UsageError(f"{source.path}: {damaged}", hint="export the table again") from damaged
+
+
+def _fill(
+    session: Session, target: Target, reader: ExportReader, account: Account, stream: Stream
+) -> None:
+    """Store the documents, in a table that is made only once a first one was read."""
+    from itertools import chain, islice
+
+    from jtv_cli.exchange.transfer import transfer
+
+    documents = reader.documents()
+    first = list(islice(documents, 1))
+    with account, session.talk.waiting("reading") as progress:
+
+        def show(done: Transferred) -> None:
+            account.done = done
+            share = f", {stream.consumed / stream.size:.0%}" if stream.size else ""
+            progress(f"{account}{share}")
+
+        transfer(chain(first, documents), target.open(), progress=show)

@@ -1,0 +1,128 @@
+"""`jtv sync`: make the table have of a source what the file has, no more and no less."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from jtv_cli.cli import options
+from jtv_cli.cli.checks import require_name
+from jtv_cli.cli.ingest import ingest_into, say_guesses
+from jtv_cli.cli.interrupts import if_interrupted
+from jtv_cli.cli.session import Session
+from jtv_cli.cli.survey import report_survey
+from jtv_cli.errors import ExitCode, UsageError
+from jtv_cli.records import Removed
+from jtv_cli.render.words import removed_in_words
+from jtv_cli.sources import Choice, open_sources, read_windows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jtv_cli.pipeline import Marked, Spool
+    from jtv_cli.sources import Source
+    from jtv_cli.stores import Store, Table
+
+_NOTHING = Removed(0, 0)
+
+
+def sync(
+    session: Session,
+    files: options.Files,
+    source: options.SyncedSource = None,
+    glob: options.Globs = None,
+    input: options.InputFormat = None,  # noqa: A002
+    text_field: options.TextField = None,
+    paragraphs: options.Paragraphs = False,
+    concurrency: options.Concurrency = 2,
+    max_wait: options.MaxWait = 900.0,
+    max_tokens: options.MaxTokens = None,
+    truncate: options.Truncate = False,
+    dry_run: options.SyncDryRun = False,
+    yes: options.Yes = False,
+    json: options.Report = False,
+) -> int:
+    """Make the table have of each file what is in it now.
+
+    What is new is embedded and stored first, as by `ingest`; then what was read in the
+    file before and is there no more is removed, and documents with the last place where
+    they were read. That is said and asked first; off a terminal it wants --yes. Where a
+    record was skipped, or it was stopped, nothing is removed; the exit code is then 3.
+    """
+    from jtv_cli.pipeline import Patience, Spool, Terms, count_marked
+
+    require_name(source)
+    choice = Choice(source, input, text_field, glob or (), paragraphs)
+    with open_sources(files, choice) as sources, Spool() as spool:
+        _check_names(sources)
+        if input is None:
+            say_guesses(session, sources)
+        windows = spool.keeping(read_windows(sources, paragraphs=paragraphs))
+        if dry_run:
+            return report_survey(
+                session,
+                windows,
+                truncate=truncate,
+                json=json,
+                removal=lambda table: count_marked(table, _gone(table, sources, spool)),
+            )
+        terms = Terms(concurrency, Patience(max_wait), max_tokens, truncate=truncate)
+        with session.store(writable=True) as store:
+            table = store.open(session.table_name)
+            with if_interrupted("nothing is removed"):
+                report = ingest_into(session, store, table, sources, windows, terms, quiet=json)
+            removed = None
+            if report.is_complete:
+                removed = _remove(session, store, table, _gone(table, sources, spool), yes=yes)
+            else:
+                session.talk.error("nothing is removed, for not everything was read")
+            if json:
+                session.print_json(asdict(report) | {"removed": asdict(removed or _NOTHING)})
+            elif removed is not None:
+                session.talk.report(f"{removed_in_words(removed)} removed")
+            session.sign_off(store, table.spec)
+    return ExitCode.IN_PART if removed is None else ExitCode.OK
+
+
+def _gone(table: Table, sources: Sequence[Source], spool: Spool) -> list[Marked]:
+    """Return what the table has of the sources, and they have no longer."""
+    from jtv_cli import pipeline
+
+    return [pipeline.missing(table, each.name, spool.reads(each.name)) for each in sources]
+
+
+def _remove(
+    session: Session, store: Store, table: Table, gone: Sequence[Marked], *, yes: bool
+) -> Removed | None:
+    """Remove it, unless the user does not want it: then return None."""
+    from jtv_cli import pipeline
+
+    removed = pipeline.count_marked(table, gone)
+    if not removed.occurrences:
+        return removed
+    what = removed_in_words(removed)
+    if not yes:
+        try:
+            session.confirm(
+                f"remove {what} from table {table.spec.name} in {store.location}",
+                otherwise="nothing is removed",
+            )
+        except UsageError as declined:
+            session.talk.error(str(declined))
+            return None
+    with (
+        session.talk.waiting(f"removing {what}"),
+        if_interrupted("the same command goes on from here"),
+    ):
+        return sum((marked.remove(table) for marked in gone), _NOTHING)
+
+
+def _check_names(sources: Sequence[Source]) -> None:
+    """Raise UsageError unless each has a name of its own."""
+    paths: dict[str, str] = {}
+    for source in sources:
+        if source.name is None:
+            raise UsageError("standard input has no name to go by", hint="give it --source NAME")
+        if there := paths.get(source.name):
+            raise UsageError(f"{there} and {source.path} would both be the source {source.name}")
+        paths[source.name] = source.path

@@ -1,0 +1,82 @@
+"""What `import` and `copy` share: a table to fill, and how to say how far that has come."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jtv_cli.cli.interrupts import Interrupted
+from jtv_cli.cli.session import Session
+from jtv_cli.errors import StoreError
+from jtv_cli.records import TableSpec, Transferred
+
+if TYPE_CHECKING:
+    from jtv_cli.records import StoredDocument
+    from jtv_cli.stores import Store, Table
+
+
+class Target:
+    """A table that is to be filled: made if it is not there, its index built in the end.
+
+    Raises TableMismatch where the table has another model, StoreError where it is the
+    tutorial's.
+    """
+
+    def __init__(self, session: Session, store: Store, spec: TableSpec) -> None:
+        self._session = session
+        self._store = store
+        self._spec = spec
+        with session.talk.waiting(f"looking at {store.location}"):
+            self._changes = store.plan(spec, index=False)
+        if any(change.action == "adopt" for change in self._changes):
+            raise StoreError(
+                f"table {spec.name} in {store.location} is the tutorial's",
+                hint="jtv init makes it jtv's, and says first what that changes",
+            )
+
+    def open(self) -> Table:
+        """Make the table where it is not there, and open it."""
+        self._store.apply(self._spec, self._changes)
+        return self._store.open(self._spec.name)
+
+    def index(self, *, wait: bool) -> None:
+        """Build the index where there is none, now that there is something in it."""
+        changes = self._store.plan(self._spec)
+        with self._session.talk.waiting("building the index") as progress:
+            self._store.apply(self._spec, changes, wait=wait, progress=progress)
+
+
+class Account:
+    """How far documents have come; without a word lost if it ends early."""
+
+    def __init__(self, session: Session) -> None:
+        self.done = Transferred()
+        self.skipped = 0
+        self._session = session
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was stored."""
+        return not (self.done.stored or self.done.occurrences)
+
+    def skip(self, document: StoredDocument) -> None:
+        """Name a document that is left out."""
+        self.skipped += 1
+        self._session.talk.error(
+            f"document {document.id}: its vector is missing, all zero or not finite, skipped"
+        )
+
+    def __str__(self) -> str:
+        skipped = f", {self.skipped:,} skipped" if self.skipped else ""
+        return (
+            f"{self.done.stored:,} stored, {self.done.known:,} known,"
+            f" {self.done.occurrences:,} new occurrences{skipped}"
+        )
+
+    def __enter__(self) -> Account:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, Interrupted):
+            error.detail = f"{self}; the same command goes on from here"
+        elif error is not None and not self.is_empty:
+            self._session.talk.report(str(self))

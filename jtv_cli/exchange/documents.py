@@ -1,0 +1,112 @@
+"""A document as a line of an export, and what a document must have to be stored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jtv_cli.records import Occurrence, StoredDocument, text_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from jtv_cli.records import Vectors
+
+_MOST_LINES = 1 << 53  # what every reader of JSON keeps apart
+
+
+def encode_document(document: StoredDocument) -> bytes:
+    """Return a document's line, with its vector where it has one."""
+    import orjson
+
+    record: dict[str, object] = {
+        "id": document.id,
+        "content": document.text,
+        "occurrences": [where._asdict() for where in document.occurrences],
+    }
+    if document.vector is not None:
+        from base64 import b64encode
+
+        record["vector"] = b64encode(document.vector.astype("<f4", copy=False).tobytes()).decode()
+    return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def decode_document(record: Mapping[str, Any], dimensions: int) -> StoredDocument:
+    """Return the document of a record.
+
+    Raises ValueError, with what is wrong with it.
+    """
+    text, number = record.get("content"), record.get("id")
+    if not isinstance(text, str) or type(number) is not int:
+        raise ValueError("this is no record of a document")
+    if not text:
+        raise ValueError("the text is empty")
+    occurrences = _occurrences(record.get("occurrences"))
+    vector = _vector(record.get("vector"), dimensions)
+    return StoredDocument(number, text, text_hash(text), occurrences, vector)
+
+
+def searchable(
+    documents: Iterable[StoredDocument], skipped: Callable[[StoredDocument], None]
+) -> Iterator[StoredDocument]:
+    """Yield the documents whose vector has a distance to others; `skipped` hears of the rest.
+
+    Only a table that jtv did not make, the tutorial's, can hold such.
+    """
+    for document in documents:
+        if document.vector is not None and _is_usable(document.vector):
+            yield document
+        else:
+            skipped(document)
+
+
+def _occurrences(values: object) -> list[Occurrence]:
+    if not isinstance(values, list):
+        raise ValueError("the occurrences are missing")
+    return [_occurrence(value) for value in values]
+
+
+def _occurrence(value: object) -> Occurrence:
+    if isinstance(value, dict):
+        source, line, metadata = (value.get(key) for key in Occurrence._fields)
+        if (
+            (source is None or (isinstance(source, str) and source))
+            and (line is None or (type(line) is int and 0 < line < _MOST_LINES))
+            and (metadata is None or _is_metadata(metadata))
+        ):
+            return Occurrence(source, line, metadata)
+    raise ValueError("an occurrence is not source, line and metadata")
+
+
+def _is_metadata(value: object) -> bool:
+    """Return whether it is an object that can be written again, within a document's record."""
+    import orjson
+
+    try:
+        orjson.dumps([[[value]]])
+    except orjson.JSONEncodeError:
+        return False
+    return isinstance(value, dict)
+
+
+def _vector(value: object, dimensions: int) -> Vectors:
+    import binascii
+    from base64 import b64decode
+
+    import numpy as np
+
+    try:
+        data = b64decode(value, validate=True)  # type: ignore[arg-type]
+    except (TypeError, binascii.Error, ValueError):
+        raise ValueError("the vector is missing or not base64") from None
+    if len(data) != 4 * dimensions:
+        raise ValueError(f"the vector has {len(data)} bytes, not 4 for each of {dimensions}")
+    vector: Vectors = np.frombuffer(data, "<f4")
+    if not _is_usable(vector):
+        raise ValueError("the vector is all zero or not finite")
+    return vector
+
+
+def _is_usable(vector: Vectors) -> bool:
+    import numpy as np
+
+    return bool(vector.any() and np.isfinite(vector).all())

@@ -1,0 +1,110 @@
+"""An export as a whole: written with what proves that it is whole, read with an eye on that."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from jtv_cli.errors import UsageError
+from jtv_cli.exchange.documents import decode_document, encode_document, searchable
+from jtv_cli.exchange.header import Header, decode_header, encode_header
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from jtv_cli.records import StoredDocument, TableSpec
+    from jtv_cli.stores import Table
+
+
+def export(
+    table: Table, *, vectors: bool, skipped: Callable[[StoredDocument], None]
+) -> Iterator[bytes]:
+    """Yield a table as an export, line by line.
+
+    With `vectors`, documents whose vector cannot be searched for are left out, and
+    `skipped` hears of them.
+    """
+    import orjson
+
+    header = encode_header(Header(table.spec, vectors))
+    digest, count = hashlib.sha256(header), 0
+    yield header
+    documents = table.read(vectors=vectors)
+    for document in searchable(documents, skipped) if vectors else documents:
+        line = encode_document(document)
+        digest.update(line)
+        count += 1
+        yield line
+    closing = {"documents": count, "sha256": digest.hexdigest()}
+    yield orjson.dumps(closing, option=orjson.OPT_APPEND_NEWLINE)
+
+
+class ExportReader:
+    """Reads the lines of an export, its header at once. `path` is what errors call it.
+
+    Raises UsageError where it is none, was made by a newer jtv, or has no vectors.
+    """
+
+    def __init__(self, path: str, lines: Iterator[bytes]) -> None:
+        self._path = path
+        self._lines = lines
+        self._digest = hashlib.sha256()
+        self._number = 0
+        line = self._read_line() or b""
+        header = decode_header(line, path)
+        self._digest.update(line + b"\n")
+        if not header.has_vectors:
+            raise UsageError(
+                f"{path} has no vectors, and jtv import pays for none",
+                hint="export the table with --vectors, or embed its texts:"
+                " jq -r '.content // empty' | jtv ingest -",
+            )
+        self.spec: TableSpec = header.spec
+
+    def documents(self) -> Iterator[StoredDocument]:
+        """Yield the documents, each checked, and in the end whether these were all.
+
+        Raises UsageError, with the line, for the first thing that is wrong.
+        """
+        count = 0
+        while "sha256" not in (record := self._record()):
+            try:
+                yield decode_document(record, self.spec.dimensions)
+            except ValueError as error:
+                raise self._broken(str(error)) from None
+            count += 1
+        self._check_end(record, count)
+
+    def _record(self) -> Mapping[str, Any]:
+        """Return the next line as an object; the digest is of all lines but the closing one."""
+        import orjson
+
+        line = self._read_line()
+        if line is None:
+            raise self._broken("the export was cut: its closing record is missing")
+        try:
+            record = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            raise self._broken("this is no JSON: the export was cut or changed") from None
+        if not isinstance(record, dict):
+            raise self._broken("this is no record of a document")
+        if "sha256" not in record:
+            self._digest.update(line + b"\n")
+        return record
+
+    def _check_end(self, closing: Mapping[str, Any], count: int) -> None:
+        if closing.get("documents") != count:
+            raise self._broken(
+                f"of the {closing.get('documents')} documents exported, {count} are left"
+            )
+        if closing["sha256"] != self._digest.hexdigest():
+            raise self._broken("the export was changed: its digest is another")
+        if self._read_line() is not None:
+            raise self._broken("something follows the closing record")
+
+    def _read_line(self) -> bytes | None:
+        self._number += 1
+        return next(self._lines, None)
+
+    def _broken(self, reason: str) -> UsageError:
+        return UsageError(f"{self._path}:{self._number}: {reason}", hint="export the table again")

@@ -1,0 +1,145 @@
+"""Documents that have their vectors, on their way into a table: nothing is paid for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from jtv_cli.exchange.documents import searchable
+from jtv_cli.records import Document, Place, Transferred
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from jtv_cli.records import StoredDocument
+    from jtv_cli.stores import Table
+
+_BATCH = 512
+_BATCH_BYTES = 4 << 20
+
+
+def transfer(
+    documents: Iterable[StoredDocument],
+    table: Table,
+    *,
+    progress: Callable[[Transferred], None],
+) -> Transferred:
+    """Store the documents that the table does not have; of the others, note where they were read.
+
+    Every document has a usable vector of the table's model. `progress` hears of each
+    batch, which is one transaction.
+    """
+    done = Transferred()
+    for batch in _batches(documents):
+        more = _store(_merged(batch), table)
+        done = Transferred(
+            done.stored + more.stored,
+            done.known + len(batch) - more.stored,
+            done.occurrences + more.occurrences,
+        )
+        progress(done)
+    return done
+
+
+def copy(
+    source: Table,
+    target: Table,
+    *,
+    progress: Callable[[Transferred], None],
+    skipped: Callable[[StoredDocument], None],
+    verifying: Callable[[int], None],
+) -> tuple[Transferred, int]:
+    """Copy all documents from one table to another, and verify that they are there.
+
+    `skipped` hears of those whose vector cannot be searched for, `verifying` how many
+    were looked up. Documents that the source gains meanwhile may or may not be copied.
+
+    Returns what was done, and how many documents are missing in the end, because
+    others have deleted them.
+    """
+    last = 0
+    left_out: set[int] = set()
+
+    def leave_out(document: StoredDocument) -> None:
+        left_out.add(document.id)
+        skipped(document)
+
+    def seen() -> Iterator[StoredDocument]:
+        nonlocal last
+        for document in source.read(vectors=True):
+            last = document.id
+            yield document
+
+    done = transfer(searchable(seen(), leave_out), target, progress=progress)
+    copied = (d for d in _until(source, last) if d.id not in left_out)
+    return done, _missing(copied, target, verifying)
+
+
+def _until(table: Table, last: int) -> Iterator[StoredDocument]:
+    for document in table.read():
+        if document.id > last:
+            return
+        yield document
+
+
+def _missing(
+    documents: Iterable[StoredDocument], table: Table, verifying: Callable[[int], None]
+) -> int:
+    """Return how many of the documents the table does not have."""
+    missing = looked_up = 0
+    for batch in _batches(documents):
+        hashes = {document.hash for document in batch}
+        missing += len(hashes - table.known(list(hashes)).keys())
+        looked_up += len(batch)
+        verifying(looked_up)
+    return missing
+
+
+def _batches(documents: Iterable[StoredDocument]) -> Iterator[list[StoredDocument]]:
+    batch: list[StoredDocument] = []
+    size = 0
+    for document in documents:
+        batch.append(document)
+        size += len(document.text)
+        if len(batch) == _BATCH or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _merged(batch: Sequence[StoredDocument]) -> dict[bytes, StoredDocument]:
+    """Return each text once, by its hash, and each place that it was read at once."""
+    merged: dict[bytes, StoredDocument] = {}
+    for document in batch:
+        first = merged.get(document.hash, document)
+        occurrences = (*first.occurrences, *document.occurrences)
+        places = {(where.source, where.line): where for where in reversed(occurrences)}
+        merged[document.hash] = first._replace(occurrences=list(places.values())[::-1])
+    return merged
+
+
+def _store(documents: dict[bytes, StoredDocument], table: Table) -> Transferred:
+    ids = table.known(list(documents))
+    done = _add([d for key, d in documents.items() if key not in ids], table)
+    news = _note([(ids[key], d) for key, d in documents.items() if key in ids], table)
+    return replace(done, occurrences=done.occurrences + news)
+
+
+def _add(documents: Sequence[StoredDocument], table: Table) -> Transferred:
+    if not documents:
+        return Transferred()
+    import numpy as np
+
+    vectors = np.array([document.vector for document in documents], np.float32)
+    added = table.add([Document(d.text, d.hash, d.occurrences) for d in documents], vectors)
+    return Transferred(added.documents, 0, added.occurrences)
+
+
+def _note(documents: Iterable[tuple[int, StoredDocument]], table: Table) -> int:
+    """Note where known documents were read; return how many of that were news."""
+    places: dict[str | None, list[Place]] = {}
+    for number, document in documents:
+        for source, line, metadata in document.occurrences:
+            places.setdefault(source, []).append(Place(line or 0, number, metadata))
+    return sum(table.add_occurrences(source, found) for source, found in places.items())

@@ -1,0 +1,70 @@
+"""What was read, kept for a second look: stdin cannot be read twice, and a file may change."""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from jtv_cli.errors import StoreError
+from jtv_cli.records import text_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from jtv_cli.pipeline.removal import Read
+    from jtv_cli.sources import Window
+
+_RECORD = struct.Struct("<q32s")
+_AT_ONCE = 1000
+
+
+class Spool:
+    """Lines and the hashes of their texts, 40 bytes each, in a temporary file.
+
+    Raises StoreError where that cannot be written.
+    """
+
+    def __init__(self) -> None:
+        with _translated():
+            self._file = tempfile.TemporaryFile(prefix="jtv-")  # noqa: SIM115
+        self._ends: dict[str | None, tuple[int, int]] = {}
+
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):  # of what was not written yet, nothing is needed any more
+            self._file.close()
+
+    def keeping(self, windows: Iterable[Window]) -> Iterator[Window]:
+        """Pass windows on, and keep what is in them. Those of a source follow one another."""
+        for window in windows:
+            records = [_RECORD.pack(line, text_hash(text)) for line, text, _ in window.texts]
+            with _translated():
+                start, _ = self._ends.setdefault(window.source, (self._file.tell(),) * 2)
+                self._file.write(b"".join(records))
+                self._ends[window.source] = start, self._file.tell()
+            yield window
+
+    def reads(self, source: str | None) -> Iterator[list[Read]]:
+        """Yield what was read in a source, some of it at a time."""
+        start, end = self._ends.get(source, (0, 0))
+        step = _AT_ONCE * _RECORD.size
+        for position in range(start, end, step):
+            with _translated():
+                self._file.seek(position)
+                data = self._file.read(min(step, end - position))
+            yield list(_RECORD.iter_unpack(data))
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"cannot keep a temporary file: {error.strerror or error}",
+            hint="make room, or set TMPDIR to another folder",
+        ) from error

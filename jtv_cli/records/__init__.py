@@ -1,0 +1,72 @@
+"""The values that travel between the rooms of the house. None of them can be changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jtv_cli.records.checks import (
+    Check,
+    IndexCheck,
+    IndexState,
+    IndexStatus,
+    Outcome,
+)
+from jtv_cli.records.documents import (
+    Answer,
+    Document,
+    Embeddings,
+    Hit,
+    Occurrence,
+    Place,
+    Purpose,
+    StoredDocument,
+    text_hash,
+)
+from jtv_cli.records.reports import (
+    IngestProgress,
+    IngestReport,
+    Survey,
+    Transferred,
+    Wait,
+)
+from jtv_cli.records.tables import (
+    Added,
+    Change,
+    Filter,
+    Removed,
+    SourceCount,
+    TableSpec,
+    find_spec,
+)
+
+if TYPE_CHECKING:
+    from jtv_cli.records.documents import Vectors as Vectors
+
+__all__ = [
+    "Added",
+    "Answer",
+    "Change",
+    "Check",
+    "Document",
+    "Embeddings",
+    "Filter",
+    "Hit",
+    "IndexCheck",
+    "IndexState",
+    "IndexStatus",
+    "IngestProgress",
+    "IngestReport",
+    "Occurrence",
+    "Outcome",
+    "Place",
+    "Purpose",
+    "Removed",
+    "SourceCount",
+    "StoredDocument",
+    "Survey",
+    "TableSpec",
+    "Transferred",
+    "Wait",
+    "find_spec",
+    "text_hash",
+]

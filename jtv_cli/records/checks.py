@@ -1,0 +1,60 @@
+"""How something is: an index, a database, a setting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class IndexState(Enum):
+    """How far the index of a table is."""
+
+    READY = "ready"
+    BUILDING = "building"
+    FAILED = "failed"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexStatus:
+    """The index of a table: how many vectors are in it, how many wait, the rest in words."""
+
+    state: IndexState
+    indexed: int = 0
+    pending: int = 0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexCheck:
+    """How well an index finds the ten documents nearest to each of a sample of `queries`.
+
+    `recall` is the share of them that it finds with `candidates`, `needed` are the
+    candidates that 0.99 would need, None where the store does not choose them. The
+    seconds are those of one search. `verdict` says what becomes of it.
+    """
+
+    queries: int
+    recall: float
+    candidates: int | None
+    needed: int | None
+    index_seconds: float
+    exact_seconds: float
+    verdict: str
+
+
+class Outcome(Enum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at: what it is, how it is, and what to do about it."""
+
+    name: str
+    outcome: Outcome
+    detail: str

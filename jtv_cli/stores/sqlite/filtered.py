@@ -1,0 +1,92 @@
+"""Those of a table's documents that fit a filter."""
+
+from __future__ import annotations
+
+from math import isqrt
+from typing import TYPE_CHECKING
+
+from jtv_cli.stores.filters import fits_metadata, fits_source
+from jtv_cli.stores.sqlite.occurrences import source_ids
+from jtv_cli.stores.sqlite.rows import PARAMETERS, Rows, marks
+from jtv_cli.stores.sqlite.search import EXACT_SHARE
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from jtv_cli.records import Filter
+    from jtv_cli.stores.sqlite.search import Route
+
+_DOCUMENTS = 'SELECT document FROM "{name}_occurrences"'
+_SAMPLE = 512  # documents that stand for all
+_MOST_CHOSEN = 100_000  # ids held, and rows read one by one
+
+
+class FilteredRows(Rows):
+    """Reads those rows of a table whose document has an occurrence that fits.
+
+    SQLite asks Python of each occurrence. Which sources fit is known beforehand.
+    """
+
+    def __init__(self, rows: Rows, filter: Filter) -> None:
+        super().__init__(rows.connection, rows.spec)
+        self._filter = filter
+        self._sources = {
+            number for source, number in source_ids(rows) if fits_source(filter, source)
+        }
+        rows.connection.create_function("jtv_fits", 2, self._fits)
+        # Without metadata, the index by document alone has all that is to be read.
+        self.occurrence_fits = f"AND jtv_fits(source, {'metadata' if filter.where else 'NULL'})"
+        self.document_fits = (
+            'AND EXISTS (SELECT 1 FROM "{name}_occurrences"'
+            f" WHERE document = d.id {self.occurrence_fits})"
+        )
+
+    def narrowed(self, way: Route) -> Route:
+        """Return how to search these documents, given how all of them would be searched.
+
+        To read one of few by its id takes as long as to see whether a candidate of the
+        index fits; of n documents that fit, c are among c * documents / n candidates. Where
+        they are not, what fits is far from the query, and the codes do not tell what is
+        nearest of what is far.
+        """
+        documents = self.count()
+        few = documents // EXACT_SHARE
+        if way.generation is not None:
+            few = isqrt(way.candidates * documents)
+        chosen = self._documents(min(few, _MOST_CHOSEN))
+        if chosen is not None:
+            fit = f"exact: {len(chosen):,} of {documents:,} documents fit the filter"
+            return way._replace(generation=None, chosen=chosen, explanation=fit)
+        fit = f"{way.explanation}, of those that fit the filter"
+        return way._replace(explanation=fit, least=int(way.candidates * self._share() / 2))
+
+    def _share(self) -> float:
+        """Return about which share of all documents that there ever were fits."""
+        import numpy as np
+
+        some = np.random.default_rng().integers(1, self.newest() + 1, _SAMPLE).tolist()
+        return sum(ids.size for ids, _ in self.vectors_of(set(some))) / _SAMPLE
+
+    def _documents(self, most: int) -> Collection[int] | None:
+        """Return the ids of those that fit, None where they are more than that."""
+        found: set[int] = set()
+        for which, parameters in self._occurrences():
+            statement = f"{_DOCUMENTS} WHERE {which} {self.occurrence_fits}"
+            for (document,) in self.execute(statement, parameters):
+                found.add(document)
+                if len(found) > most:
+                    return None
+        return found
+
+    def _occurrences(self) -> Iterator[tuple[str, list[int]]]:
+        """Yield conditions, with parameters, that together find all occurrences that fit."""
+        if self._filter.source is None:
+            yield ("metadata IS NOT NULL" if self._filter.where else "TRUE"), []
+            return
+        sources = sorted(self._sources)
+        for start in range(0, len(sources), PARAMETERS):
+            part = sources[start : start + PARAMETERS]
+            yield f"source IN ({marks(len(part))})", part
+
+    def _fits(self, source: int, metadata: str | None) -> bool:
+        return source in self._sources and fits_metadata(self._filter, metadata)

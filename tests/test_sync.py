@@ -1,0 +1,213 @@
+"""`jtv sync`: the table has of a file what is in it, no more and no less."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+import jina_faults
+from terminal import Terminal
+
+if TYPE_CHECKING:
+    from conftest import Jtv
+    from jina_server import JinaServer
+
+
+@pytest.fixture
+def synced(on_each_store: Jtv) -> Jtv:
+    """a.txt has been read, and has changed since; `two` is in b.txt too."""
+    jtv = on_each_store
+    jtv.write("a.txt", "one\ntwo\nthree\n")
+    jtv.write("b.txt", "two\n")
+    jtv.ok("init")
+    jtv.ok("ingest", "a.txt", "b.txt")
+    jtv.write("a.txt", "one\nfour\n\nfive\n")
+    return jtv
+
+
+def places(jtv: Jtv) -> set[tuple[str, ...]]:
+    """The text, source and line of every occurrence."""
+    numbers = [row[1] for row in jtv.ok("list").rows]
+    rows = jtv.ok("show", *numbers).rows if numbers else []
+    return {(text, source, line) for _, _, text, source, line in rows}
+
+
+BEFORE = {("one", "a.txt", "1"), ("two", "a.txt", "2"), ("three", "a.txt", "3")}
+AFTER = {("one", "a.txt", "1"), ("four", "a.txt", "2"), ("five", "a.txt", "4")}
+ELSEWHERE = {("two", "b.txt", "1")}
+
+
+def test_what_is_new_is_added_and_what_is_gone_removed(synced: Jtv) -> None:
+    result = synced.ok("sync", "a.txt", "--yes")
+    assert "2 stored, 1 known, 1 empty" in result.stderr
+    assert "1 document and 2 occurrences removed" in result.stderr
+    assert places(synced) == AFTER | ELSEWHERE
+    assert "0 documents and 0 occurrences removed" in synced.ok("sync", "a.txt").stderr
+
+
+def test_a_report_as_json(synced: Jtv) -> None:
+    [report] = synced.ok("sync", "a.txt", "b.txt", "--yes", "--json").records
+    assert (report["stored"], report["known"]) == (2, 2)
+    assert report["removed"] == {"documents": 1, "occurrences": 2}
+
+
+def test_off_a_terminal_it_adds_and_wants_a_yes_to_remove(synced: Jtv) -> None:
+    result = synced("sync", "a.txt")
+    assert result.code == 3
+    assert "this would remove 1 document and 2 occurrences from table" in result.stderr
+    assert "add --yes" in result.stderr
+    assert places(synced) == BEFORE | AFTER | ELSEWHERE
+    synced.ok("sync", "a.txt", "--yes")
+    assert places(synced) == AFTER | ELSEWHERE
+
+
+@pytest.mark.parametrize(("answer", "code"), [("n", 3), ("y", 0)])
+def test_on_a_terminal_it_asks(synced: Jtv, answer: str, code: int) -> None:
+    with Terminal(synced, "sync", "a.txt") as terminal:
+        terminal.wait_for("[y/N]")
+        assert "Remove 1 document and 2 occurrences from table" in terminal.screen
+        terminal.type(f"{answer}\n")
+        assert terminal.wait() == code
+    assert places(synced) == AFTER | ELSEWHERE | (set() if code == 0 else BEFORE)
+
+
+def test_a_dry_run_changes_nothing(synced: Jtv) -> None:
+    result = synced.ok("sync", "a.txt", "--dry-run")
+    assert "2 to embed" in result.stderr
+    assert "1 document and 2 occurrences to remove" in result.stderr
+    [report] = synced.ok("sync", "a.txt", "--dry-run", "--json").records
+    assert (report["to_embed"], report["removed"]) == (2, {"documents": 1, "occurrences": 2})
+    assert places(synced) == BEFORE | ELSEWHERE
+
+
+def test_a_line_that_moved_keeps_its_document(synced: Jtv) -> None:
+    before = {row[2]: row[1] for row in synced.ok("list").rows}
+    synced.write("a.txt", "zero\none\ntwo\nthree\n")
+    assert (
+        "0 documents and 3 occurrences to remove" in synced.ok("sync", "a.txt", "--dry-run").stderr
+    )
+    assert "1 stored, 3 known" in synced.ok("sync", "a.txt", "--yes").stderr
+    assert before.items() <= {row[2]: row[1] for row in synced.ok("list").rows}.items()
+    assert {row[:2] for row in places(synced)} == {
+        *((text, "a.txt") for text in ("zero", "one", "two", "three")),
+        ("two", "b.txt"),
+    }
+
+
+def test_a_text_that_moved_from_file_to_file(synced: Jtv) -> None:
+    synced.write("a.txt", "one\n")
+    synced.write("b.txt", "three\n")
+    [report] = synced.ok("sync", "a.txt", "b.txt", "--dry-run", "--json").records
+    assert report["removed"] == {"documents": 1, "occurrences": 3}
+    [report] = synced.ok("sync", "a.txt", "b.txt", "--yes", "--json").records
+    assert report["removed"] == {"documents": 1, "occurrences": 3}
+    assert places(synced) == {("one", "a.txt", "1"), ("three", "b.txt", "1")}
+
+
+def test_an_empty_file_leaves_nothing_of_its_source(synced: Jtv) -> None:
+    synced.write("a.txt", "")
+    synced.ok("sync", "a.txt", "--yes")
+    assert places(synced) == ELSEWHERE
+
+
+def test_stdin_is_a_source_with_a_name(synced: Jtv) -> None:
+    result = synced("sync", "-", stdin="one\n")
+    assert result.code == 2
+    assert "--source NAME" in result.error
+    synced.ok("sync", "-", "--source", "a.txt", "--yes", stdin="one\nfour\n\nfive\n")
+    assert places(synced) == AFTER | ELSEWHERE
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["a.txt", "./a.txt"], "would both be the source a.txt"),
+        (["a.txt", "b.txt", "--source", "x"], "would both be the source x"),
+        (["nope.txt"], "cannot read nope.txt"),
+        (["a.txt", "--source", " "], "--source is empty"),
+        (["-", "--source", "-"], "without a name"),
+    ],
+)
+def test_files_that_cannot_be_meant(synced: Jtv, arguments: list[str], says: str) -> None:
+    result = synced("sync", *arguments, "--yes")
+    assert result.code == 2
+    assert says in result.error
+    assert places(synced) == BEFORE | ELSEWHERE
+
+
+def test_a_run_that_skipped_a_record_removes_nothing(synced: Jtv) -> None:
+    synced.write("a.txt", b"one\ncaf\xe9\nfive\n")
+    result = synced("sync", "a.txt", "--yes")
+    assert result.code == 3
+    assert "a.txt:2: not UTF-8" in result.stderr
+    assert "nothing is removed, for not everything was read" in result.stderr
+    assert places(synced) == BEFORE | {("five", "a.txt", "3")} | ELSEWHERE
+    [report] = synced("sync", "a.txt", "--dry-run", "--json").records
+    assert report["removed"] == {"documents": 0, "occurrences": 0}
+
+
+def test_records_with_fields(on_each_store: Jtv) -> None:
+    jtv = on_each_store
+    jtv.ok("init")
+    jtv.write("a.jsonl", '{"body": "one"}\n{"body": "two"}\n')
+    jtv.ok("sync", "a.jsonl", "--text-field", "body")
+    jtv.write("a.jsonl", '{"body": "two"}\n')
+    jtv.ok("sync", "a.jsonl", "--text-field", "body", "--yes")
+    assert places(jtv) == {("two", "a.jsonl", "1")}
+
+
+def test_more_than_one_transaction(on_each_store: Jtv) -> None:
+    jtv = on_each_store
+    jtv.ok("init")
+    jtv.write("a.txt", "".join(f"line {number}\n" for number in range(6000)))
+    jtv.ok("sync", "a.txt")
+    kept = "".join(f"line {number}\n" if number % 2 else "\n" for number in range(6000))
+    jtv.write("a.txt", kept)
+    [report] = jtv.ok("sync", "a.txt", "--yes", "--json").records
+    assert report["removed"] == {"documents": 3000, "occurrences": 3000}
+    texts = jtv.ok("list", "-f", "text").stdout.splitlines()
+    assert texts == [line for line in kept.splitlines() if line]
+
+
+class TestPaying:
+    @pytest.fixture
+    def paid(self, keyed: Jtv, api: JinaServer) -> Jtv:
+        keyed.write("a.txt", "".join(f"line {number}\n" for number in range(1500)))
+        keyed.ok("init")
+        keyed.ok("ingest", "a.txt")
+        api.bill.clear()
+        return keyed
+
+    def test_only_for_what_the_table_does_not_have(self, paid: Jtv, api: JinaServer) -> None:
+        paid.write("a.txt", "line 7\nnew\nline 8\n")
+        paid.ok("sync", "a.txt", "--dry-run")
+        assert api.bill == []
+        paid.ok("sync", "a.txt", "--yes")
+        assert api.bill == ["new"]
+        assert len(paid.ok("list").rows) == 3
+
+    def test_interrupted_it_removes_nothing(self, paid: Jtv, api: JinaServer) -> None:
+        paid.write("a.txt", "new\n")
+        api.misbehave(jina_faults.hang(60), times=None)
+        asked = len(api.requests)
+        process = paid.start("sync", "a.txt", "--yes", stderr=subprocess.PIPE)
+        deadline = time.monotonic() + 30
+        while len(api.requests) == asked:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert stderr.decode().rstrip().endswith("nothing is removed")
+        assert len(paid.ok("list").rows) == 1500
+
+    def test_stopped_by_its_budget_it_removes_nothing(self, paid: Jtv) -> None:
+        paid.write("a.txt", "new " * 500)
+        result = paid("sync", "a.txt", "--yes", "--max-tokens", "1")
+        assert result.code == 3
+        assert "nothing is removed" in result.stderr
+        assert len(paid.ok("list").rows) == 1500
