@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.mysql import MEDIUMTEXT
-from sqlalchemy.schema import CreateIndex, CreateTable, DropTable
+from sqlalchemy.schema import CreateTable, DropTable
 from tidb_vector.sqlalchemy import VectorType
 
 from jtv_cli.errors import StoreError
@@ -100,7 +100,8 @@ def schema(spec: TableSpec, *, has_parts: bool = True) -> Schema:
         sa.Column("source", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("line", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("metadata", MEDIUMTEXT),
-        sa.Index("by_source", "source", "line", "document"),
+        # An index would need a statement, and a right, of its own.
+        sa.UniqueConstraint("source", "line", "document", name="by_source"),
         comment=part_comment(spec.name),
         **_ALIKE,
     )
@@ -167,8 +168,6 @@ def make_parts(connection: sa.Connection, tables: Schema) -> None:
     drop_parts(connection, tables)
     for part in tables.parts:
         connection.execute(CreateTable(part))
-        for index in part.indexes:
-            connection.execute(CreateIndex(index))
 
 
 def drop_parts(connection: sa.Connection, tables: Schema) -> None:

@@ -267,7 +267,7 @@ class TidbTable:
     def _require_adopted(self) -> None:
         if not self._schema.has_parts:
             raise StoreError(
-                f"table {self.spec.name} is the tutorial's and lacks what jtv needs to change it",
+                f"table {self.spec.name} is the tutorial's and can only be read",
                 hint="jtv init adds what is missing, and says first what that is",
             )
 
