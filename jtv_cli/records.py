@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -65,7 +64,9 @@ class StoredDocument(NamedTuple):
 
 def text_hash(text: str) -> bytes:
     """Return the SHA-256 of the text's UTF-8 form (32 bytes): what makes two texts the same."""
-    return hashlib.sha256(text.encode()).digest()
+    from hashlib import sha256  # it loads OpenSSL, which only writing has a use for
+
+    return sha256(text.encode()).digest()
 
 
 @dataclass(frozen=True, slots=True)

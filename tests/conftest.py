@@ -216,13 +216,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(scope="session")
 def tidb_program(pytestconfig: pytest.Config) -> Callable[[], Path]:
     """Finds or builds the server of the tests. Whatever needs a real TiDB is built on this."""
-    reporter = pytestconfig.pluginmanager.getplugin("terminalreporter")
+    plugin = pytestconfig.pluginmanager.getplugin
+
+    def say(line: str) -> None:
+        with plugin("capturemanager").global_and_fixture_disabled():
+            plugin("terminalreporter").write_line(f"\n{line}")
 
     def program() -> Path:
         try:
-            return tidb_cluster.binary(lambda line: reporter and reporter.write_line(f"\n{line}"))
+            return tidb_cluster.binary(say)
         except NoServerError as error:
-            pytest.fail(str(error), pytrace=False)
+            reason = str(error)
+        pytest.fail(reason, pytrace=False)
 
     return program
 

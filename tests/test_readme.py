@@ -6,19 +6,21 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import typer
 
 from conftest import SAMPLE_TEXTS, SCRIPT
-from jtv_cli.cli.app import app
+from jtv_cli.cli.app import make_app
 from jtv_cli.config import NAMES
 from jtv_cli.embedders.models import MODELS
 from jtv_cli.errors import ExitCode
 from jtv_cli.render.formats import Format
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from conftest import Jtv
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -57,10 +59,19 @@ def test_set_up_is_one_line(marker: str) -> None:
     assert block(marker).count("\n") == 1
 
 
+def commands(group: Any, prefix: str = "jtv") -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{prefix} {name}")
+        else:
+            yield f"{prefix} {name}", command
+
+
 def test_every_command_and_option_is_there() -> None:
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    for name, command in commands.items():
-        assert f"| `jtv {name}" in README
+    names = dict(commands(typer.main.get_command(make_app())))
+    assert "jtv index status" in names
+    for name, command in names.items():
+        assert f"| `{name}" in README
         for parameter in command.params:
             for option in parameter.opts:
                 if option.startswith("-") and option not in ("--help", "-h", "-y"):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from jtv_cli.errors import TableMismatch
-from jtv_cli.records import Occurrence, Place, Removed, SourceCount, TableSpec, text_hash
+from jtv_cli.records import Added, Occurrence, Place, Removed, SourceCount, TableSpec, text_hash
 from tables import DIMENSIONS, SPEC, document, documents, make, vectors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from conftest import OpenStore
     from jtv_cli.stores import Store, Table
 
@@ -130,6 +133,19 @@ class TestSources:
         assert places == sorted(places, key=lambda place: (place.line, place.document))
         assert table.remove("a", places) == Removed(50, len(places))
 
+    def test_a_text_that_is_everywhere(self, table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+        """One transaction of TiDB does not take all of its occurrences."""
+        monkeypatch.setattr("jtv_cli.stores.tidb.writing._PIECE", 100)
+        monkeypatch.setattr("jtv_cli.stores.tidb.writing._TRANSACTION_BYTES", 50_000)
+        where = [Occurrence("a.txt", line, {"line": line}) for line in range(1, 1001)]
+        few = documents(3)
+        added = table.add([few[0], document("}", *where), *few[1:]], vectors(4))
+        assert added == Added(4, 1003)
+        [found] = table.get(ids(table, "}"), vectors=True)
+        assert found.occurrences == where
+        assert found.vector is not None
+        np.testing.assert_array_equal(found.vector, vectors(4)[1])
+
     def test_size(self, shared: Table) -> None:
         assert shared.size() is None or (shared.size() or 0) > 0
 
@@ -178,6 +194,61 @@ class TestDeleting:
         other.delete([hit.id for hit in other.scan()])
         assert (other.count(), shared.count()) == (0, 4)
         assert len(shared.sources()) == 3
+
+
+class TestTogether:
+    """Several processes at once."""
+
+    def test_no_document_outlives_its_last_occurrence(
+        self, table: Table, open_one: OpenStore
+    ) -> None:
+        table.add(
+            [
+                document(f"text {n}", Occurrence("a.txt", n + 1), Occurrence("b.txt", n + 1))
+                for n in range(60)
+            ],
+            vectors(60),
+        )
+        total = together(
+            lambda: remove_all(open_one().open("documents"), "a.txt"),
+            lambda: remove_all(open_one().open("documents"), "b.txt"),
+        )
+        assert total == [60, 60]
+        assert table.count() == 0
+        assert texts(table) == []
+
+    def test_no_occurrence_outlives_its_document(self, table: Table, open_one: OpenStore) -> None:
+        batch = documents(10)
+        table.add(batch, vectors(10))
+
+        def add() -> int:
+            other = open_one().open("documents")
+            return sum(other.add(batch[::-1], vectors(10)).documents for _ in range(10))
+
+        def delete() -> int:
+            other = open_one().open("documents")
+            known = (other.known([one.hash for one in batch]).values() for _ in range(10))
+            return sum(other.delete(list(numbers)).documents for numbers in known)
+
+        added, deleted = together(add, delete)
+        assert table.count() == len(texts(table)) == 10 + added - deleted
+        found = table.sources()
+        assert [(count.documents, count.occurrences) for count in found] in (
+            [],
+            [(table.count(), table.count())],
+        )
+
+
+def together(*works: Callable[[], int]) -> list[int]:
+    with ThreadPoolExecutor() as threads:
+        return [future.result() for future in [threads.submit(work) for work in works]]
+
+
+def remove_all(table: Table, source: str) -> int:
+    """Remove all that is noted of a source, a little at a time, and return how much that was."""
+    places = list(table.places(source))
+    parts = (places[start : start + 3] for start in range(0, len(places), 3))
+    return sum(table.remove(source, part).occurrences for part in parts)
 
 
 class TestRemoving:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from jtv_cli import config
-from jtv_cli.cli.app import app
+from jtv_cli.cli.app import make_app
 from jtv_cli.cli.interrupts import Interrupted, raise_interrupts
 from jtv_cli.cli.session import Streams
 from jtv_cli.errors import ExitCode, JtvError, OutputFailed
@@ -64,11 +64,11 @@ def _guarded(arguments: Sequence[str], streams: Streams) -> int:
 
 def _dispatch(arguments: Sequence[str], streams: Streams) -> int:
     """Run the command; what Typer itself prints, help, goes the way of all data."""
+    words = list(arguments) or ["--help"]
+    command = typer.main.get_command(make_app(words[0]))
     printed = io.StringIO()
     with redirect_stdout(printed):
-        code = typer.main.get_command(app).main(
-            list(arguments) or ["--help"], "jtv", standalone_mode=False, obj=streams
-        )
+        code = command.main(words, "jtv", standalone_mode=False, obj=streams)
     streams.output.write(printed.getvalue())
     return int(code or ExitCode.OK)
 

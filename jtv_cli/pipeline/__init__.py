@@ -1,8 +1,8 @@
 """The data's way: windows → known? → batches → embedder → table, and query → vector.
 
-`ingest` has the threads, `keeper` what they work for, `intake` and `batches` sort and
-cut, `desk` sends, and `patience` says when it sends again. `removal` and `spool` are for
-what is to go again.
+`ingest` has the threads, `coordinator` what they work for, `intake` and `batches` sort and
+cut, `dispatcher` sends, and `patience` says when it sends again. `removal` and `spool` are
+for what is to go again.
 """
 
 from jtv_cli.pipeline.ingest import ingest

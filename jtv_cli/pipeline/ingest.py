@@ -2,7 +2,7 @@
 
 Beside the main thread, which only waits, so that an interrupt, which strikes that one
 alone, comes between nothing, there is one that reads, one for each request, and the
-keeper, which does all the rest and alone touches the table.
+coordinator, which does all the rest and alone touches the table.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import partial
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from jtv_cli.pipeline.keeper import Keeper
+from jtv_cli.pipeline.coordinator import Coordinator
 from jtv_cli.pipeline.tally import Tally
 
 if TYPE_CHECKING:
@@ -48,29 +48,29 @@ def ingest(
     and of the table.
     """
     tally = Tally(progress)
-    keeper = Keeper(embedder, table, terms, tally, skipped)
-    reading = partial(_read, windows, keeper)
-    for work in (reading, keeper.run):
+    coordinator = Coordinator(embedder, table, terms, tally, skipped)
+    reading = partial(_read, windows, coordinator)
+    for work in (reading, coordinator.run):
         # Daemons, for a read or a request that does not return must not keep the process.
         Thread(target=work, daemon=True).start()
     try:
-        keeper.done.get()
+        coordinator.done.get()
     except BaseException:
-        keeper.interrupt()
+        coordinator.interrupt()
         raise
-    if keeper.error is not None:
-        raise keeper.error
+    if coordinator.error is not None:
+        raise coordinator.error
     return tally.report
 
 
-def _read(windows: Iterable[Window], keeper: Keeper) -> None:
-    """Hand windows to the keeper, the next when it has dealt with the last."""
+def _read(windows: Iterable[Window], coordinator: Coordinator) -> None:
+    """Hand windows to the coordinator, the next when it has dealt with the last."""
     try:
         for window in windows:
-            keeper.calls.put(partial(keeper.take_window, window))
-            if not keeper.wanted.get():
+            coordinator.calls.put(partial(coordinator.take_window, window))
+            if not coordinator.wanted.get():
                 return
     except BaseException as error:
-        keeper.calls.put(partial(keeper.give_up, error))
+        coordinator.calls.put(partial(coordinator.give_up, error))
     else:
-        keeper.calls.put(keeper.end_input)
+        coordinator.calls.put(coordinator.end_input)

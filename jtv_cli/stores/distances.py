@@ -37,7 +37,7 @@ def normalized(vectors: Vectors) -> Vectors:
 
 def cosine_distances(vectors: Vectors, unit_queries: Vectors) -> Vectors:
     """Return the distances of (n, dimensions) vectors to (m, dimensions) unit queries: (m, n)."""
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    lengths = np.sqrt(np.vecdot(vectors, vectors))
     distances: Vectors = np.clip(1 - (unit_queries @ vectors.T) / lengths, 0, 2)
     return distances
 
@@ -47,7 +47,12 @@ class Nearest:
 
     def __init__(self, k: int, max_distance: float | None = None) -> None:
         self._k = k
-        self._threshold = 2.0 if max_distance is None else max_distance
+        self._max_distance = 2.0 if max_distance is None else max_distance
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what was offered."""
+        self._threshold = self._max_distance
         self._ids: Ids = np.empty(0, np.int64)
         self._distances: Vectors = np.empty(0, np.float32)
 

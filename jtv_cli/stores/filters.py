@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def fits_metadata(filter: Filter, stored: str | None) -> bool:
     """Return whether metadata, as it is stored, has all the fields that are asked for."""
     if not filter.where:
         return True
-    if stored is None:
+    if stored is None or not all(_may_have(stored, *field) for field in filter.where):
         return False
     import orjson
 
@@ -33,6 +34,28 @@ def fits_metadata(filter: Filter, stored: str | None) -> bool:
     return all(
         name in metadata and _text(metadata[name]) == wanted for name, wanted in filter.where
     )
+
+
+@lru_cache
+def needles(name: str, wanted: str) -> tuple[str, str]:
+    """Return texts, one of which stands in any metadata that has the field, as it is stored.
+
+    It may stand elsewhere too. The first is that of a string, the second of anything else.
+    """
+    import orjson
+
+    field, string = (orjson.dumps(part).decode() for part in (name, wanted))
+    return f"{field}:{string}", f"{field}:{wanted}"
+
+
+def all_compared(some: int, queries: int) -> str:
+    """Return what to add to an explanation where the index did not do for some of the queries."""
+    return f"; for {some:,} of {queries:,} queries, all that fit were compared" if some else ""
+
+
+def _may_have(stored: str, name: str, wanted: str) -> bool:
+    """Return whether it is worth parsing metadata to see if it has the field."""
+    return any(needle in stored for needle in needles(name, wanted))
 
 
 def _text(value: object) -> str:

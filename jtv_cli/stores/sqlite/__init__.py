@@ -6,6 +6,11 @@ read. `NAME_occurrences` is ordered by source and line, so that reading a file
 again walks along it, and indexed by document, so that a document's first
 occurrence is one step away. The catalogue `jtv_tables` remembers what each table
 is and counts its documents.
+
+The index, `jtv_indexes` and `jtv_segments`, is made with the first segment of the
+first table that has one. A version that knows nothing of it can read and write the
+file all the same: what it adds is not covered, and so compared exactly, until a
+version that does writes again. Hence the format is still the first.
 """
 
 from jtv_cli.stores.sqlite.store import SqliteStore

@@ -74,15 +74,18 @@ def _ranks(
     """Return the rank, by code, of each of the ten neighbours of each of the documents.
 
     A search with so many candidates finds that neighbour. What the index does not
-    cover yet is always found, with rank 0.
+    cover yet is always found, with rank 0; codes of deleted documents do not count.
     """
     nearest = [Nearest(USUAL_K + 1) for _ in documents]
     search(rows, index, exactly(""), vectors, nearest)
+    there = np.fromiter((row[0] for row in rows.execute('SELECT id FROM "{name}"')), np.int64)
     ranks = []
     by_code = index.distances(generation, vectors)
     for own, best, (ids, distances) in zip(documents, nearest, by_code, strict=True):
         others = [document for document, _ in best.ranked() if document != own][:USUAL_K]
-        ranks.append(_ranks_by_code(np.array(others, np.int64), ids, distances))
+        is_there = np.isin(ids, there)
+        codes = ids[is_there], distances[is_there]
+        ranks.append(_ranks_by_code(np.array(others, np.int64), *codes))
     return np.concatenate(ranks)
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Positions = npt.NDArray[np.intp]
 
 _LEAST_BITS = 512
-_BLOCK = 256  # vectors encoded at once: what they take stays in the processor's cache
+_BLOCK = 32  # vectors encoded at once: what more take costs more in page faults than calls do
 
 
 def seed_size(dimensions: int) -> int:
@@ -40,10 +40,14 @@ def seed_size(dimensions: int) -> int:
 
 
 class Encoder:
-    """Makes codes, with one seed and the mean, (dimensions,), of the vectors to come."""
+    """Makes codes, with one seed and the mean, (dimensions,), of the vectors to come.
+
+    A code has `words` words.
+    """
 
     def __init__(self, seed: bytes, mean: Vectors) -> None:
         bits = np.unpackbits(np.frombuffer(seed, np.uint8)).reshape(-1, _width(len(mean)))
+        self.words = len(seed) // 8
         self._signs = np.float32(1) - 2 * bits.astype(np.float32)
         self._mean = mean
 
@@ -90,8 +94,9 @@ def _rotated(vectors: Vectors) -> Vectors:
     width = vectors.shape[-1]
     columns = 1 << (width.bit_length() // 2)
     rows = width // columns
-    product = vectors.reshape(-1, columns) @ _hadamard(columns)
-    product = _hadamard(rows) @ product.reshape(-1, rows, columns)
+    # One small product for each vector: of a large one, BLAS would make two threads' work.
+    squares = vectors.reshape(-1, rows, columns)
+    product = _hadamard(rows) @ (squares @ _hadamard(columns))
     return product.reshape(vectors.shape)
 
 

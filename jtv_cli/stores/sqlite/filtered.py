@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jtv_cli.stores.sqlite.search import Route
 
 _DOCUMENTS = 'SELECT document FROM "{name}_occurrences"'
+_SAMPLE = 512  # documents that stand for all
 _MOST_CHOSEN = 100_000  # ids held, and rows read one by one
 
 
@@ -44,18 +45,27 @@ class FilteredRows(Rows):
         """Return how to search these documents, given how all of them would be searched.
 
         To read one of few by its id takes as long as to see whether a candidate of the
-        index fits; of n documents that fit, c candidates are found among c / n of all.
+        index fits; of n documents that fit, c are among c * documents / n candidates. Where
+        they are not, what fits is far from the query, and the codes do not tell what is
+        nearest of what is far.
         """
         documents = self.count()
-        if way.generation is None:
-            most = documents // EXACT_SHARE
-        else:
-            most = isqrt(way.candidates * documents)
-        chosen = self._documents(min(most, _MOST_CHOSEN))
-        if chosen is None:
-            return way._replace(explanation=f"{way.explanation}, of those that fit the filter")
-        fit = f"exact: {len(chosen):,} of {documents:,} documents fit the filter"
-        return way._replace(generation=None, chosen=chosen, explanation=fit)
+        few = documents // EXACT_SHARE
+        if way.generation is not None:
+            few = isqrt(way.candidates * documents)
+        chosen = self._documents(min(few, _MOST_CHOSEN))
+        if chosen is not None:
+            fit = f"exact: {len(chosen):,} of {documents:,} documents fit the filter"
+            return way._replace(generation=None, chosen=chosen, explanation=fit)
+        fit = f"{way.explanation}, of those that fit the filter"
+        return way._replace(explanation=fit, least=int(way.candidates * self._share() / 2))
+
+    def _share(self) -> float:
+        """Return about which share of all documents that there ever were fits."""
+        import numpy as np
+
+        some = np.random.default_rng().integers(1, self.newest() + 1, _SAMPLE).tolist()
+        return sum(ids.size for ids, _ in self.vectors_of(set(some))) / _SAMPLE
 
     def _documents(self, most: int) -> Collection[int] | None:
         """Return the ids of those that fit, None where they are more than that."""

@@ -12,9 +12,8 @@ table; another is built beside it, in short transactions, and takes its place at
 
 from __future__ import annotations
 
-import secrets
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.errors import StoreError
 from jtv_cli.stores.sqlite.rows import decode
@@ -64,8 +63,7 @@ FROM jtv_indexes i WHERE identity = ? AND {which}
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Generation:
+class Generation(NamedTuple):
     """One generation of an index.
 
     `candidates` is how many a search of this table needs, where that was measured,
@@ -128,7 +126,7 @@ class Index:
         self._rows.execute(
             "DELETE FROM jtv_indexes WHERE identity = ? AND NOT is_live", (identity,)
         )
-        seed = secrets.token_bytes(seed_size(self._rows.spec.dimensions))
+        seed = os.urandom(seed_size(self._rows.spec.dimensions))
         cursor = self._rows.execute(
             "INSERT INTO jtv_indexes (identity, is_live, seed, mean) VALUES (?, ?, ?, ?)",
             (identity, self.live() is None, seed, self._mean().tobytes()),
@@ -208,25 +206,25 @@ class Index:
 
         rows = self._rows.execute(
             "SELECT last, documents, ids, codes FROM jtv_segments"
-            " WHERE generation = ? AND documents ORDER BY last",
+            " WHERE generation = ? ORDER BY last",
             (generation.number,),
         )
         for last, documents, ids, codes in rows:
             yield (
                 np.arange(last - documents, last) + 1 if ids is None else np.frombuffer(ids, "<i8"),
-                np.frombuffer(codes, "<u8").reshape(-1, documents),
+                np.frombuffer(codes, "<u8").reshape(len(generation.seed) // 8, documents),
             )
 
     def _grow(self, generation: Generation) -> int:
         """Add a segment; return the last id that it covers."""
         import numpy as np
 
-        blocks = list(self._rows.vectors(after=generation.last, limit=SEGMENT))
-        ids = np.concatenate([np.empty(0, np.int64), *(ids for ids, _ in blocks)])
-        codes = b""
-        if ids.size:
-            vectors = np.concatenate([vectors for _, vectors in blocks])
-            codes = generation.encoder().encode(vectors).tobytes()
+        encoder = generation.encoder()
+        all_ids, all_codes = [np.empty(0, np.int64)], [np.empty((encoder.words, 0), "<u8")]
+        for some, vectors in self._rows.vectors(after=generation.last, limit=SEGMENT):
+            all_ids.append(some)
+            all_codes.append(encoder.encode(vectors))
+        ids, codes = np.concatenate(all_ids), np.concatenate(all_codes, axis=1).tobytes()
         # If there are fewer than a segment, they are all there are.
         last = int(ids[-1]) if ids.size == SEGMENT else self._rows.newest()
         are_consecutive = ids.size and ids[0] == last - ids.size + 1

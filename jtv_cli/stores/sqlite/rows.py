@@ -116,10 +116,13 @@ class Rows:
             yield from _blocks(self.execute(f"{CHOSEN} {self.document_fits}", part))
 
     def sample(self, size: int) -> Iterator[tuple[Ids, Vectors]]:
-        """Yield ids and vectors of so many documents from first to last, less those deleted."""
+        """Yield ids and vectors of so many documents at most, spread from first to last."""
         import numpy as np
 
-        return self.vectors_of(set(np.linspace(1, self.newest(), size).astype(int).tolist()))
+        statement = 'SELECT id FROM "{name}" WHERE id >= ? ORDER BY id LIMIT 1'
+        points = np.linspace(1, self.newest(), size).astype(int).tolist()
+        found = (self.execute(statement, (point,)).fetchone() for point in points)
+        return self.vectors_of({row[0] for row in found if row})
 
     def hits(self, ranked: Sequence[tuple[int, float]]) -> list[Hit]:
         """Return the documents of (id, distance) in that order, less those deleted since."""

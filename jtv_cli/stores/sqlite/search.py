@@ -28,13 +28,15 @@ EXACT_SHARE = 4
 class Route(NamedTuple):
     """How a search goes: by a generation of the index, or exactly where that is None.
 
-    Where documents are `chosen`, only these are looked at.
+    Where documents are `chosen`, only these are looked at. Where fewer than `least` of the
+    nearest candidates are among the rows, the index is no help.
     """
 
     generation: Generation | None
     candidates: int
     explanation: str
     chosen: Collection[int] | None = None
+    least: int = 0
 
 
 def usual_candidates(documents: int) -> int:
@@ -70,11 +72,11 @@ def exactly(reason: str) -> Route:
 
 def search(
     rows: Rows, index: Index, way: Route, unit_queries: Vectors, nearest: Sequence[Nearest]
-) -> None:
+) -> int:
     """Offer to the nearest of each of (m, dimensions) queries what may be near it.
 
     That is every document, or those which the index does not cover yet and its candidates,
-    or those that are chosen.
+    or those that are chosen. Returns for how many queries the index was no help.
     """
     generation = way.generation
     after = generation.last if generation else 0
@@ -82,25 +84,40 @@ def search(
     for ids, vectors in blocks:
         _offer(ids, vectors, unit_queries, nearest)
     if generation is None:
-        return
+        return 0
     found = index.distances(generation, unit_queries)
-    for query, best, (ids, distances) in zip(unit_queries, nearest, found, strict=True):
-        _rescore(rows, way.candidates, ids, distances, query, best)
+    left = [
+        position
+        for position, (ids, distances) in enumerate(found)
+        if not _rescore(rows, way, ids, distances, unit_queries[position], nearest[position])
+    ]
+    if left:
+        again = [nearest[position] for position in left]
+        for best in again:
+            best.clear()
+        search(rows, index, exactly(""), unit_queries[left], again)
+    return len(left)
 
 
 def _rescore(
-    rows: Rows, wanted: int, ids: Ids, distances: CodeDistances, query: Vectors, best: Nearest
-) -> None:
-    """Offer the nearest by code: so many, and more where some of them were deleted."""
+    rows: Rows, way: Route, ids: Ids, distances: CodeDistances, query: Vectors, best: Nearest
+) -> bool:
+    """Offer the nearest by code: so many, and more where some of them are not among the rows.
+
+    Returns whether the index was of help.
+    """
     from jtv_cli.stores.sqlite.codes import nearest_codes
 
     seen = there = 0
-    while there < wanted and seen < ids.size:
-        candidates = nearest_codes(distances, 2 * seen or wanted)
+    while there < way.candidates and seen < ids.size:
+        candidates = nearest_codes(distances, 2 * seen or way.candidates)
         for found, vectors in rows.vectors_of(ids[candidates[seen:]].tolist()):
             _offer(found, vectors, query[None], [best])
             there += found.size
+        if there < way.least:
+            return False
         seen = candidates.size
+    return True
 
 
 def _offer(ids: Ids, vectors: Vectors, unit_queries: Vectors, nearest: Iterable[Nearest]) -> None:

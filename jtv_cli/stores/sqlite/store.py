@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import TYPE_CHECKING
 
 from jtv_cli.errors import NoTable
-from jtv_cli.records import Change, TableSpec, find_spec
-from jtv_cli.stores.sqlite import file
+from jtv_cli.records import Change, Check, Outcome, TableSpec, find_spec
+from jtv_cli.stores.sqlite import file, health
 from jtv_cli.stores.sqlite.table import SqliteTable
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 _CATALOGUE = """
@@ -139,6 +139,14 @@ class SqliteStore:
                 table.rows.execute(f'DROP TABLE "{{name}}{suffix}"')
             table.rows.execute("DELETE FROM jtv_tables WHERE name = '{name}'")
 
+    def checks(self) -> Iterator[Check]:
+        """Look at the file: whose it is, whether it is sound, how much room is left."""
+        if self._connection is None:
+            detail = f"there is no {self.location} yet; make it with: jtv init"
+            yield Check("file", Outcome.WARNING, detail)
+        else:
+            yield from health.checks(self._connection, self._path)
+
     def close(self) -> None:
         """Let go of the file. The last to close it folds the write-ahead log back in."""
         if self._connection is not None:
@@ -168,5 +176,5 @@ def _create_table(connection: sqlite3.Connection, spec: TableSpec) -> None:
     connection.execute(
         "INSERT INTO jtv_tables (name, model, task, dimensions, metric, identity)"
         " VALUES (?, ?, ?, ?, ?, ?)",
-        (spec.name, spec.model, spec.task, spec.dimensions, spec.metric, secrets.token_hex(16)),
+        (spec.name, spec.model, spec.task, spec.dimensions, spec.metric, os.urandom(16).hex()),
     )

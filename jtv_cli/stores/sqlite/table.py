@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from jtv_cli.errors import StoreError, TableMismatch
 from jtv_cli.records import Added, IndexCheck, IndexState, IndexStatus, Occurrence
+from jtv_cli.stores.filters import all_compared
 from jtv_cli.stores.sqlite.documents import delete, get, insert_documents, read, remove
 from jtv_cli.stores.sqlite.file import transaction, translated
 from jtv_cli.stores.sqlite.filtered import FilteredRows
@@ -76,11 +77,8 @@ class SqliteTable:
                 ),
             )
             another_waits = self.index.extend()
-        for _ in range(_CATCH_UP):
-            if not another_waits:
-                break
-            with self.writing():
-                another_waits = self.index.extend()
+        if another_waits:
+            self._catch_up()
         return Added(stored, occurrences)
 
     def add_occurrences(self, source: str | None, places: Sequence[Place]) -> int:
@@ -124,9 +122,9 @@ class SqliteTable:
             if filter is not None:
                 rows = filtered = FilteredRows(rows, filter)
                 way = filtered.narrowed(way)
+            compared = search(rows, self.index, way, normalized(vectors), nearest)
             if explain is not None:
-                explain(way.explanation)
-            search(rows, self.index, way, normalized(vectors), nearest)
+                explain(way.explanation + all_compared(compared, len(vectors)))
             return [rows.hits(best.ranked()) for best in nearest]
 
     def scan(
@@ -228,10 +226,10 @@ class SqliteTable:
         with self.writing():
             if self.rows.newest() < SEGMENT:
                 return
-            number = self.index.begin().number
+            number, newest = self.index.begin().number, self.rows.newest()
         last: int | None = 0
         while last is not None:
-            progress(f"building the index: {last:,} of {self.count():,} documents")
+            progress(f"building the index: {last:,} of {newest:,}")
             with self.writing():
                 last = self.index.build(number)
 
@@ -249,7 +247,7 @@ class SqliteTable:
         progress("comparing the index with exact searches")
         with self._reading():
             live = self.index.live()
-            if live is None or not live.last:
+            if live is None or self.rows.count() <= USUAL_K:
                 raise StoreError(
                     f"table {self.spec.name} has no index to check",
                     hint="see why: jtv index status",
@@ -280,6 +278,15 @@ class SqliteTable:
         """Read one state of the table, whatever others write."""
         with translated(self._location), transaction(self.rows.connection, "DEFERRED"):
             yield
+
+    def _catch_up(self) -> None:
+        """Index some of the segments that wait."""
+        # What was added is stored, whatever becomes of this: the next addition goes on.
+        with suppress(StoreError):
+            for _ in range(_CATCH_UP):
+                with self.writing():
+                    if not self.index.extend():
+                        return
 
 
 def _distances(vectors: Vectors, query: Vectors) -> Vectors:

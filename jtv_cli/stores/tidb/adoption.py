@@ -65,13 +65,13 @@ def adopt(database: Database, spec: TableSpec, progress: Callable[[str], None]) 
     adoption = _Adoption(database, spec)
     progress("making room for where texts were read")
     database.read(lambda connection: make_parts(connection, schema(spec)))
-    adoption.alter("COMMENT = %s", encode_comment(spec, adopting=True))
+    adoption.run("ALTER TABLE `{}` COMMENT = %s", encode_comment(spec, adopting=True))
     progress("adding content_hash")
-    adoption.alter("MODIFY content MEDIUMTEXT NOT NULL")
-    adoption.alter("ADD COLUMN IF NOT EXISTS content_hash BINARY(32)")
-    adoption.alter("ADD UNIQUE INDEX IF NOT EXISTS content_hash (content_hash)")
+    adoption.run("ALTER TABLE `{}` MODIFY content MEDIUMTEXT NOT NULL")
+    adoption.run("ALTER TABLE `{}` ADD COLUMN IF NOT EXISTS content_hash BINARY(32)")
+    adoption.run("CREATE UNIQUE INDEX IF NOT EXISTS content_hash ON `{}` (content_hash)")
     adoption.fill_hashes(progress)
-    adoption.alter("COMMENT = %s", encode_comment(spec))
+    adoption.run("ALTER TABLE `{}` COMMENT = %s", encode_comment(spec))
 
 
 class _Adoption:
@@ -81,9 +81,9 @@ class _Adoption:
         self._database = database
         self._documents = schema(spec).documents
 
-    def alter(self, what: str, *parameters: str) -> None:
-        """Change the table; of what it has already, nothing is changed."""
-        statement = f"ALTER TABLE `{self._documents.name}` {what}"
+    def run(self, statement: str, *parameters: str) -> None:
+        """Run a statement, in which {} stands for the table's name."""
+        statement = statement.format(self._documents.name)
         self._database.read(lambda connection: connection.exec_driver_sql(statement, parameters))
 
     def fill_hashes(self, progress: Callable[[str], None]) -> None:

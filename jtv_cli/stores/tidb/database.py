@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import sqlalchemy as sa
@@ -12,6 +12,7 @@ from sqlalchemy.pool import NullPool
 
 from jtv_cli.errors import StoreError
 from jtv_cli.stores.tidb.failures import CANNOT_CONNECT, RETRYABLE, code_of, translated
+from jtv_cli.stores.tidb.tls import tls_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,7 +53,13 @@ class Database:
 
         Raises StoreError.
         """
-        return self._patiently(self._engine, work)
+
+        def attempt() -> Result:
+            with self._engine.connect() as connection:
+                self._was_connected = True
+                return work(connection)
+
+        return self._patiently(attempt)
 
     def write(self, work: Callable[[Connection], Result]) -> Result:
         """Return what some work in one transaction gives.
@@ -73,7 +80,7 @@ class Database:
                 raise
             return result
 
-        return self._patiently(self._engine, in_transaction)
+        return self.read(in_transaction)
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
@@ -81,12 +88,15 @@ class Database:
 
         Raises StoreError where one of them is at it for a minute.
         """
-        with self.patient_connection() as connection:
-            taken = connection.scalar(
-                sa.text("SELECT GET_LOCK(CONCAT(DATABASE(), ' ', :name), :seconds)"),
-                {"name": name, "seconds": _LOCK_SECONDS},
-            )
-            if not taken:
+        statement = sa.text("SELECT GET_LOCK(CONCAT(DATABASE(), ' ', :name), :seconds)")
+        parameters = {"name": name, "seconds": _LOCK_SECONDS}
+        with ExitStack() as connections:
+
+            def take() -> object:
+                connection = connections.enter_context(self.patient_connection())
+                return connection.scalar(statement, parameters)
+
+            if not self._patiently(take):
                 raise StoreError(
                     f"another process works on the same table of {self.location}",
                     hint="run the same command again when it is done",
@@ -131,23 +141,22 @@ class Database:
             **options,
         )
 
-    def _patiently(self, engine: Engine, work: Callable[[Connection], Result]) -> Result:
+    def _patiently(self, attempt: Callable[[], Result]) -> Result:
         for pause in (*_PAUSES_SECONDS, None):
             try:
-                with engine.connect() as connection:
-                    self._was_connected = True
-                    return work(connection)
+                return attempt()
             except DBAPIError as error:
                 failure = self.translated(error)
                 if pause is None or not self._may_pass(error):
                     raise failure from error
-                self.notice(f"{failure.message}; trying again in {pause:g} s")
+                if pause == _PAUSES_SECONDS[0]:
+                    self.notice(f"{failure.message}; trying again")
                 time.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
 
     def _may_pass(self, error: DBAPIError) -> bool:
         """Return whether the same work may succeed in a moment."""
-        if "timed out" in str(error.orig):
+        if "timed out" in str(error.orig) or tls_failure(error, self._address.tls) is not None:
             return False
         code = code_of(error)
         # A server that answered before is being restarted; any other is not there.

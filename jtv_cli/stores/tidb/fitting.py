@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from jtv_cli.stores.filters import fits_metadata, fits_source
+from jtv_cli.stores.filters import fits_metadata, fits_source, needles
 from jtv_cli.stores.tidb.schema import NO_SOURCE
 
 if TYPE_CHECKING:
@@ -60,11 +60,5 @@ class Fitting:
 
     def _may_have(self, name: str, text: str) -> ColumnElement[bool]:
         """Return whether the JSON of metadata has the field, with the text as a string or as is."""
-        import orjson
-
-        field, string = (orjson.dumps(part).decode() for part in (name, text))
         metadata = self._schema.occurrences.c.metadata
-        return sa.or_(
-            sa.func.instr(metadata, f"{field}:{string}") > 0,
-            sa.func.instr(metadata, f"{field}:{text}") > 0,
-        )
+        return sa.or_(*(sa.func.instr(metadata, needle) > 0 for needle in needles(name, text)))

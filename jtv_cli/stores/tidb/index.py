@@ -12,7 +12,13 @@ from sqlalchemy.exc import DBAPIError
 
 from jtv_cli.errors import StoreError
 from jtv_cli.records import IndexState, IndexStatus
-from jtv_cli.stores.tidb.failures import CONNECTION_LOST, NO_RIGHT, code_of, says_no_tiflash
+from jtv_cli.stores.tidb.failures import (
+    CONNECTION_LOST,
+    DUPLICATE_INDEX,
+    NO_RIGHT,
+    code_of,
+    says_no_tiflash,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +48,8 @@ _JOBS = (
     " AND job_type IN ('add vector index', 'add columnar index')"
     " AND state NOT IN ('synced', 'done', 'cancelled', 'rollback done')"
 )
+
+_NO_FAILURES = {*CONNECTION_LOST, DUPLICATE_INDEX}
 
 _LOOK_SECONDS = 0.5
 # A replica or an index that has got no further for so long needs a look at the cluster.
@@ -80,13 +88,12 @@ class VectorIndex:
             if self.status().state in {IndexState.NONE, IndexState.FAILED}:
                 progress("adding the vector index")
                 statement = self._begin()
+            if wait:
+                self._wait(statement, progress)
         except DBAPIError as error:
             if not says_no_tiflash(error):
                 raise self._database.translated(error) from error
             self._database.notice("this cluster has no TiFlash, so there can be no vector index")
-            return
-        if wait:
-            self._wait(statement, progress)
 
     def drop(self) -> bool:
         """Drop the index; return whether there was one. The replica stays."""
@@ -112,10 +119,15 @@ class VectorIndex:
         while (status := self.status()).state is not IndexState.READY:
             if statement is not None:
                 statement.check()
-            if status.state is not IndexState.BUILDING:
+            if status.state is IndexState.NONE:
+                raise StoreError(
+                    f"the server stopped building the vector index of table {self._table}",
+                    hint="run the same command again",
+                )
+            if status.state is IndexState.FAILED:
                 raise StoreError(
                     f"table {self._table} got no vector index: {status.detail}",
-                    hint="see to it, then run the same command again",
+                    hint="see to TiFlash, then: jtv index drop, jtv init",
                 )
             if status.detail != last:
                 last, since = status.detail, time.monotonic()
@@ -134,18 +146,20 @@ class VectorIndex:
     def _status(self, connection: Connection) -> IndexStatus:
         is_there = self._name(connection) is not None
         is_adding = not is_there and self._is_adding(connection)
+        replica = self._replica(connection)
+        is_replicated = replica is not None and replica.available
         done = connection.execute(_PROGRESS, {"table": self._table}).one()
         indexed, pending = int(done.indexed), int(done.pending)
         if not (is_there or is_adding):
             state, detail = IndexState.NONE, "there is none; jtv init makes it"
         elif done.error:
             state, detail = IndexState.FAILED, f"TiFlash could not build it: {done.error}"
-        elif (replica := self._replica(connection)) is None or not replica.available:
-            share = replica.progress if replica else 0
-            state, detail = IndexState.BUILDING, f"TiFlash replica: {share:.0%}"
-        elif is_adding:
+        elif is_adding and (pending or is_replicated):
             state = IndexState.BUILDING
             detail = f"vector index: {indexed:,} of {indexed + pending:,} rows"
+        elif not is_replicated:
+            share = replica.progress if replica else 0
+            state, detail = IndexState.BUILDING, f"TiFlash replica: {share:.0%}"
         else:
             state, detail = IndexState.READY, "HNSW on TiFlash"
         return IndexStatus(state, indexed, pending, detail)
@@ -159,13 +173,17 @@ class VectorIndex:
         return connection.execute(_REPLICA, {"table": self._table}).first()
 
     def _is_adding(self, connection: Connection) -> bool:
-        """Return whether the server is at it; False too where the user may not know."""
+        """Return whether the server is at it.
+
+        A user who may not see its jobs sees what TiFlash tells of an index to come.
+        """
         try:
             return connection.exec_driver_sql(_JOBS, (self._table,)).first() is not None
         except DBAPIError as error:
-            if code_of(error) in NO_RIGHT:
-                return False
-            raise
+            if code_of(error) not in NO_RIGHT:
+                raise
+        done = connection.execute(_PROGRESS, {"table": self._table}).one()
+        return bool(done.indexed + done.pending)
 
 
 class _Statement:
@@ -183,8 +201,8 @@ class _Statement:
         return self._ended.wait(seconds)
 
     def check(self) -> None:
-        """Raise what it has failed with, unless only the connection was lost."""
-        if self._error is not None and code_of(self._error) not in CONNECTION_LOST:
+        """Raise what it has failed with, unless the server goes on, or another was faster."""
+        if self._error is not None and code_of(self._error) not in _NO_FAILURES:
             raise self._error
 
     def _work(self) -> None:

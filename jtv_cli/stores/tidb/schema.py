@@ -14,13 +14,18 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.mysql import MEDIUMTEXT
-from sqlalchemy.schema import CreateTable, DropTable
+from sqlalchemy.schema import CreateIndex, CreateTable, DropTable
 from tidb_vector.sqlalchemy import VectorType
 
 from jtv_cli.errors import StoreError
 from jtv_cli.records import TableSpec
 
 FORMAT = 1
+
+MOST_DIMENSIONS = 16_000
+"""What tidb-vector takes; TiDB itself takes 383 more."""
+
+_SPEC_KEYS = ("model", "task", "dimensions", "metric", "identity")
 
 # The columns of an occurrence's key cannot be NULL.
 NO_SOURCE = 0
@@ -95,7 +100,7 @@ def schema(spec: TableSpec, *, has_parts: bool = True) -> Schema:
         sa.Column("source", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("line", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("metadata", MEDIUMTEXT),
-        sa.Index("by_source", "source", "line"),
+        sa.Index("by_source", "source", "line", "document"),
         comment=part_comment(spec.name),
         **_ALIKE,
     )
@@ -104,17 +109,8 @@ def schema(spec: TableSpec, *, has_parts: bool = True) -> Schema:
 
 def encode_comment(spec: TableSpec, *, adopting: bool = False) -> str:
     """Return what a table's comment should say; `adopting` while the table is being changed."""
-    return json.dumps(
-        {
-            "jtv": FORMAT,
-            "model": spec.model,
-            "task": spec.task,
-            "dimensions": spec.dimensions,
-            "metric": spec.metric,
-            "identity": spec.identity,
-            **({"adopting": True} if adopting else {}),
-        }
-    )
+    said = {"jtv": FORMAT} | {key: getattr(spec, key) for key in _SPEC_KEYS}
+    return json.dumps(said | ({"adopting": True} if adopting else {}))
 
 
 def part_comment(name: str) -> str:
@@ -133,15 +129,16 @@ def decode_comment(name: str, comment: str) -> tuple[TableSpec, bool] | None:
         said = json.loads(comment)
     except ValueError:
         return None
-    if not isinstance(said, dict) or not isinstance(said.get("jtv"), int) or "part_of" in said:
+    if not isinstance(said, dict) or not isinstance(said.get("jtv"), int):
         return None
     if said["jtv"] > FORMAT:
         raise StoreError(
             f"table {name} was made by a newer jtv (format {said['jtv']}, this one knows {FORMAT})",
             hint="upgrade jtv",
         )
-    keys = ("model", "task", "dimensions", "metric", "identity")
-    return TableSpec(name, *(said[key] for key in keys)), "adopting" in said
+    if not said.keys() >= set(_SPEC_KEYS):
+        return None
+    return TableSpec(name, *(said[key] for key in _SPEC_KEYS)), "adopting" in said
 
 
 def comment_of(connection: sa.Connection, name: str) -> str | None:
@@ -162,11 +159,20 @@ def make_parts(connection: sa.Connection, tables: Schema) -> None:
     Raises StoreError where another's table has such a name.
     """
     for part in tables.parts:
-        comment = comment_of(connection, part.name)
-        if comment not in (None, part.comment):
+        if comment_of(connection, part.name) not in (None, part.comment):
             raise StoreError(
                 f"there is a table {part.name} already that is not jtv's",
                 hint="name another --table",
             )
-        connection.execute(DropTable(part, if_exists=True))
+    drop_parts(connection, tables)
+    for part in tables.parts:
         connection.execute(CreateTable(part))
+        for index in part.indexes:
+            connection.execute(CreateIndex(index))
+
+
+def drop_parts(connection: sa.Connection, tables: Schema) -> None:
+    """Drop the tables that belong to a table, and none of another's."""
+    for part in tables.parts:
+        if comment_of(connection, part.name) == part.comment:
+            connection.execute(DropTable(part, if_exists=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -15,16 +14,23 @@ from jtv_cli.records import Change, IndexState
 from jtv_cli.stores.tidb.adoption import adopt, plan_adoption, tutorial_spec
 from jtv_cli.stores.tidb.database import Database
 from jtv_cli.stores.tidb.index import VectorIndex
-from jtv_cli.stores.tidb.schema import decode_comment, make_parts, schema
+from jtv_cli.stores.tidb.schema import (
+    MOST_DIMENSIONS,
+    decode_comment,
+    drop_parts,
+    make_parts,
+    schema,
+)
+from jtv_cli.stores.tidb.server import checks, require_vectors, server_version
 from jtv_cli.stores.tidb.table import TidbTable
 from jtv_cli.stores.tidb.url import parse_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sqlalchemy import Connection
 
-    from jtv_cli.records import TableSpec
+    from jtv_cli.records import Check, TableSpec
 
 _TABLE = sa.text(
     "SELECT table_name, table_comment FROM information_schema.tables"
@@ -42,9 +48,6 @@ _COLUMNS = sa.text(
     " FROM information_schema.columns"
     " WHERE table_schema = DATABASE() AND table_name = :table ORDER BY ordinal_position"
 )
-
-_VERSION = re.compile(r"TiDB-v(\d+)\.(\d+)", re.IGNORECASE)
-_WITH_VECTORS = (8, 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class TidbStore:
         address = parse_url(url)
         self.location = address.location
         self.notes: Sequence[str] = address.notes
+        self._tls = address.tls
         self._database = Database(address, notice)
 
     def tables(self) -> list[TableSpec]:
@@ -92,7 +96,12 @@ class TidbStore:
         Raises TableMismatch where it has another model, StoreError where it is neither
         jtv's nor the tutorial's, or the server is no TiDB with vectors.
         """
-        self._database.read(self._require_vectors)
+        require_vectors(self._database.read(server_version), self.location)
+        if not 1 <= spec.dimensions <= MOST_DIMENSIONS:
+            raise StoreError(
+                f"TiDB takes no vectors of {spec.dimensions:,} dimensions",
+                hint=f"take a model of up to {MOST_DIMENSIONS:,}, or --database embedded",
+            )
         build = Change("index", "build the vector index")
         found = self._look_up(spec.name)
         if found is None:
@@ -126,10 +135,14 @@ class TidbStore:
         tables = schema(self.open(name).spec)
 
         def work(connection: Connection) -> None:
-            for table in (tables.documents, *tables.parts):
-                connection.execute(DropTable(table, if_exists=True))
+            connection.execute(DropTable(tables.documents, if_exists=True))
+            drop_parts(connection, tables)
 
         self._database.read(work)
+
+    def checks(self) -> Iterator[Check]:
+        """Look at the connection, the server's version, and TiFlash."""
+        return checks(self._database, self._tls)
 
     def close(self) -> None:
         """Close the connections."""
@@ -139,7 +152,7 @@ class TidbStore:
         """Make or adopt the table, if another process has not done it meanwhile."""
         found = self._look_up(spec.name)
         if found is None:
-            self._create(_with_identity(spec))
+            self._create(_with_identity(replace(spec, identity="")))
             return
         found.spec.require_same_vectors(spec)
         if not found.is_adopted:
@@ -176,22 +189,6 @@ class TidbStore:
 
     def _index(self, spec: TableSpec) -> VectorIndex:
         return VectorIndex(self._database, spec.name)
-
-    def _require_vectors(self, connection: Connection) -> None:
-        """Raise StoreError where the server is no TiDB of 8.4 or newer.
-
-        Those of TiDB Cloud's serverless kind count their versions differently.
-        """
-        version = str(connection.scalar(sa.text("SELECT VERSION()")))
-        number = _VERSION.search(version)
-        is_serverless = "serverless" in version.lower()
-        if not is_serverless and (
-            number is None or tuple(map(int, number.groups())) < _WITH_VECTORS
-        ):
-            raise StoreError(
-                f"{self.location} runs {version}, not TiDB 8.4 or newer",
-                hint="name a TiDB cluster, or --database embedded",
-            )
 
 
 def _judge(connection: Connection, name: str, comment: str) -> _Found | None:

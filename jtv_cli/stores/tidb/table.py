@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from jtv_cli.errors import StoreError, TableMismatch
 from jtv_cli.records import Added, IndexState, Occurrence
+from jtv_cli.stores.filters import all_compared
 from jtv_cli.stores.tidb.failures import TooLarge
 from jtv_cli.stores.tidb.hits import to_hits
 from jtv_cli.stores.tidb.index import VectorIndex
@@ -67,10 +68,7 @@ class TidbTable:
 
         check_vectors(vectors, len(documents), self.spec.dimensions)
         self._require_adopted()
-        added = [
-            self._add(documents[part], vectors[part])
-            for part in transactions(documents, self.spec.dimensions)
-        ]
+        added = [self._add(*part) for part in transactions(documents, vectors)]
         return Added(sum(part.documents for part in added), sum(part.occurrences for part in added))
 
     def add_occurrences(self, source: str | None, places: Sequence[Place]) -> int:
@@ -220,7 +218,8 @@ class TidbTable:
         try:
             return self._database.write(work)
         except TooLarge as error:
-            source, line, _ = max(documents, key=text_size).occurrences[0]
+            largest = max(documents, key=text_size)
+            source, line, _ = next(iter(largest.occurrences), Occurrence())
             where = f"{source or 'standard input'}:{line}"
             raise StoreError(f"{where}: {error.message}", hint=error.hint) from error
 
@@ -238,11 +237,7 @@ class TidbTable:
                 connection, self._schema, vectors, k, far=far, filter=filter, by_index=by_index
             )
         )
-        if compared:
-            explanation += (
-                f"; for {compared:,} of {len(vectors):,} queries, all that fit were compared"
-            )
-        return hits, explanation
+        return hits, explanation + all_compared(compared, len(vectors))
 
     def _explanation(self, query: Vectors, k: int, *, exact: bool) -> tuple[bool, str]:
         """Return whether the index answers a search, as the server plans it, or why not."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _KEYS = 1000
 # TiDB Cloud Starter takes 10 MiB in a transaction.
 _TRANSACTION_BYTES = 8 << 20
+_OCCURRENCE_BYTES = 150  # two keys of three numbers each
+_PIECE = 5000  # occurrences
 
 
 class Writing:
@@ -195,17 +197,40 @@ def read_vector(text: str) -> Vectors:
     return vector
 
 
-def transactions(documents: Sequence[Document], dimensions: int) -> Iterator[slice]:
-    """Yield the parts to store in one transaction each."""
-    start, size = 0, 0
+def transactions(
+    documents: Sequence[Document], vectors: Vectors
+) -> Iterator[tuple[list[Document], Vectors]]:
+    """Yield what to store in one transaction each.
+
+    A document with very many occurrences comes more than once, each time with some.
+    """
+    positions: list[int] = []
+    part: list[Document] = []
+    size = 0
     for position, document in enumerate(documents):
-        more = text_size(document) + 4 * dimensions
-        if size and size + more > _TRANSACTION_BYTES:
-            yield slice(start, position)
-            start, size = position, 0
-        size += more
-    if size:
-        yield slice(start, len(documents))
+        for piece in _pieces(document):
+            more = _size(piece) + vectors[position].nbytes
+            if part and size + more > _TRANSACTION_BYTES:
+                yield part, vectors[positions]
+                positions, part, size = [], [], 0
+            positions.append(position)
+            part.append(piece)
+            size += more
+    if part:
+        yield part, vectors[positions]
+
+
+def _pieces(document: Document) -> Iterator[Document]:
+    """Yield the document, each time with some of its occurrences."""
+    where = document.occurrences
+    for start in range(0, max(len(where), 1), _PIECE):
+        yield document._replace(occurrences=where[start : start + _PIECE])
+
+
+def _size(document: Document) -> int:
+    """Return about how many bytes a document takes, its occurrences included."""
+    metadata = sum(len(encode_metadata(one.metadata) or "") for one in document.occurrences)
+    return text_size(document) + metadata + len(document.occurrences) * _OCCURRENCE_BYTES
 
 
 def text_size(document: Document) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from jtv_cli.errors import ServiceError, StoreError
 from jtv_cli.pipeline.batches import Group, cut_group
-from jtv_cli.pipeline.desk import Desk
+from jtv_cli.pipeline.dispatcher import Dispatcher
 from jtv_cli.pipeline.intake import Intake
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from jtv_cli.embedders import Embedder
     from jtv_cli.pipeline.batches import Batch
-    from jtv_cli.pipeline.desk import Call
+    from jtv_cli.pipeline.dispatcher import Call
     from jtv_cli.pipeline.tally import Tally
     from jtv_cli.pipeline.terms import Terms
     from jtv_cli.records import Embeddings, Wait
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _GRACE_SECONDS = 3.0
 
 
-class Keeper:
+class Coordinator:
     """Does one thing at a time: what the `calls` say that other threads leave.
 
     It puts into `wanted` whether the reader should go on, for every window it has
@@ -63,7 +63,7 @@ class Keeper:
             concurrency=1 if offline else terms.concurrency,
             longest=embedder.model.max_tokens if terms.truncate else None,
         )
-        self._desk = Desk(embedder, terms, self, self.calls)
+        self._dispatcher = Dispatcher(embedder, terms, self, self.calls)
         self._windows: deque[Window] = deque()
         self._groups: deque[Group] = deque()
         self._input_ended = False
@@ -126,12 +126,12 @@ class Keeper:
             isinstance(error, StoreError) and isinstance(self.error, ServiceError)
         ):
             self.error = error
-        self._desk.close()
+        self._dispatcher.close()
 
     def stop(self, reason: str) -> None:
         """End, because that was asked for."""
         self._tally.stop(reason)
-        self._desk.close()
+        self._dispatcher.close()
 
     def wait(self, wait: Wait) -> None:
         """Pass on what is being waited for."""
@@ -144,20 +144,20 @@ class Keeper:
             self.give_up(error)
 
     def _begin_grace(self) -> None:
-        self._desk.close()
+        self._dispatcher.close()
         self._deadline = time.monotonic() + _GRACE_SECONDS
 
     def _is_finished(self) -> bool:
-        if not self._desk.is_closed:
+        if not self._dispatcher.is_closed:
             is_empty = not self._windows and not self._groups and self._intake.is_empty
             return self._input_ended and is_empty
         is_late = self._deadline is not None and time.monotonic() >= self._deadline
-        return self._desk.is_idle or is_late
+        return self._dispatcher.is_idle or is_late
 
     def _step(self) -> None:
-        """Find work for the desk, store what is complete, and answer the next call."""
+        """Find work for the dispatcher, store what is complete, and answer the next call."""
         self._feed()
-        self._desk.send()
+        self._dispatcher.send()
         has_stored = self._store_in_turn()
         if self._is_finished():
             return
@@ -170,15 +170,17 @@ class Keeper:
     def _seconds_to_next(self) -> float | None:
         if self._deadline is not None:
             return max(0.0, self._deadline - time.monotonic())
-        return self._desk.seconds_to_next()
+        return self._dispatcher.seconds_to_next()
 
     def _feed(self) -> None:
-        """Hand groups to the desk, reading for them as much as it takes."""
-        while not self._desk.is_closed and len(self._groups) < self._groups_at_once:
+        """Hand groups to the dispatcher, reading for them as much as it takes."""
+        while not self._dispatcher.is_closed and len(self._groups) < self._groups_at_once:
             if self._intake.groups:
                 group = Group(self._intake.groups.popleft())
                 self._groups.append(group)
-                self._desk.add(cut_group(group, self._desk.limit, self._model.max_tokens))
+                self._dispatcher.add(
+                    cut_group(group, self._dispatcher.limit, self._model.max_tokens)
+                )
             elif self._windows:
                 self._take(self._windows.popleft())
             elif not (self._input_ended and self._intake.finish()):
@@ -192,7 +194,7 @@ class Keeper:
             self._tally.stop(f"--strict, at {window.path}:{bad[0].line}")
             self._input_ended = True
             self._windows.clear()
-        known = self._intake.take(window, self._desk.limit)
+        known = self._intake.take(window, self._dispatcher.limit)
         self._tally.read(len(window.texts) + window.empty + len(bad), window.end)
         self._tally.count(known=known, empty=window.empty, skipped=len(bad))
         for line, reason in bad:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _TOO_LONG = "it is too long for the model"
 
 
-class Customer(Protocol):
+class Listener(Protocol):
     """Who hears what became of the batches."""
 
     def leave_out(self, batch: Batch, reason: str) -> None:
@@ -52,7 +52,7 @@ class Customer(Protocol):
         ...
 
 
-class Desk:
+class Dispatcher:
     """Sends batches, no more at once than it may, and sees to those that come back.
 
     It belongs to one thread; threads that make requests leave their answers in that
@@ -60,7 +60,7 @@ class Desk:
     """
 
     def __init__(
-        self, embedder: Embedder, terms: Terms, customer: Customer, calls: SimpleQueue[Call]
+        self, embedder: Embedder, terms: Terms, listener: Listener, calls: SimpleQueue[Call]
     ) -> None:
         self.limit = embedder.batch_limit
         if terms.max_tokens is not None:
@@ -69,7 +69,7 @@ class Desk:
         self.is_closed = False
         self._embedder = embedder
         self._terms = terms
-        self._customer = customer
+        self._listener = listener
         self._calls = calls
         self._ready: deque[Batch] = deque()
         self._sent: list[Batch] = []
@@ -128,7 +128,7 @@ class Desk:
             return False
         # Estimates are high: what is on its way may turn out to leave enough.
         if not self._sent:
-            self._customer.stop(f"the next batch would pass --max-tokens {self._terms.max_tokens}")
+            self._listener.stop(f"the next batch would pass --max-tokens {self._terms.max_tokens}")
         return True
 
     def _can_afford(self, batch: Batch) -> bool:
@@ -150,7 +150,7 @@ class Desk:
         self._sent.remove(batch)
         # A service that does not say what it counted is taken to have counted as we do.
         self._spent += embeddings.tokens or batch.tokens
-        self._customer.take_answer(batch, embeddings)
+        self._listener.take_answer(batch, embeddings)
 
     def _failed(self, batch: Batch, error: BaseException) -> None:
         self._sent.remove(batch)
@@ -159,12 +159,12 @@ class Desk:
         elif isinstance(error, ServiceError):
             self._send_later(batch, error)
         else:
-            self._customer.give_up(error)
+            self._listener.give_up(error)
 
     def _send_less(self, batch: Batch, error: BatchTooLarge | TextTooLong) -> None:
         if len(batch.rows) == 1:
             reason = error.message if isinstance(error, BatchTooLarge) else _TOO_LONG
-            self._customer.leave_out(batch, reason)
+            self._listener.leave_out(batch, reason)
             return
         if isinstance(error, BatchTooLarge):
             self._remember(batch, error.limit)
@@ -184,7 +184,7 @@ class Desk:
         if pause is None:
             if isinstance(error, TextsRefused):
                 error.message += f" (the texts of {_places(batch.news)})"
-            self._customer.give_up(error)
+            self._listener.give_up(error)
             return
         batch.not_before = now + pause
         self._ready.appendleft(batch)
@@ -193,7 +193,7 @@ class Desk:
         elif isinstance(error, RateLimited):
             # The limit is the key's: what else is sent would only meet it too.
             self._not_before = max(self._not_before, batch.not_before)
-        self._customer.wait(Wait(batch.not_before, error.message))
+        self._listener.wait(Wait(batch.not_before, error.message))
 
 
 def _places(news: Sequence[New]) -> str:

@@ -1,0 +1,103 @@
+"""Filters on tables of the embedded store that are large enough for an index."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from jtv_cli.records import Document, Filter, Occurrence, text_hash
+from jtv_cli.stores.sqlite.index import SEGMENT
+from tables import table_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from jtv_cli.records import Vectors
+    from jtv_cli.stores.sqlite.table import SqliteTable
+
+COUNT = 8 * SEGMENT + 500
+DIMENSIONS = 64
+QUERIES = 20
+
+
+def clustered(seed: int) -> Vectors:
+    """Return vectors of low rank around one of two centres, which `seed` 0 and 1 tell apart."""
+    chance, same = np.random.default_rng(seed), np.random.default_rng(9)
+    basis, centres = same.normal(size=(16, DIMENSIONS)), same.normal(size=(2, DIMENSIONS))
+    inner = chance.normal(size=(COUNT // 2, 16))
+    found: Vectors = (inner @ basis + 9 * centres[seed]).astype(np.float32)
+    return found
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteTable]:
+    """A table whose first half, from `first.txt`, is far from its second, from `second.txt`.
+
+    Every fourth document is in `fourth.txt` too, every hundredth of the second half has
+    metadata.
+    """
+    path: Path = tmp_path_factory.mktemp("filter") / "jtv.db"
+    halves = np.concatenate((clustered(0), clustered(1)))
+    with table_of(path, halves[:0]) as table:
+        for start in range(0, COUNT, 2000):
+            part = halves[start : start + 2000]
+            texts = range(start, start + len(part))
+            table.add([of(number) for number in texts], part)
+        yield table
+
+
+def of(number: int) -> Document:
+    text = f"text {number}"
+    half = "first.txt" if number < COUNT // 2 else "second.txt"
+    rare = {"rare": "yes"} if number >= COUNT // 2 and number % 100 == 0 else None
+    where = [Occurrence(half, number, rare)]
+    if number % 4 == 0:
+        where.append(Occurrence("fourth.txt", number))
+    return Document(text, text_hash(text), where)
+
+
+def recall(table: SqliteTable, queries: Vectors, filter: Filter) -> tuple[float, str]:
+    """Return how much of the ten nearest that fit is found, and how it was."""
+    said: list[str] = []
+    found = total = 0
+    exact = table.search(queries, 10, filter=filter, exact=True)
+    hits = table.search(queries, 10, filter=filter, explain=said.append)
+    for nearest, some in zip(exact, hits, strict=True):
+        found += len({hit.id for hit in nearest} & {hit.id for hit in some})
+        total += len(nearest)
+    [line] = said
+    return found / total, line
+
+
+def test_the_index_is_used_where_much_fits(table: SqliteTable) -> None:
+    for pattern in ("fourth.txt", "first.txt", "*"):
+        share, said = recall(table, clustered(0)[:QUERIES], Filter(pattern))
+        assert said.startswith("index: ")
+        assert said.endswith(", of those that fit the filter")
+        assert share >= 0.97
+
+
+def test_few_are_compared_one_by_one(table: SqliteTable) -> None:
+    filter = Filter("second.txt", (("rare", "yes"),))
+    share, said = recall(table, clustered(0)[:QUERIES], filter)
+    assert said == f"exact: {COUNT // 200} of {COUNT:,} documents fit the filter"
+    assert share == 1
+
+
+def test_all_that_fits_may_be_far_away(table: SqliteTable) -> None:
+    """None of the nearest candidates of the index fit, nor any in all of the first half."""
+    share, said = recall(table, clustered(0)[:3], Filter("second.txt"))
+    assert said.startswith("index: ")
+    assert said.endswith("; for 3 of 3 queries, all that fit were compared")
+    assert share == 1
+
+
+def test_an_exact_search_reads_what_fits(table: SqliteTable) -> None:
+    said: list[str] = []
+    query = clustered(0)[:1]
+    [hits] = table.search(query, 5, exact=True, filter=Filter("*.txt"), explain=said.append)
+    assert hits == table.search(query, 5, exact=True)[0]
+    assert said == ["exact: asked for, of those that fit the filter"]

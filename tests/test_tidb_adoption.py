@@ -1,0 +1,304 @@
+"""The table that readers of TiDB's tutorial have: read as it stands, adopted when asked to."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import DeclarativeBase, Session
+from tidb_vector.sqlalchemy import VectorType
+
+from jtv_cli.records import text_hash
+from terminal import Terminal
+from tidb_cluster import Cluster
+from tidb_proxy import Proxy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import Jtv
+    from jina_server import JinaServer
+
+TABLE = "jinaai_tidb_demo_documents"
+TEXTS = [
+    "Jina AI offers best-in-class embeddings, reranker and prompt optimizer.",
+    "TiDB is an open-source MySQL-compatible database.",
+    "naïve Größe 数学",
+    "TiDB is an open-source MySQL-compatible database.",
+    "with a space ",
+    "with a space",
+    "TiDB is an open-source MySQL-compatible database.",
+    "tidb IS an open-source MySQL-compatible database.",
+]
+DISTINCT = len(set(TEXTS))
+QUERY = "What is TiDB?"
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Document(Base):
+    """As the tutorial has it."""
+
+    __tablename__ = TABLE
+    id = sa.Column(sa.Integer, primary_key=True)
+    content = sa.Column(sa.String(255), nullable=False)
+    content_vec = sa.Column(VectorType(dim=768), comment="hnsw(distance=cosine)")
+
+
+def vectors(count: int) -> Any:
+    return np.random.default_rng(0).normal(size=(count, 768)).astype(np.float32)
+
+
+@pytest.fixture
+def reader(keyed: Jtv, tiflash_tidb: str) -> Jtv:
+    """Somebody with a key who has done the tutorial, more than once."""
+    engine = sa.create_engine(tiflash_tidb)
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        session.add_all(
+            Document(content=text, content_vec=vector)
+            for text, vector in zip(TEXTS, vectors(len(TEXTS)).tolist(), strict=True)
+        )
+        session.commit()
+    engine.dispose()
+    keyed.environment["TIDB_DATABASE_URL"] = tiflash_tidb
+    return keyed
+
+
+@pytest.fixture
+def proxy(reader: Jtv) -> Iterator[Proxy]:
+    """The way that `reader` takes to the database."""
+    with Proxy(reader.environment["TIDB_DATABASE_URL"]) as proxy:
+        reader.environment["TIDB_DATABASE_URL"] = proxy.url
+        yield proxy
+
+
+def database(jtv: Jtv) -> Cluster:
+    return Cluster(jtv.environment["TIDB_DATABASE_URL"])
+
+
+def rows(jtv: Jtv) -> list[tuple[Any, ...]]:
+    return database(jtv).execute(f"SELECT id, content, content_vec FROM {TABLE} ORDER BY id")
+
+
+def hashes(jtv: Jtv) -> list[bytes | None]:
+    found = database(jtv).execute(f"SELECT content_hash FROM {TABLE} ORDER BY id")
+    return [value for (value,) in found]
+
+
+def structure(jtv: Jtv) -> object:
+    create = database(jtv).execute(f"SHOW CREATE TABLE {TABLE}")
+    return create, database(jtv).execute("SHOW TABLES")
+
+
+FIRSTS = [
+    text_hash(text) if text not in TEXTS[:place] else None for place, text in enumerate(TEXTS)
+]
+
+
+def assert_adopted(jtv: Jtv, before: list[tuple[Any, ...]]) -> None:
+    """Hold that nothing was lost or moved, and nothing is left to do."""
+    assert rows(jtv) == before
+    assert hashes(jtv) == FIRSTS
+    assert json.loads(jtv.ok("init", "--json").stdout)["changes"] == []
+    comment = database(jtv).execute(
+        f"SELECT table_comment FROM information_schema.tables WHERE table_name = '{TABLE}'"
+        " AND table_schema = DATABASE()"
+    )
+    said = json.loads(comment[0][0])
+    assert (said["model"], "adopting" in said) == ("jina-embeddings-v2-base-en", False)
+    assert said["identity"]
+
+
+class TestAsItStands:
+    def test_search_and_list(self, reader: Jtv) -> None:
+        before = structure(reader)
+        assert [row[2] for row in reader.ok("list").rows] == TEXTS
+        listed = reader.ok("list", QUERY).rows
+        found = reader.ok("search", QUERY, "-k", "3", "--exact").rows
+        assert found == sorted(listed, key=lambda row: (float(row[0]), int(row[1])))[:3]
+        assert [row[3:] for row in found] == [["-", "-"]] * 3
+        assert structure(reader) == before
+
+    def test_ingest_says_what_to_do_and_pays_nothing(self, reader: Jtv, api: JinaServer) -> None:
+        before = structure(reader)
+        result = reader("ingest", "-", stdin="a\n")
+        assert result.code == 5
+        assert "is the tutorial's and lacks what ingest needs; jtv init adds" in result.error
+        assert (api.bill, structure(reader)) == ([], before)
+
+    def test_off_a_terminal_it_needs_a_yes(self, reader: Jtv) -> None:
+        before = structure(reader)
+        result = reader("init")
+        assert result.code == 2
+        assert result.error == f"jtv: this would change table {TABLE} so; if you mean it, add --yes"
+        for part in ("its model is jina-embeddings-v2-base-en", "content_hash", "_occurrences"):
+            assert part in result.stderr
+        assert structure(reader) == before
+
+    @pytest.mark.parametrize("model", ["hashing-v1", "jina-embeddings-v3"])
+    def test_another_model_is_refused(self, reader: Jtv, model: str) -> None:
+        result = reader("init", "--yes", "--model", model)
+        assert result.code == 5
+        assert f"made with model jina-embeddings-v2-base-en, not {model}" in result.error
+
+    def test_drop_asks(self, reader: Jtv) -> None:
+        assert f"drop table {TABLE} with {len(TEXTS)} documents" in reader("init", "--drop").error
+        assert [row[2] for row in reader.ok("list").rows] == TEXTS
+
+    def test_drop_leaves_the_tables_of_others(self, reader: Jtv) -> None:
+        database(reader).execute(f"CREATE TABLE {TABLE}_sources (precious INT)")
+        result = reader("init", "--drop", "--yes")
+        assert result.code == 5
+        assert f"{TABLE}_sources already that is not jtv's" in result.error
+        database(reader).execute(f"SELECT precious FROM {TABLE}_sources")
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "ADD COLUMN extra INT",
+            "ADD COLUMN content_hash BINARY(32)",
+            "MODIFY content VARCHAR(300) NOT NULL",
+            "RENAME COLUMN content TO text",
+        ],
+    )
+    def test_almost_the_tutorials(self, reader: Jtv, change: str) -> None:
+        database(reader).execute(f"ALTER TABLE {TABLE} {change}")
+        before = structure(reader)
+        for command in (["init", "--yes"], ["init", "--drop", "--yes"], ["ingest", "-"], ["list"]):
+            result = reader(*command)
+            assert result.code == 5
+            assert "is neither jtv's nor the tutorial's" in result.error
+        assert structure(reader) == before
+
+    def test_other_dimensions(self, reader: Jtv) -> None:
+        database(reader).execute(f"DROP TABLE {TABLE}")
+        database(reader).execute(
+            f"CREATE TABLE {TABLE} (id INT PRIMARY KEY AUTO_INCREMENT,"
+            " content VARCHAR(255) NOT NULL, content_vec VECTOR(1024))"
+        )
+        assert "neither jtv's nor the tutorial's" in reader("init", "--yes").error
+
+
+class TestAdoption:
+    def test_on_a_terminal_it_asks(self, reader: Jtv) -> None:
+        before, form = rows(reader), structure(reader)
+        for answer, code in (("n", 2), ("y", 0)):
+            with Terminal(reader, "init") as terminal:
+                terminal.wait_for(f"Change table {TABLE} so? [y/N] ")
+                terminal.type(f"{answer}\n")
+                assert terminal.wait() == code
+            assert (structure(reader) == form) == (answer == "n")
+        assert "is jtv's now, with all that was in it" in terminal.screen
+        assert "built the vector index" in terminal.screen
+        assert_adopted(reader, before)
+
+    def test_without_a_key(self, reader: Jtv, api: JinaServer) -> None:
+        """The model is known, and nothing has to be embedded."""
+        before = rows(reader)
+        for name in ("JINA_API_KEY", "JINA_API_BASE"):
+            del reader.environment[name]
+        reader.ok("init", "--yes")
+        assert_adopted(reader, before)
+        assert api.requests == []
+
+    def test_report_as_json(self, reader: Jtv) -> None:
+        report = json.loads(reader.ok("init", "--yes", "--json").stdout)
+        assert len(report["changes"]) == 5
+        assert report["changes"][-1] == "build the vector index"
+        assert (report["model"], report["index"]) == ("jina-embeddings-v2-base-en", "ready")
+
+    @pytest.mark.parametrize("replicas", [1, 2])
+    def test_with_a_replica_and_an_index(self, reader: Jtv, replicas: int) -> None:
+        database(reader).execute(f"ALTER TABLE {TABLE} SET TIFLASH REPLICA {replicas}")
+        database(reader).execute(
+            f"ALTER TABLE {TABLE} ADD VECTOR INDEX mine"
+            " ((VEC_COSINE_DISTANCE(content_vec))) USING HNSW"
+        )
+        before = rows(reader)
+        reader.ok("init", "--yes")
+        assert_adopted(reader, before)
+        assert "mine" in str(structure(reader))
+        assert "jtv_vector" not in str(structure(reader))
+        select = "SELECT replica_count FROM information_schema.tiflash_replica"
+        assert database(reader).execute(f"{select} WHERE table_schema = DATABASE()") == [
+            (replicas,)
+        ]
+
+    def test_what_is_there_is_known_and_not_paid_for(self, reader: Jtv, api: JinaServer) -> None:
+        reader.ok("init", "--yes")
+        reader.write("texts.txt", "\n".join([*TEXTS, "new", "l" * 1000]) + "\n")
+        # Of each line, jtv takes the text without the white space around it.
+        lines = {text.strip() for text in TEXTS}
+        result = reader.ok("ingest", "texts.txt")
+        assert sorted(api.bill) == sorted({"new", "l" * 1000, *lines} - set(TEXTS))
+        assert f"2 stored, {len(TEXTS)} known" in result.stderr
+        texts = [row[2] for row in reader.ok("list").rows]
+        assert texts == [*TEXTS, "new", "l" * 1000]
+        first = reader.ok("list", "--limit", "1").rows[0]
+        assert first[3:] == ["texts.txt", "1"]
+
+    def test_more_rows_than_go_into_one_transaction(self, reader: Jtv) -> None:
+        vector = str(vectors(1)[0].tolist())
+        with database(reader).connect() as connection, connection.cursor() as cursor:
+            cursor.executemany(
+                f"INSERT INTO {TABLE} (content, content_vec) VALUES (%s, %s)",
+                [(f"text {number % 1500}", vector) for number in range(2500)],
+            )
+        before = rows(reader)
+        reader.ok("init", "--yes", "--no-index")
+        assert rows(reader) == before
+        filled = [value for value in hashes(reader) if value]
+        assert len(filled) == len(set(filled)) == 1500 + DISTINCT
+
+
+class TestInterrupted:
+    STEPS = (
+        f"CREATE TABLE {TABLE}_sources",
+        f"CREATE TABLE {TABLE}_occurrences",
+        "COMMENT",
+        "MODIFY content",
+        "ADD COLUMN",
+        "CREATE UNIQUE INDEX",
+        "UPDATE",
+        "COMMIT",
+        "ADD VECTOR INDEX",
+    )
+
+    @pytest.mark.parametrize("step", STEPS)
+    def test_killed_and_run_again(self, reader: Jtv, proxy: Proxy, step: str) -> None:
+        before = rows(reader)
+        proxy.on(step, lambda: process.send_signal(signal.SIGKILL), lose=True)
+        process = reader.start("init", "--yes", stderr=subprocess.DEVNULL)
+        assert process.wait(60) == -signal.SIGKILL
+        assert rows(reader) == before
+        assert [row[2] for row in reader.ok("list").rows] == TEXTS
+        reader.ok("init", "--yes")
+        assert_adopted(reader, before)
+
+    @pytest.mark.parametrize("step", ["MODIFY content", "UPDATE"])
+    def test_between_two_runs_ingest_waits_for_init(
+        self, reader: Jtv, proxy: Proxy, step: str, api: JinaServer
+    ) -> None:
+        proxy.on(step, lambda: process.send_signal(signal.SIGINT))
+        process = reader.start("init", "--yes", stderr=subprocess.PIPE)
+        _, stderr = process.communicate(timeout=60)
+        assert (process.returncode, stderr.splitlines()[-1]) == (130, b"jtv: interrupted")
+        assert "jtv init adds what is missing" in reader("ingest", "-", stdin="a\n").error
+        assert api.bill == []
+        assert "add --yes" in reader("init").error
+
+    @pytest.mark.parametrize("step", ["COMMENT", "COMMIT"])
+    def test_a_lost_connection(self, reader: Jtv, proxy: Proxy, step: str) -> None:
+        before = rows(reader)
+        proxy.on(step, after=True, lose=True)
+        said = reader.ok("init", "--yes").stderr
+        assert "was lost; trying again" in said
+        assert_adopted(reader, before)
