@@ -10,6 +10,7 @@ from jtv_cli.cli import options
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode, StoreError
 from jtv_cli.records import IndexState
+from jtv_cli.render.words import described
 
 if TYPE_CHECKING:
     from jtv_cli.records import IndexCheck, IndexStatus
@@ -108,12 +109,6 @@ def _report(session: Session, found: IndexStatus, *, json: bool) -> None:
 
 def _record(session: Session, found: IndexStatus) -> dict[str, object]:
     return {"table": session.table_name, **asdict(found), "state": found.state.value}
-
-
-def described(found: IndexStatus) -> str:
-    """Return how far an index is, in words."""
-    numbers = f"{found.state.value}: {found.indexed:,} documents indexed, {found.pending:,} not yet"
-    return f"{numbers}; {found.detail}" if found.detail else numbers
 
 
 def _check_lines(found: IndexCheck) -> str:

@@ -6,10 +6,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from jtv_cli.cli import options
-from jtv_cli.cli.index import described
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode
 from jtv_cli.render.formats import readable_size, tab_separated
+from jtv_cli.render.words import described
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

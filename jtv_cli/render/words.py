@@ -1,11 +1,11 @@
-"""Numbers in words."""
+"""Counts and states in words."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jtv_cli.records import Removed
+    from jtv_cli.records import IndexStatus, Removed
 
 
 def counted(number: int, noun: str) -> str:
@@ -17,3 +17,9 @@ def removed_in_words(removed: Removed) -> str:
     """Return how much is removed."""
     documents = counted(removed.documents, "document")
     return f"{documents} and {counted(removed.occurrences, 'occurrence')}"
+
+
+def described(found: IndexStatus) -> str:
+    """Return how far an index is, in words."""
+    numbers = f"{found.state.value}: {found.indexed:,} documents indexed, {found.pending:,} not yet"
+    return f"{numbers}; {found.detail}" if found.detail else numbers
