@@ -73,6 +73,8 @@ Paragraphs = Annotated[
 Concurrency = Annotated[
     int, typer.Option(metavar="N", min=1, max=MOST_AT_ONCE, help="Requests at once, at most.")
 ]
+# Who waits for a search does not wait as long as an ingest may.
+QUERY_SECONDS = 15.0
 MaxWait = Annotated[
     float,
     typer.Option(

@@ -40,7 +40,9 @@ class Wanted:
         )
 
 
-def answer_queries(session: Session, path: str, wanted: Wanted, form: Format, *, nul: bool) -> int:
+def answer_queries(
+    session: Session, path: str, wanted: Wanted, form: Format, *, nul: bool, max_wait: float
+) -> int:
     """Answer each line of a file, in their order, as they are read."""
     from jtv_cli import pipeline
 
@@ -51,6 +53,7 @@ def answer_queries(session: Session, path: str, wanted: Wanted, form: Format, *,
             queries.read(),
             session.embedder(table.spec),
             lambda vectors: wanted.nearest(table, vectors),
+            max_wait=max_wait,
         )
         _write(session, queries.shown(groups), form, nul=nul)
     if queries.skipped:

@@ -12,7 +12,7 @@ from jtv_cli.cli.checks import (
     no_documents,
     require_one,
 )
-from jtv_cli.cli.options import Sort
+from jtv_cli.cli.options import QUERY_SECONDS, Sort
 from jtv_cli.cli.queries import Wanted, answer_queries
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode, UsageError
@@ -35,6 +35,7 @@ def search(
     source: options.SourceGlob = None,
     where: options.Where = None,
     exact: options.Exact = False,
+    max_wait: options.MaxWait = QUERY_SECONDS,
     explain: options.Explain = False,
     format: options.OutputFormat = None,  # noqa: A002
     json: options.Json = False,
@@ -58,13 +59,13 @@ def search(
         _once(session.talk.report) if explain else None,
     )
     if queries is not None:
-        return answer_queries(session, queries, wanted, form, nul=nul)
+        return answer_queries(session, queries, wanted, form, nul=nul, max_wait=max_wait)
     with session.talk.waiting("searching"), session.store() as store:
         table = store.open(session.table_name)
         if like is not None:
             hits = _neighbours(session, table, like, wanted)
         else:
-            [hits] = wanted.nearest(table, _embed(session, table, text or "")[None])
+            [hits] = wanted.nearest(table, _embed(session, table, text or "", max_wait)[None])
     if form is not Format.TABLE:
         _write(session, hits, form, nul=nul)
     elif hits:
@@ -107,6 +108,7 @@ def list_documents(
     limit: options.Limit = None,
     after: options.After = None,
     sort: options.SortBy = Sort.ID,
+    max_wait: options.MaxWait = QUERY_SECONDS,
     format: options.OutputFormat = None,  # noqa: A002
     json: options.Json = False,
     nul: options.Nul = False,
@@ -127,7 +129,7 @@ def list_documents(
         vector = None
         if text is not None:
             with session.talk.waiting("embedding the query"):
-                vector = _embed(session, table, text)
+                vector = _embed(session, table, text, max_wait)
         if by_distance and vector is not None:
             hits = table.rank(vector, limit=limit)
         else:
@@ -142,10 +144,10 @@ def list_documents(
     return ExitCode.OK
 
 
-def _embed(session: Session, table: Table, query: str) -> Vectors:
+def _embed(session: Session, table: Table, query: str, max_wait: float) -> Vectors:
     from jtv_cli import pipeline
 
-    return pipeline.embed_query(query, session.embedder(table.spec))
+    return pipeline.embed_query(query, session.embedder(table.spec), max_wait=max_wait)
 
 
 def _write(session: Session, hits: Iterable[Hit], form: Format, *, nul: bool) -> None:

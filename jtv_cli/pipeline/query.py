@@ -18,15 +18,11 @@ if TYPE_CHECKING:
     from jtv_cli.embedders import BatchLimit, Embedder
     from jtv_cli.records import Answer, Hit, Vectors
 
-QUERY_MAX_WAIT = 15.0
-"""Seconds to wait for a query's vector, unless told otherwise."""
-
-
 # Queries that share one look at the table; their hits are held together.
 _SEARCHED_AT_ONCE = 64
 
 
-def embed_query(query: str, embedder: Embedder, *, max_wait: float = QUERY_MAX_WAIT) -> Vectors:
+def embed_query(query: str, embedder: Embedder, *, max_wait: float) -> Vectors:
     """Return the query's vector, (dimensions,) float32.
 
     It is tried again for up to `max_wait` seconds, 0 being once.
@@ -37,9 +33,7 @@ def embed_query(query: str, embedder: Embedder, *, max_wait: float = QUERY_MAX_W
     return vector
 
 
-def embed_queries(
-    queries: Sequence[str], embedder: Embedder, *, max_wait: float = QUERY_MAX_WAIT
-) -> Vectors:
+def embed_queries(queries: Sequence[str], embedder: Embedder, *, max_wait: float) -> Vectors:
     """Return the vectors, (n, dimensions) float32, of queries that are one batch.
 
     It is tried again as for one; a batch that is too large for the service is halved.
@@ -66,6 +60,8 @@ def answers(
     queries: Iterable[Sequence[str]],
     embedder: Embedder,
     search: Callable[[Vectors], Sequence[Sequence[Hit]]],
+    *,
+    max_wait: float,
 ) -> Iterator[list[Answer]]:
     """Yield queries with what is found for each, as many together as were searched together.
 
@@ -76,7 +72,7 @@ def answers(
     """
     for texts in queries:
         for batch in _batches(texts, embedder.batch_limit):
-            vectors = embed_queries(batch, embedder)
+            vectors = embed_queries(batch, embedder, max_wait=max_wait)
             for start in range(0, len(batch), _SEARCHED_AT_ONCE):
                 part = slice(start, start + _SEARCHED_AT_ONCE)
                 yield list(zip(batch[part], search(vectors[part]), strict=True))
