@@ -142,6 +142,15 @@ class TestAdding:
         assert table.add_occurrences("a.txt", [Place(9, number), Place(10, number)]) == 0
         assert table.add_occurrences("b.txt", []) == 0
 
+    def test_metadata_that_changed_is_noted_in_its_place(self, table: Table) -> None:
+        table.add([document("text", Occurrence("a.csv", 2, {"author": "Ada"}))], vectors(1))
+        [number] = table.known([text_hash("text")]).values()
+        for author, news in (("Ada", 0), ("Grace", 1), ("Grace", 0)):
+            place = Place(2, number, {"author": author})
+            assert table.add_occurrences("a.csv", [place]) == news
+        assert [hit.metadata for hit in table.scan()] == [{"author": "Grace"}]
+        assert table.count() == 1
+
     def test_stdin_is_not_a_source_like_another(self, table: Table) -> None:
         table.add([document("text", Occurrence(None, 1))], vectors(1))
         [number] = table.known([text_hash("text")]).values()

@@ -42,6 +42,12 @@ def cosine_distances(vectors: Vectors, unit_queries: Vectors) -> Vectors:
     return distances
 
 
+def distances_to(query: Vectors, vectors: Vectors) -> Vectors:
+    """Return the distances of (n, dimensions) vectors to a (dimensions,) query: (n,)."""
+    distances: Vectors = cosine_distances(vectors, normalized(query[None]))[0]
+    return distances
+
+
 class Nearest:
     """The k documents nearest to one query, of all that were offered."""
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from jtv_cli.records import Place
 
 
 def encode_metadata(metadata: Mapping[str, Any] | None) -> str | None:
@@ -25,3 +27,13 @@ def decode_metadata(stored: str | None) -> Mapping[str, Any] | None:
 
     metadata: Mapping[str, Any] = orjson.loads(stored)
     return metadata
+
+
+def new_places(places: Sequence[Place], noted: Mapping[tuple[int, int], str | None]) -> list[Place]:
+    """Return the places that are not noted by (line, document), or with other metadata."""
+    return [
+        place
+        for place in places
+        if (key := (place.line, place.document)) not in noted
+        or noted[key] != encode_metadata(place.metadata)
+    ]

@@ -22,7 +22,7 @@ _SOURCE = (
 )
 
 NOTED = f"""
-SELECT line, document FROM "{{name}}_occurrences"
+SELECT line, document, metadata FROM "{{name}}_occurrences"
 WHERE source = {_SOURCE} AND line BETWEEN ? AND ?
 """
 
@@ -43,9 +43,16 @@ GROUP BY o.source
 """
 
 
-def noted(rows: Rows, source: str | None, first: int, last: int) -> set[tuple[int, int]]:
-    """Return (line, document) of what is known of a source, from its first to its last line."""
-    return set(rows.execute(NOTED, (source, source, first, last)))
+def noted(
+    rows: Rows, source: str | None, places: Sequence[Place]
+) -> dict[tuple[int, int], str | None]:
+    """Return the metadata of what is noted of a source by (line, document).
+
+    From the first of the places to the last.
+    """
+    lines = [place.line for place in places]
+    found = rows.execute(NOTED, (source, source, min(lines), max(lines)))
+    return {(line, document): metadata for line, document, metadata in found}
 
 
 def sources(rows: Rows) -> list[SourceCount]:

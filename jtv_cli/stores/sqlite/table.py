@@ -9,11 +9,18 @@ from typing import TYPE_CHECKING
 from jtv_cli.errors import StoreError, TableMismatch
 from jtv_cli.records import Added, IndexCheck, IndexState, IndexStatus, Occurrence
 from jtv_cli.stores.filters import all_compared
+from jtv_cli.stores.metadata import new_places
 from jtv_cli.stores.sqlite.documents import delete, get, insert_documents, read, remove
 from jtv_cli.stores.sqlite.file import transaction, translated
 from jtv_cli.stores.sqlite.filtered import FilteredRows
 from jtv_cli.stores.sqlite.index import SEGMENT, Index
-from jtv_cli.stores.sqlite.occurrences import insert_occurrences, noted, places, sources
+from jtv_cli.stores.sqlite.occurrences import (
+    insert_occurrences,
+    noted,
+    places,
+    remove_places,
+    sources,
+)
 from jtv_cli.stores.sqlite.rows import BLOCK, HITS, Rows, decode, hit
 from jtv_cli.stores.sqlite.search import USUAL_K, exactly, route, search
 
@@ -89,11 +96,12 @@ class SqliteTable:
         if not places:
             return 0
         with translated(self._location):
-            known = noted(self.rows, source, min(places).line, max(places).line)
-        news = [place for place in places if (place.line, place.document) not in known]
+            known = noted(self.rows, source, places)
+        news = new_places(places, known)
         if not news:
             return 0
         with self.writing():
+            remove_places(self.rows, source, [p for p in news if (p.line, p.document) in known])
             return insert_occurrences(
                 self.rows,
                 (
@@ -142,18 +150,20 @@ class SqliteTable:
             if query is None:
                 yield from (hit(row, None) for row in rows)
             else:
+                from jtv_cli.stores.distances import distances_to
+
                 vectors = decode([row[-1] for row in rows])
-                yield from map(hit, rows, _distances(vectors, query).tolist())
+                yield from map(hit, rows, distances_to(query, vectors).tolist())
             last, left = rows[-1][0], left - len(rows)
 
     def rank(self, query: Vectors, *, limit: int | None = None) -> Iterator[Hit]:
         """Yield the documents by distance to a (dimensions,) query."""
-        from jtv_cli.stores.distances import Ranking
+        from jtv_cli.stores.distances import Ranking, distances_to
 
         with self._reading():
             ranking = Ranking(self.rows.count())
             for ids, vectors in self.rows.vectors():
-                ranking.offer(ids, _distances(vectors, query))
+                ranking.offer(ids, distances_to(query, vectors))
         left = sys.maxsize if limit is None else limit
         for ranked in ranking.ranked(BLOCK):
             with translated(self._location):
@@ -287,11 +297,3 @@ class SqliteTable:
                 with self.writing():
                     if not self.index.extend():
                         return
-
-
-def _distances(vectors: Vectors, query: Vectors) -> Vectors:
-    """Return the distances of (n, dimensions) vectors to a (dimensions,) query: (n,)."""
-    from jtv_cli.stores.distances import cosine_distances, normalized
-
-    distances: Vectors = cosine_distances(vectors, normalized(query[None]))[0]
-    return distances

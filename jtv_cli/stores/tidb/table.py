@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from jtv_cli.errors import StoreError, TableMismatch
 from jtv_cli.records import Added, IndexState, Occurrence
 from jtv_cli.stores.filters import all_compared
+from jtv_cli.stores.metadata import new_places
 from jtv_cli.stores.tidb.failures import TooLarge
 from jtv_cli.stores.tidb.hits import to_hits
 from jtv_cli.stores.tidb.index import VectorIndex
@@ -79,7 +80,7 @@ class TidbTable:
         noted = self._database.read(
             lambda connection: Writing(connection, self._schema).noted(source, places)
         )
-        news = [place for place in places if (place.line, place.document) not in noted]
+        news = new_places(places, noted)
         if not news:
             return 0
 
@@ -93,6 +94,7 @@ class TidbTable:
                     f"a document was deleted from table {self.spec.name} meanwhile",
                     hint="run the same command again",
                 )
+            writing.forget(source, [p for p in news if (p.line, p.document) in noted])
             return writing.insert_occurrences(
                 (place.document, Occurrence(source, place.line, place.metadata)) for place in news
             )

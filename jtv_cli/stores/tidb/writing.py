@@ -64,17 +64,23 @@ class Writing:
         rows = self._lookup((self._schema.documents.c.id,), sorted(documents), lock=True)
         return sum(1 for _ in rows)
 
-    def noted(self, source: str | None, places: Sequence[Place]) -> set[tuple[int, int]]:
-        """Return the (line, id) noted of a source already, from the first place to the last."""
+    def noted(
+        self, source: str | None, places: Sequence[Place]
+    ) -> dict[tuple[int, int], str | None]:
+        """Return the metadata of what is noted of a source by (line, document).
+
+        From the first of the places to the last.
+        """
         number = self._source_ids({source}).get(source)
         if number is None:
-            return set()
+            return {}
         where = self._schema.occurrences.c
-        lines = (min(places).line, max(places).line)
-        statement = sa.select(where.line, where.document).where(
-            where.source == number, where.line.between(*lines)
+        lines = [place.line for place in places]
+        statement = sa.select(where.line, where.document, where.metadata).where(
+            where.source == number, where.line.between(min(lines), max(lines))
         )
-        return {(line, document) for line, document in self._connection.execute(statement)}
+        found = self._connection.execute(statement)
+        return {(line, document): metadata for line, document, metadata in found}
 
     def places(self, source: str | None, after: Place, limit: int) -> list[Place]:
         """Return so many places of a source by line; `after` is the one to go on from."""
@@ -106,16 +112,22 @@ class Writing:
             return Removed(0, 0)
         removed = documents = 0
         for start in range(0, len(places), _KEYS):
-            keys = [(document, number, line) for line, document, _ in places[start : start + _KEYS]]
-            count, touched = self._remove(keys)
+            count, touched = self._remove(number, places[start : start + _KEYS])
             removed += count
             # A statement that changes rows sees what others have stored by now.
             documents += self._delete(self._schema.documents.c.id, touched, self._no_occurrence())
         return Removed(documents, removed)
 
-    def _remove(self, keys: Sequence[tuple[int, int, int]]) -> tuple[int, set[int]]:
+    def forget(self, source: str | None, places: Sequence[Place]) -> None:
+        """Remove occurrences alone, so that they can be noted with other metadata."""
+        number = self._source_ids({source}).get(source)
+        for start in range(0, len(places), _KEYS):
+            self._remove(number, places[start : start + _KEYS])
+
+    def _remove(self, source: int | None, places: Sequence[Place]) -> tuple[int, set[int]]:
         """Remove occurrences; return how many were there, and of which documents."""
         where = self._schema.occurrences.c
+        keys = [(document, source, line) for line, document, _ in places]
         chosen = sa.tuple_(where.document, where.source, where.line).in_(keys)
         there = sa.select(where.document).where(chosen).with_for_update()
         touched = self._connection.scalars(there).all()
