@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import subprocess
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +20,7 @@ import tidb_cluster
 from jina_server import JinaServer
 from jtv_cli.config import NAMES
 from jtv_cli.stores import open_store
+from jtv_cli.stores.sqlite import index
 from tables import make
 from tidb_cluster import Cluster, NoServerError, TidbServer
 
@@ -173,6 +176,13 @@ def on_each_store(jtv: Jtv, user_store: str) -> Jtv:  # noqa: ARG001
     """A user of each kind of store, who works offline."""
     jtv.environment["JTV_MODEL"] = "hashing-v1"
     return jtv
+
+
+@pytest.fixture
+def same_rotations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has every index rotate vectors in the same ways, so that recall is the same each time."""
+    chance = random.Random(0)
+    monkeypatch.setattr(index, "os", SimpleNamespace(urandom=chance.randbytes))
 
 
 @pytest.fixture

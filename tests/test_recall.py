@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from jtv_cli.records import Vectors
 
+pytestmark = pytest.mark.usefixtures("same_rotations")
+
 COUNT = 5 * SEGMENT
 QUERIES = 50
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     OpenTable = Callable[[], SqliteTable]
 
+pytestmark = pytest.mark.usefixtures("same_rotations")
+
 DIMENSIONS = 64
 SPEC = TableSpec("documents", "model", None, DIMENSIONS)
 
