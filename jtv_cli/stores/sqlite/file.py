@@ -18,6 +18,9 @@ APPLICATION_ID = int.from_bytes(b"jtv1", "big")
 FORMAT = 1
 
 _PAGE_SIZE = 16384  # five rows of 768 dimensions a page; with 4096 every row would overflow
+# Hashes scatter over the pages of their index: the longer the log, the more changes
+# of one page are written back as one. These are 64 MiB.
+_CHECKPOINT_PAGES = 4000
 _BUSY_SECONDS = 30.0
 _PAUSE_SECONDS = 0.01
 
@@ -84,6 +87,7 @@ def connect(path: Path, *, writable: bool) -> sqlite3.Connection:
         _check(connection, path)
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         if not writable:
             connection.execute("PRAGMA query_only = ON")
     except BaseException:
