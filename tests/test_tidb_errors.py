@@ -18,6 +18,8 @@ from jtv_cli.stores.tidb.url import parse_url
 from tidb_cluster import Cluster, TidbServer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import Jtv
 
 TABLE = "jinaai_tidb_demo_documents"
@@ -186,3 +188,32 @@ def test_what_is_said(code: int, text: str, kind: type[JtvError], says: str) -> 
 )
 def test_what_says_that_there_is_no_tiflash(code: int, text: str, expected: Any) -> None:
     assert says_no_tiflash(error(code, text)) is expected
+
+
+def test_a_client_certificate_that_is_demanded(
+    jtv: Jtv, tls_server: TidbServer, tls_tidb: str, certificates: Path
+) -> None:
+    """That comes as a lost connection; trying again would not help."""
+    tls_server.execute("SET GLOBAL require_secure_transport = ON")
+    tls_server.present("server")
+    url = tls_tidb.replace("127.0.0.1", "localhost")
+    result = jtv("list", "--database", f"{url}?ssl_ca={certificates}/ca.pem")
+    assert result.code == 5
+    (line,) = result.stderr.splitlines()
+    assert "add ssl_cert and ssl_key" in line
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"mysql://someone:{PASSWORD}@127.0.0.1:1/shop?ssl_ca=/no@where.pem",
+        f"mysql://someone:{PASSWORD}\udcff@127.0.0.1:1/shop",
+        f"mysql://someone:{PASSWORD}?@127.0.0.1:1/shop",
+        f"postgres://someone:{PASSWORD}@127.0.0.1/shop",
+    ],
+)
+def test_urls_of_any_shape_keep_their_secret(jtv: Jtv, url: str) -> None:
+    result = jtv("list", "--debug", env={"TIDB_DATABASE_URL": url})
+    assert result.code in (2, 5)
+    assert result.error.startswith("jtv: ")
+    assert PASSWORD not in result.stderr
