@@ -30,6 +30,7 @@ _ANSWER_SECONDS = 300
 # TiDB Cloud's gateway drops what was idle for 340 seconds.
 _RECYCLE_SECONDS = 300
 _LOCK_SECONDS = 60
+_SHOWN_CHARACTERS = 500
 _PAUSES_SECONDS = (0.2, 1.0, 3.0)
 
 
@@ -148,6 +149,8 @@ class Database:
             except DBAPIError as error:
                 failure = self.translated(error)
                 if pause is None or not self._may_pass(error):
+                    # For a traceback: an insert has a megabyte of vectors.
+                    error.statement = (error.statement or "")[:_SHOWN_CHARACTERS]
                     raise failure from error
                 if pause == _PAUSES_SECONDS[0]:
                     self.notice(f"{failure.message}; trying again")

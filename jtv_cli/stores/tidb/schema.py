@@ -32,19 +32,6 @@ NO_SOURCE = 0
 NO_LINE = 0
 
 
-class VectorText(VectorType):  # type: ignore[misc]  # tidb-vector has no types
-    """A vector column whose values are bound as text.
-
-    The text of a whole batch is made at once; the type of tidb-vector would make it
-    number by number.
-    """
-
-    cache_ok = True
-
-    def bind_processor(self, dialect: sa.Dialect) -> None:
-        """Return None: the text goes as it is."""
-
-
 _ALIKE: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
 # Else each server of a cluster hands out ids from a range of its own, out of order.
 _IDS_IN_ORDER: dict[str, Any] = {"mysql_auto_id_cache": "1"}
@@ -76,7 +63,7 @@ def schema(spec: TableSpec, *, has_parts: bool = True) -> Schema:
         metadata,
         sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=True),
         sa.Column("content", MEDIUMTEXT, nullable=False),
-        sa.Column("content_vec", VectorText(spec.dimensions), nullable=False),
+        sa.Column("content_vec", VectorType(spec.dimensions), nullable=False),
         sa.Column("content_hash", sa.BINARY(32), nullable=False, unique=True),
         comment=encode_comment(spec),
         **_ALIKE,

@@ -14,7 +14,7 @@ from jtv_cli.stores.tidb.index import VectorIndex
 from jtv_cli.stores.tidb.reading import Reading
 from jtv_cli.stores.tidb.schema import comment_of, encode_comment, schema
 from jtv_cli.stores.tidb.search import explain, nearest
-from jtv_cli.stores.tidb.writing import Writing, text_size, transactions, vector_text
+from jtv_cli.stores.tidb.writing import Writing, text_size, transactions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -200,14 +200,9 @@ class TidbTable:
         return self._database.read(lambda connection: check(connection, self._schema, queries))
 
     def _add(self, documents: Sequence[Document], vectors: Vectors) -> Added:
-        rows = [
-            {"content": document.text, "content_vec": text, "content_hash": document.hash}
-            for document, text in zip(documents, map(vector_text, vectors), strict=True)
-        ]
-
         def work(connection: Connection) -> Added:
             writing = Writing(connection, self._schema)
-            stored = writing.insert(self._schema.documents, rows)
+            stored = writing.insert_documents(documents, vectors)
             ids = writing.ids([document.hash for document in documents], lock=True)
             occurrences = writing.insert_occurrences(
                 (ids[document.hash], occurrence)

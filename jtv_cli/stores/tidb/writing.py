@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jtv_cli.records import Document, Occurrence, Vectors
     from jtv_cli.stores.tidb.schema import Schema
 
+_STATEMENT_BYTES = 1_000_000
 # Values in one IN (…).
 _KEYS = 1000
 # TiDB Cloud Starter takes 10 MiB in a transaction.
@@ -38,12 +39,22 @@ class Writing:
         self._connection = connection
         self._schema = schema
 
-    def insert(self, table: sa.Table, rows: Sequence[Mapping[str, object]]) -> int:
-        """Insert the rows whose keys are not there yet; return how many those were.
+    def insert_documents(self, documents: Sequence[Document], vectors: Vectors) -> int:
+        """Insert the documents that are not there yet; return how many those were.
 
-        The driver sends them in statements of about a megabyte. INSERT IGNORE would
-        turn any other error into a NULL.
+        The vectors stand in the statements as they are: they have nothing to be quoted,
+        and to have the driver see to that would cost more than it takes to write them.
+        INSERT IGNORE would turn any error into a NULL.
         """
+        into = f"`{self._schema.documents.name}` (content, content_vec, content_hash)"
+        inserted = 0
+        for texts, values in _statements(documents, vectors):
+            statement = f"INSERT INTO {into} VALUES {values} ON DUPLICATE KEY UPDATE id = id"
+            inserted += self._connection.exec_driver_sql(statement, texts).rowcount
+        return inserted
+
+    def insert(self, table: sa.Table, rows: Sequence[Mapping[str, object]]) -> int:
+        """Insert the rows whose keys are not there yet; return how many those were."""
         if not rows:
             return 0
         key = next(iter(table.primary_key))
@@ -191,6 +202,24 @@ class Writing:
             if lock:
                 statement = statement.with_for_update()
             yield from self._connection.execute(statement)
+
+
+def _statements(
+    documents: Sequence[Document], vectors: Vectors
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield texts, and the values of documents with a mark in place of each text."""
+    texts: list[str] = []
+    values: list[str] = []
+    size = 0
+    for document, vector in zip(documents, vectors, strict=True):
+        value = f"(%s,'{vector_text(vector)}',x'{document.hash.hex()}')"
+        if size > _STATEMENT_BYTES:
+            yield tuple(texts), ",".join(values)
+            texts, values, size = [], [], 0
+        texts.append(document.text)
+        values.append(value)
+        size += len(value) + len(document.text)
+    yield tuple(texts), ",".join(values)
 
 
 def vector_text(vector: Vectors) -> str:
