@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from jtv_cli.pipeline.batches import New, estimated_tokens
-from jtv_cli.records import Document, Occurrence, Place, text_hash
+from jtv_cli.records import Document, Occurrence, Place, text_hashes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,7 @@ class Intake:
 
         Where they were read is noted. `limit` is that of one batch.
         """
-        hashes = [text_hash(text) for _, text, _ in window.texts]
+        hashes = text_hashes(text for _, text, _ in window.texts)
         ids = self._table.known(hashes)
         known: list[Place] = []
         new = 0

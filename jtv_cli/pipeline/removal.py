@@ -6,7 +6,7 @@ from array import array
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from jtv_cli.records import Place, Removed, text_hash
+from jtv_cli.records import Place, Removed, text_hashes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -97,7 +97,7 @@ def find_texts(table: Table, windows: Iterable[Window]) -> tuple[list[int], int]
 
     found, unknown = array("q"), array("Q")
     for window in windows:
-        hashes = [text_hash(text) for _, text, _ in window.texts]
+        hashes = text_hashes(text for _, text, _ in window.texts)
         known = table.known(hashes)
         found.extend(known.values())
         unknown.extend(int.from_bytes(key[:8], "big") for key in hashes if key not in known)

@@ -6,7 +6,7 @@ from array import array
 from typing import TYPE_CHECKING
 
 from jtv_cli.pipeline.batches import estimated_tokens
-from jtv_cli.records import Survey, text_hash
+from jtv_cli.records import Survey, text_hashes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -39,7 +39,7 @@ def survey(
     longest = model.max_tokens if truncate else None
     texts = empty = bad = 0
     for window in windows:
-        hashes = [text_hash(text) for _, text, _ in window.texts]
+        hashes = text_hashes(text for _, text, _ in window.texts)
         stored = table.known(hashes) if table else {}
         for key, (_, text, _) in zip(hashes, window.texts, strict=True):
             if key not in stored:

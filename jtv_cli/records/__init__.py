@@ -21,6 +21,7 @@ from jtv_cli.records.documents import (
     Purpose,
     StoredDocument,
     text_hash,
+    text_hashes,
 )
 from jtv_cli.records.reports import (
     IngestProgress,
@@ -69,4 +70,5 @@ __all__ = [
     "Wait",
     "find_spec",
     "text_hash",
+    "text_hashes",
 ]

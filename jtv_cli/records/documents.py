@@ -7,7 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -62,9 +62,14 @@ class StoredDocument(NamedTuple):
 
 def text_hash(text: str) -> bytes:
     """Return the SHA-256 of the text's UTF-8 form (32 bytes): what makes two texts the same."""
+    return text_hashes([text])[0]
+
+
+def text_hashes(texts: Iterable[str]) -> list[bytes]:
+    """Return the hash of each text."""
     from hashlib import sha256  # it loads OpenSSL, which only writing has a use for
 
-    return sha256(text.encode()).digest()
+    return [sha256(text.encode()).digest() for text in texts]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping, Sequence, Set
 
     from jtv_cli.records import Place
+
+    Noted = tuple[int, int, str | None]
+    """A place as a store keeps it: line, document, metadata."""
 
 
 def encode_metadata(metadata: Mapping[str, Any] | None) -> str | None:
@@ -29,11 +32,16 @@ def decode_metadata(stored: str | None) -> Mapping[str, Any] | None:
     return metadata
 
 
-def new_places(places: Sequence[Place], noted: Mapping[tuple[int, int], str | None]) -> list[Place]:
-    """Return the places that are not noted by (line, document), or with other metadata."""
-    return [
+def new_places(places: Sequence[Place], noted: Set[Noted]) -> tuple[list[Place], list[Place]]:
+    """Return the places that are not noted so, and those of them noted with other metadata."""
+    news = [
         place
         for place in places
-        if (key := (place.line, place.document)) not in noted
-        or noted[key] != encode_metadata(place.metadata)
+        if (place if place.metadata is None else _noted(place)) not in noted
     ]
+    there = {(line, document) for line, document, _ in noted} if news else ()
+    return news, [place for place in news if (place.line, place.document) in there]
+
+
+def _noted(place: Place) -> Noted:
+    return place.line, place.document, encode_metadata(place.metadata)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from jtv_cli.records import Occurrence
+    from jtv_cli.stores.metadata import Noted
     from jtv_cli.stores.sqlite.rows import Rows
 
 # The columns of an occurrence's key cannot be NULL.
@@ -43,16 +44,10 @@ GROUP BY o.source
 """
 
 
-def noted(
-    rows: Rows, source: str | None, places: Sequence[Place]
-) -> dict[tuple[int, int], str | None]:
-    """Return the metadata of what is noted of a source by (line, document).
-
-    From the first of the places to the last.
-    """
+def noted(rows: Rows, source: str | None, places: Sequence[Place]) -> set[Noted]:
+    """Return what is noted of a source, from the first of the places to the last."""
     lines = [place.line for place in places]
-    found = rows.execute(NOTED, (source, source, min(lines), max(lines)))
-    return {(line, document): metadata for line, document, metadata in found}
+    return set(rows.execute(NOTED, (source, source, min(lines), max(lines))))
 
 
 def sources(rows: Rows) -> list[SourceCount]:

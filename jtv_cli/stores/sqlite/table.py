@@ -97,11 +97,11 @@ class SqliteTable:
             return 0
         with translated(self._location):
             known = noted(self.rows, source, places)
-        news = new_places(places, known)
+        news, changed = new_places(places, known)
         if not news:
             return 0
         with self.writing():
-            remove_places(self.rows, source, [p for p in news if (p.line, p.document) in known])
+            remove_places(self.rows, source, changed)
             return insert_occurrences(
                 self.rows,
                 (

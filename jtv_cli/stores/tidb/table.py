@@ -80,7 +80,7 @@ class TidbTable:
         noted = self._database.read(
             lambda connection: Writing(connection, self._schema).noted(source, places)
         )
-        news = new_places(places, noted)
+        news, changed = new_places(places, noted)
         if not news:
             return 0
 
@@ -94,7 +94,7 @@ class TidbTable:
                     f"a document was deleted from table {self.spec.name} meanwhile",
                     hint="run the same command again",
                 )
-            writing.forget(source, [p for p in news if (p.line, p.document) in noted])
+            writing.forget(source, changed)
             return writing.insert_occurrences(
                 (place.document, Occurrence(source, place.line, place.metadata)) for place in news
             )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
 
     from jtv_cli.records import Document, Occurrence, Vectors
+    from jtv_cli.stores.metadata import Noted
     from jtv_cli.stores.tidb.schema import Schema
 
 _STATEMENT_BYTES = 1_000_000
@@ -75,23 +76,17 @@ class Writing:
         rows = self._lookup((self._schema.documents.c.id,), sorted(documents), lock=True)
         return sum(1 for _ in rows)
 
-    def noted(
-        self, source: str | None, places: Sequence[Place]
-    ) -> dict[tuple[int, int], str | None]:
-        """Return the metadata of what is noted of a source by (line, document).
-
-        From the first of the places to the last.
-        """
+    def noted(self, source: str | None, places: Sequence[Place]) -> set[Noted]:
+        """Return what is noted of a source, from the first of the places to the last."""
         number = self._source_ids({source}).get(source)
         if number is None:
-            return {}
+            return set()
         where = self._schema.occurrences.c
         lines = [place.line for place in places]
         statement = sa.select(where.line, where.document, where.metadata).where(
             where.source == number, where.line.between(min(lines), max(lines))
         )
-        found = self._connection.execute(statement)
-        return {(line, document): metadata for line, document, metadata in found}
+        return {tuple(row) for row in self._connection.execute(statement)}
 
     def places(self, source: str | None, after: Place, limit: int) -> list[Place]:
         """Return so many places of a source by line; `after` is the one to go on from."""
