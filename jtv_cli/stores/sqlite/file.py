@@ -19,8 +19,8 @@ FORMAT = 1
 
 _PAGE_SIZE = 16384  # five rows of 768 dimensions a page; with 4096 every row would overflow
 # Hashes scatter over the pages of their index: the longer the log, the more changes
-# of one page are written back as one. These are 64 MiB.
-_CHECKPOINT_PAGES = 4000
+# of one page are written back as one. These are 128 MiB.
+_CHECKPOINT_PAGES = 8000
 _BUSY_SECONDS = 30.0
 _PAUSE_SECONDS = 0.01
 
