@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from jtv_cli.stores.tidb.writing import vector_text
+from jtv_cli.stores.tidb.statements import vector_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,22 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.mysql import insert
 
 from jtv_cli.records import Place, Removed, text_hash
 from jtv_cli.stores.metadata import encode_metadata
 from jtv_cli.stores.tidb.schema import NO_LINE, NO_SOURCE
+from jtv_cli.stores.tidb.statements import ahead, inserts, vector_text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from sqlalchemy import ColumnElement, Connection
 
     from jtv_cli.records import Document, Occurrence, Vectors
     from jtv_cli.stores.metadata import Noted
     from jtv_cli.stores.tidb.schema import Schema
+    from jtv_cli.stores.tidb.statements import Row
 
-_STATEMENT_BYTES = 1_000_000
 # Values in one IN (…).
 _KEYS = 1000
 # TiDB Cloud Starter takes 10 MiB in a transaction.
@@ -41,26 +41,12 @@ class Writing:
         self._schema = schema
 
     def insert_documents(self, documents: Sequence[Document], vectors: Vectors) -> int:
-        """Insert the documents that are not there yet; return how many those were.
-
-        The vectors stand in the statements as they are: they have nothing to be quoted,
-        and to have the driver see to that would cost more than it takes to write them.
-        INSERT IGNORE would turn any error into a NULL.
-        """
-        into = f"`{self._schema.documents.name}` (content, content_vec, content_hash)"
-        inserted = 0
-        for texts, values in _statements(documents, vectors):
-            statement = f"INSERT INTO {into} VALUES {values} ON DUPLICATE KEY UPDATE id = id"
-            inserted += self._connection.exec_driver_sql(statement, texts).rowcount
-        return inserted
-
-    def insert(self, table: sa.Table, rows: Sequence[Mapping[str, object]]) -> int:
-        """Insert the rows whose keys are not there yet; return how many those were."""
-        if not rows:
-            return 0
-        key = next(iter(table.primary_key))
-        statement = insert(table).on_duplicate_key_update({key.name: key})
-        return self._connection.execute(statement, rows).rowcount
+        """Insert the documents that are not there yet; return how many those were."""
+        rows = (
+            (f"(%s,'{vector_text(vector)}',x'{document.hash.hex()}')", (document.text,))
+            for document, vector in zip(documents, vectors, strict=True)
+        )
+        return self._insert(self._schema.documents, "content, content_vec, content_hash", rows)
 
     def ids(self, hashes: Sequence[bytes], *, lock: bool = False) -> dict[bytes, int]:
         """Return the ids of those texts that are stored, by hash."""
@@ -163,20 +149,21 @@ class Writing:
         names = dict.fromkeys(where.source for _, where in occurrences)
         sources = self._source_ids(names)
         if missing := [name for name in names if name is not None and name not in sources]:
-            rows = [{"source": name, "source_hash": text_hash(name)} for name in missing]
-            self.insert(self._schema.sources, rows)
+            rows = [(f"(%s,x'{text_hash(name).hex()}')", (name,)) for name in missing]
+            self._insert(self._schema.sources, "source, source_hash", rows)
             sources |= self._source_ids(missing, lock=True)
-        return self.insert(
-            self._schema.occurrences,
-            [
-                {
-                    "document": document,
-                    "source": sources[where.source],
-                    "line": where.line or NO_LINE,
-                    "metadata": encode_metadata(where.metadata),
-                }
-                for document, where in occurrences
-            ],
+        places = (
+            _values(document, sources[where.source], where) for document, where in occurrences
+        )
+        columns = "document, source, line, metadata"
+        return self._insert(self._schema.occurrences, columns, places)
+
+    def _insert(self, table: sa.Table, columns: str, rows: Iterable[Row]) -> int:
+        key = next(iter(table.primary_key)).name
+        statements = inserts(f"`{table.name}` ({columns})", key, rows)
+        return sum(
+            self._connection.exec_driver_sql(statement, texts).rowcount
+            for statement, texts in ahead(statements)
         )
 
     def _source_ids(
@@ -199,29 +186,10 @@ class Writing:
             yield from self._connection.execute(statement)
 
 
-def _statements(
-    documents: Sequence[Document], vectors: Vectors
-) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield texts, and the values of documents with a mark in place of each text."""
-    texts: list[str] = []
-    values: list[str] = []
-    size = 0
-    for document, vector in zip(documents, vectors, strict=True):
-        value = f"(%s,'{vector_text(vector)}',x'{document.hash.hex()}')"
-        if size > _STATEMENT_BYTES:
-            yield tuple(texts), ",".join(values)
-            texts, values, size = [], [], 0
-        texts.append(document.text)
-        values.append(value)
-        size += len(value) + len(document.text)
-    yield tuple(texts), ",".join(values)
-
-
-def vector_text(vector: Vectors) -> str:
-    """Return a (dimensions,) float32 vector as TiDB reads it, each number in its shortest form."""
-    import orjson
-
-    return orjson.dumps(vector, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+def _values(document: int, source: int, where: Occurrence) -> Row:
+    metadata = encode_metadata(where.metadata)
+    mark, texts = ("NULL", ()) if metadata is None else ("%s", (metadata,))
+    return f"({document},{source},{where.line or NO_LINE},{mark})", texts
 
 
 def read_vector(text: str) -> Vectors:
