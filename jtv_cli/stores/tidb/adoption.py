@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from jtv_cli.records import Change, TableSpec, text_hash
 from jtv_cli.stores.tidb.schema import encode_comment, make_parts, schema
+from jtv_cli.stores.tidb.writing import Writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,7 +80,8 @@ class _Adoption:
 
     def __init__(self, database: Database, spec: TableSpec) -> None:
         self._database = database
-        self._documents = schema(spec).documents
+        self._schema = schema(spec)
+        self._documents = self._schema.documents
 
     def run(self, statement: str, *parameters: str) -> None:
         """Run a statement, in which {} stands for the table's name."""
@@ -108,16 +110,12 @@ class _Adoption:
         first: dict[bytes, int] = {}
         for number, content in rows:
             first.setdefault(text_hash(content), number)
-        columns = self._documents.c
-        known = connection.scalars(
-            sa.select(columns.content_hash).where(columns.content_hash.in_(first)).with_for_update()
-        )
-        for key in known:
+        for key in Writing(connection, self._schema).ids(list(first), lock=True):
             del first[key]
         if first:
             connection.execute(
                 sa.update(self._documents)
-                .where(columns.id == sa.bindparam("number"))
+                .where(self._documents.c.id == sa.bindparam("number"))
                 .values(content_hash=sa.bindparam("hash")),
                 [{"number": number, "hash": key} for key, number in first.items()],
             )
