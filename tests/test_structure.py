@@ -107,7 +107,7 @@ ALL_COMMANDS = {"jtv_cli.cli.ingest", "jtv_cli.cli.index", "jtv_cli.cli.init"}
     ("command", "may_load"),
     [
         (["--version"], set()),
-        (["--help"], ALL_COMMANDS),
+        (["--help"], set()),
         (["search", "--help"], set()),
         (["init"], {"jtv_cli.cli.init", "platformdirs"}),
         (["init", "--json"], {"jtv_cli.cli.init", "platformdirs", "orjson"}),

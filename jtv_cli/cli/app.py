@@ -3,45 +3,52 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jtv_cli import __version__
 from jtv_cli.cli.session import with_session
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 # It asks about all commands, and opens nothing.
 _COMPLETION = "completion"
 
-# Where each command's function is: only those that are asked for are imported.
+# Where each command's function is, and its line in the list of all commands.
 _COMMANDS = {
-    "init": "init.init",
-    "ingest": "ingest.ingest",
-    "search": "search.search",
-    "list": "search.list_documents",
-    "show": "show.show",
-    "delete": "delete.delete",
-    "sync": "sync.sync",
-    "info": "info.info",
-    "tables": "info.tables",
-    "doctor": "doctor.doctor",
-    "export": "exchange.export",
-    "import": "exchange.import_table",
-    "copy": "copy.copy",
-    "index status": "index.status",
-    "index build": "index.build",
-    "index drop": "index.drop",
-    "index wait": "index.wait",
-    "index check": "index.check",
-    _COMPLETION: "completion.completion",
+    "init": ("init.init", "Make the table and its index."),
+    "ingest": ("ingest.ingest", "Embed and store what is in files."),
+    "search": ("search.search", "Find the documents nearest to a query."),
+    "list": ("search.list_documents", "Show every document, and its distance to a query."),
+    "show": ("show.show", "Show documents whole, and where they were read."),
+    "delete": ("delete.delete", "Delete documents."),
+    "sync": ("sync.sync", "Make the table have of each file what is in it now."),
+    "info": ("info.info", "Show what a table is, and what is in it."),
+    "tables": ("info.tables", "Show all tables that the store holds."),
+    "doctor": ("doctor.doctor", "Check settings, database, table and API."),
+    "export": ("exchange.export", "Write a whole table to stdout, as JSON lines."),
+    "import": ("exchange.import_table", "Store what `jtv export --vectors` wrote."),
+    "copy": ("copy.copy", "Copy a whole table from one store to another."),
+    "index status": ("index.status", "Show how far the index is."),
+    "index build": ("index.build", "Build the index, anew where there is one."),
+    "index drop": ("index.drop", "Remove the index."),
+    "index wait": ("index.wait", "Wait until the index is built."),
+    "index check": ("index.check", "Measure what the index finds, and how fast."),
+    _COMPLETION: ("completion.completion", "Print the script that has a shell complete jtv."),
 }
 # The shared options that a command does without.
 _WITHOUT = {"copy": ("database", "model", "api_base")}
 _GROUPS = {"index": "See to the index that makes searches fast."}
 
 
-def make_app(first: str | None = None) -> typer.Typer:
-    """Return all commands, or those alone that begin with the first word of a command line."""
+def make_app(first: str = _COMPLETION) -> typer.Typer:
+    """Return the commands that a command line with this first word may reach.
+
+    Those are all for `completion`. Where the word is no command there is their list to
+    show, or to look for what was meant, and none of them is imported.
+    """
     app = typer.Typer(
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
@@ -50,20 +57,29 @@ def make_app(first: str | None = None) -> typer.Typer:
     )
     app.callback(epilog="Settings, output formats and exit codes: see README.md.")(_root)
     groups: dict[str, typer.Typer] = {}
-    asked = {
-        name: place for name, place in _COMMANDS.items() if name.split()[0] == first != _COMPLETION
-    }
-    for full_name, place in (asked or _COMMANDS).items():
+    asked = [name for name in _COMMANDS if first in (_COMPLETION, name.split()[0])]
+    for full_name in asked or _COMMANDS:
+        place, line = _COMMANDS[full_name]
         group, _, name = full_name.rpartition(" ")
         if group and group not in groups:
             groups[group] = typer.Typer(rich_markup_mode=None, help=_GROUPS[group])
             app.add_typer(groups[group], name=group)
-        module, _, function = place.partition(".")
-        command = getattr(import_module(f"jtv_cli.cli.{module}"), function)
-        if name != _COMPLETION:
-            command = with_session(command, without=_WITHOUT.get(name, ()))
-        groups.get(group, app).command(name)(command)
+        command = _load(full_name, place) if asked else _only_listed
+        groups.get(group, app).command(name, short_help=line)(command)
     return app
+
+
+def _load(name: str, place: str) -> Callable[..., int]:
+    """Import a command, and give it what all have in common."""
+    module, _, function = place.partition(".")
+    command: Callable[..., int] = getattr(import_module(f"jtv_cli.cli.{module}"), function)
+    if name == _COMPLETION:
+        return command
+    return with_session(command, without=_WITHOUT.get(name, ()))
+
+
+def _only_listed() -> None:
+    """Stand for a command whose name and line are all that is asked for."""
 
 
 def _show_version(asked: bool) -> None:
