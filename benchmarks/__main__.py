@@ -11,9 +11,10 @@ HERE = Path(__file__).parent
 
 def main() -> None:
     """Run each; options are those of the benchmark of searches."""
-    for name, options in (("startup", []), ("search", sys.argv[1:]), ("ingest", [])):
+    options = {"search": sys.argv[1:]}
+    for name in ("startup", "search", "ingest", "scale", "tidb"):
         print(f"\n{name}", flush=True)
-        subprocess.run([sys.executable, HERE / f"{name}.py", *options], check=True)
+        subprocess.run([sys.executable, HERE / f"{name}.py", *options.get(name, [])], check=True)
 
 
 if __name__ == "__main__":

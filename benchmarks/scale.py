@@ -1,6 +1,6 @@
 """Ingest at scale: requests at once, a million lines, and `llm embed-multi`, as ratios.
 
-    python benchmarks/scale.py [--lines 1000000] [--llm VENV]
+    python benchmarks/scale.py [--lines 1000000]
 
 An API stand-in of fixed latency runs as a process of its own; its vectors are all the
 same, so that its work is nearly nothing. Everything is stored on the embedded store.
@@ -8,8 +8,7 @@ same, so that its work is nearly nothing. Everything is stored on the embedded s
     concurrency   lines/s ÷ (concurrency × batch ÷ latency), at 1, 2 and 8
     a million     peak memory; the time of the second half ÷ that of the first
     llm           lines/s ÷ those of `llm embed-multi --store`, 100,000 lines, and the
-                  unchanged file again; both embed at no cost. VENV is an environment
-                  that has `llm`:  python3 -m venv VENV && VENV/bin/pip install llm
+                  unchanged file again, where `llm` is installed; both embed at no cost
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ import threading
 import time
 from base64 import b64encode
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -183,18 +183,18 @@ def measure_many(folder: Path, count: int) -> None:
     show("  lines/s", f"{count / (ended - began):,.0f}", "no target")
 
 
-def measure_llm(folder: Path, environment: Path) -> None:
+def measure_llm(folder: Path) -> None:
     """Print how many times faster than `llm embed-multi`."""
     lines, table = folder / "some.txt", folder / "some.csv"
     write_lines(lines, LLM_LINES)
-    rows = (f"{number},{line}\n" for number, line in enumerate(lines.open()))
-    table.write_text("id,text\n" + "".join(row.replace("\n\n", "\n") for row in rows))
+    rows = (f"{number},{line}" for number, line in enumerate(lines.open()))
+    table.write_text("id,text\n" + "".join(rows))
     own = []
     for _ in range(2):
         started = time.perf_counter()
         ours(lines, folder / "some.db")
         own.append(time.perf_counter() - started)
-    command = [str(environment / "bin/python"), "-c", LLM, str(table), str(folder / "llm.db")]
+    command = [sys.executable, "-c", LLM, str(table), str(folder / "llm.db")]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     theirs = [float(seconds) for seconds in re.findall(r"SECONDS ([0-9.]+)", output)]
     show("times the rate of llm embed-multi", f"{theirs[0] / own[0]:.1f}", "at least 15")
@@ -205,7 +205,6 @@ def main() -> None:
     """Measure, and print ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lines", type=int, default=1_000_000)
-    parser.add_argument("--llm", type=Path, metavar="VENV")
     parser.add_argument("--serve", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -216,8 +215,8 @@ def main() -> None:
     else:
         with tempfile.TemporaryDirectory() as folder:
             measure_concurrency(Path(folder))
-            if arguments.llm:
-                measure_llm(Path(folder), arguments.llm)
+            if find_spec("llm"):
+                measure_llm(Path(folder))
             measure_many(Path(folder), arguments.lines)
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.errors import UsageError, keep_secret
 
@@ -29,8 +28,7 @@ _TABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,51}")
 _RESERVED = re.compile(r"(jtv|sqlite)_.*|.*_(occurrences|sources|by_document)", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """A value and where it came from, in words; `file` is the file it stood in, if any."""
 
     value: str | None
@@ -38,8 +36,7 @@ class Setting:
     file: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """Everything a command can be told from outside."""
 
     database: Setting
@@ -50,8 +47,7 @@ class Settings:
     api_base: Setting
 
 
-@dataclass(frozen=True, slots=True)
-class Flags:
+class Flags(NamedTuple):
     """What the command line says of the settings; None where it says nothing."""
 
     database: str | None = None
@@ -60,8 +56,7 @@ class Flags:
     api_base: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Database:
+class Database(NamedTuple):
     """Which store to open: a path or a URL. `is_default` is jtv's own file in the data folder."""
 
     location: str
@@ -70,8 +65,7 @@ class Database:
     is_default: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Layer:
+class _Layer(NamedTuple):
     """One place that settings come from, with those of jtv's names that it holds."""
 
     label: str

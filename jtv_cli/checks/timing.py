@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.errors import ExitCode, JtvError
 from jtv_cli.records import Check, Outcome
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
     Answers = SimpleQueue["Finding | Exception | None"]
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """A look at one part of it all: `seconds` are what each of its checks may take.
 
     `kind` is the exit code that a failure asks for.
@@ -29,8 +27,7 @@ class Look:
     checks: Callable[[], Iterator[Check]]
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """A check, and the exit code that it asks for if it failed."""
 
     check: Check

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from jtv_cli import config
@@ -50,7 +49,7 @@ def copy(
         if json:
             session.print_json(
                 {**stores, "table": spec.name, "model": spec.model}
-                | asdict(account.done)
+                | account.done._asdict()
                 | {"skipped": account.skipped}
             )
         else:

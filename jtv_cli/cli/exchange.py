@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from jtv_cli import config
@@ -77,7 +76,7 @@ def import_table(
         if json:
             session.print_json(
                 {"store": store.location, "table": spec.name, "model": spec.model}
-                | asdict(account.done)
+                | account.done._asdict()
             )
         else:
             session.talk.report(str(account))
@@ -115,7 +114,7 @@ def _moving(session: Session) -> AbstractContextManager[Callable[[str], None]]:
 def _named(session: Session, spec: TableSpec, path: str) -> TableSpec:
     """Return the exported table's spec under the name that it is to have here."""
     if session.settings.table.source != "default":
-        return replace(spec, name=session.table_name)
+        return spec._replace(name=session.table_name)
     config.check_table(config.Setting(spec.name, f"the table of {path}"))
     return spec
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from jtv_cli.cli import options
@@ -87,7 +86,7 @@ def check(
         with session.talk.waiting("checking the index") as progress:
             found = table.check_index(queries, progress=progress)
     if json:
-        session.print_json({"table": table.spec.name, **asdict(found)})
+        session.print_json({"table": table.spec.name, **found._asdict()})
     else:
         session.output.write(_check_lines(found))
     return ExitCode.OK
@@ -108,7 +107,7 @@ def _report(session: Session, found: IndexStatus, *, json: bool) -> None:
 
 
 def _record(session: Session, found: IndexStatus) -> dict[str, object]:
-    return {"table": session.table_name, **asdict(found), "state": found.state.value}
+    return {"table": session.table_name, **found._asdict(), "state": found.state.value}
 
 
 def _check_lines(found: IndexCheck) -> str:

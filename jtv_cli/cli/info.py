@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from jtv_cli.cli import options
@@ -33,8 +32,8 @@ def info(session: Session, json: options.StatusJson = False) -> int:
         sources, size, index = table.sources(), table.size(), table.index_status()
     if json:
         session.print_json(
-            {**facts, "sources": [asdict(source) for source in sources], "size": size}
-            | {"index": asdict(index) | {"state": index.state.value}}
+            {**facts, "sources": [source._asdict() for source in sources], "size": size}
+            | {"index": index._asdict() | {"state": index.state.value}}
         )
     elif session.output.is_terminal:
         _print(session, facts, sources, size, index)

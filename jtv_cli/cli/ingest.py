@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from jtv_cli.cli import options
@@ -62,7 +61,7 @@ def ingest(
             table = store.open(session.table_name)
             report = ingest_into(session, store, table, sources, windows, terms, quiet=json)
             if json:
-                session.print_json(asdict(report))
+                session.print_json(report._asdict())
             session.sign_off(store, table.spec)
     return ExitCode.OK if report.is_complete else ExitCode.IN_PART
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
     from jtv_cli.stores import Table
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """What a search is to find, whatever it is near to."""
 
     k: int

@@ -5,8 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec
 
 import typer
 
@@ -19,7 +18,7 @@ from jtv_cli.render.output import Output
 from jtv_cli.render.talk import Talk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from jtv_cli.embedders import Embedder
     from jtv_cli.stores import Store, Table
@@ -27,16 +26,14 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 
-@dataclass(frozen=True, slots=True)
-class Streams:
+class Streams(NamedTuple):
     """The process's own streams, made by `run` and handed to the command."""
 
     output: Output
     talk: Talk
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(NamedTuple):
     """One command's run."""
 
     settings: config.Settings
@@ -160,7 +157,7 @@ class Session:
         """Say which record was left out."""
         self.talk.error(f"{place}: {reason}, skipped")
 
-    def print_json(self, record: dict[str, object]) -> None:
+    def print_json(self, record: Mapping[str, object]) -> None:
         """Print a report as one JSON object on a line of stdout."""
         import orjson
 

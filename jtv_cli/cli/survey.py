@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from jtv_cli.cli.session import Session
@@ -49,8 +48,8 @@ def report_survey(
             if removal is not None and table is not None and not survey.skipped:
                 removed = removal(table)
     if json:
-        found = {"model": model.name, "prices": PRICES_DATE} | asdict(survey)
-        session.print_json(found if removal is None else found | {"removed": asdict(removed)})
+        found = {"model": model.name, "prices": PRICES_DATE} | survey._asdict()
+        session.print_json(found if removal is None else found | {"removed": removed._asdict()})
     else:
         for line in _lines(session, survey, model):
             session.talk.report(line)

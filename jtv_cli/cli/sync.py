@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from jtv_cli.cli import options
@@ -77,7 +76,7 @@ def sync(
             else:
                 session.talk.error("nothing is removed, for not everything was read")
             if json:
-                session.print_json(asdict(report) | {"removed": asdict(removed or _NOTHING)})
+                session.print_json(report._asdict() | {"removed": (removed or _NOTHING)._asdict()})
             elif removed is not None:
                 session.talk.report(f"{removed_in_words(removed)} removed")
             session.sign_off(store, table.spec)

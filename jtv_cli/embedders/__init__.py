@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,8 +15,7 @@ MOST_AT_ONCE = 64
 """How many threads may call one embedder at the same time."""
 
 
-@dataclass(frozen=True, slots=True)
-class BatchLimit:
+class BatchLimit(NamedTuple):
     """How much one call of `Embedder.embed` should be given at most."""
 
     texts: int

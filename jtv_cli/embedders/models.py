@@ -6,15 +6,13 @@ description, read in September 2026.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from jtv_cli.errors import UsageError
 from jtv_cli.records import Purpose
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(NamedTuple):
     """A model's abilities.
 
     `dimensions` is the length of its vectors, `max_tokens` of its longest text,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jtv_cli.errors import UsageError
 from jtv_cli.records import TableSpec
@@ -18,8 +17,7 @@ _MOST_DIMENSIONS = 16_383  # what TiDB takes
 _LONGEST_NAME = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """What stands at the head of an export."""
 
     spec: TableSpec

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jtv_cli.exchange.documents import searchable
@@ -123,7 +122,7 @@ def _store(documents: dict[bytes, StoredDocument], table: Table) -> Transferred:
     ids = table.known(list(documents))
     done = _add([d for key, d in documents.items() if key not in ids], table)
     news = _note([(ids[key], d) for key, d in documents.items() if key in ids], table)
-    return replace(done, occurrences=done.occurrences + news)
+    return done._replace(occurrences=done.occurrences + news)
 
 
 def _add(documents: Sequence[StoredDocument], table: Table) -> Transferred:

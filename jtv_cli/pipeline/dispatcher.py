@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import replace
 from functools import partial
 from threading import Thread
 from typing import TYPE_CHECKING, Protocol
@@ -65,7 +64,7 @@ class Dispatcher:
         self.limit = embedder.batch_limit
         if terms.max_tokens is not None:
             tokens = min(self.limit.tokens, terms.max_tokens)
-            self.limit = replace(self.limit, tokens=tokens)
+            self.limit = self.limit._replace(tokens=tokens)
         self.is_closed = False
         self._embedder = embedder
         self._terms = terms
@@ -173,10 +172,10 @@ class Dispatcher:
     def _remember(self, batch: Batch, said: int | None) -> None:
         """Keep later batches as small as the service wants them."""
         if said and said < len(batch.rows):
-            self.limit = replace(self.limit, texts=min(self.limit.texts, said))
+            self.limit = self.limit._replace(texts=min(self.limit.texts, said))
         else:
             tokens = min(self.limit.tokens, max(batch.tokens // 2, 1))
-            self.limit = replace(self.limit, tokens=tokens)
+            self.limit = self.limit._replace(tokens=tokens)
 
     def _send_later(self, batch: Batch, error: ServiceError) -> None:
         now = time.monotonic()

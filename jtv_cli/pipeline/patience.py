@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from jtv_cli.errors import RateLimited, ServiceDown, ServiceError
 
@@ -22,8 +23,7 @@ class Trials:
     failed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
+class Patience(NamedTuple):
     """How long a request is tried: `max_wait` seconds from its first trial on.
 
     `minute` is how long a limit per minute is waited out where the service does not

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jtv_cli.records import IngestProgress, IngestReport
@@ -32,7 +31,7 @@ class Tally:
         report = self._state.report
         totals = {name: getattr(report, name) + count for name, count in more.items()}
         seconds = time.monotonic() - self._began
-        self._tell(report=replace(report, seconds=seconds, **totals))
+        self._tell(report=report._replace(seconds=seconds, **totals))
 
     def read(self, texts: int, end: int) -> None:
         """Note that so many more texts were read, up to a byte of the whole input."""
@@ -40,12 +39,12 @@ class Tally:
 
     def stop(self, reason: str) -> None:
         """Note why it ends before the input does."""
-        self._tell(report=replace(self._state.report, stopped=reason))
+        self._tell(report=self._state.report._replace(stopped=reason))
 
     def wait(self, wait: Wait) -> None:
         """Note what is being waited for."""
         self._tell(wait=wait)
 
     def _tell(self, **changes: object) -> None:
-        self._state = replace(self._state, **changes)  # type: ignore[arg-type]
+        self._state = self._state._replace(**changes)  # type: ignore[arg-type]
         self._progress(self._state)

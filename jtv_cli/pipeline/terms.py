@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import NamedTuple
 
 from jtv_cli.pipeline.patience import Patience
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """What the user grants an ingest.
 
     `concurrency` is the number of requests at once, `max_tokens` what they may cost

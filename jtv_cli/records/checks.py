@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 
 class IndexState(Enum):
@@ -15,8 +15,7 @@ class IndexState(Enum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class IndexStatus:
+class IndexStatus(NamedTuple):
     """The index of a table: how many vectors are in it, how many wait, the rest in words."""
 
     state: IndexState
@@ -25,8 +24,7 @@ class IndexStatus:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class IndexCheck:
+class IndexCheck(NamedTuple):
     """How well an index finds the ten documents nearest to each of a sample of `queries`.
 
     `recall` is the share of them that it finds with `candidates`, `needed` are the
@@ -51,8 +49,7 @@ class Outcome(Enum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """One thing that was looked at: what it is, how it is, and what to do about it."""
 
     name: str

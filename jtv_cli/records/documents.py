@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -72,16 +71,14 @@ def text_hashes(texts: Iterable[str]) -> list[bytes]:
     return [sha256(text.encode()).digest() for text in texts]
 
 
-@dataclass(frozen=True, slots=True)
-class Embeddings:
+class Embeddings(NamedTuple):
     """An embedder's answer: `vectors` is (n, dimensions) float32, `tokens` what it cost."""
 
     vectors: Vectors
     tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """A stored document as a reader meets it.
 
     `distance` is the cosine distance to the query, from 0 (the same) to 2 (the

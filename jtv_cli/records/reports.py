@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class IngestReport:
+class IngestReport(NamedTuple):
     """How far an ingest has come.
 
     Counted are the texts of the input: `stored` are new to the table, `known`
@@ -34,16 +33,14 @@ class IngestReport:
         return not self.skipped and self.stopped is None
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(NamedTuple):
     """What an ingest is waiting for, until when on `time.monotonic`'s clock."""
 
     until: float
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class IngestProgress:
+class IngestProgress(NamedTuple):
     """An ingest under way: the texts and the bytes of the input that were read so far."""
 
     report: IngestReport
@@ -52,8 +49,7 @@ class IngestProgress:
     wait: Wait | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
+class Survey(NamedTuple):
     """What an ingest would do.
 
     Of all `texts` of the input, `known` are in the table, or earlier in the input,
@@ -70,8 +66,7 @@ class Survey:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Transferred:
+class Transferred(NamedTuple):
     """How far documents have come on their way into a table, with their vectors.
 
     `stored` are new to it, `known` were in it already; `occurrences` are those that were

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.errors import TableMismatch
 
@@ -11,8 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-@dataclass(frozen=True, slots=True)
-class TableSpec:
+class TableSpec(NamedTuple):
     """What a table is, and remembers of itself.
 
     `task` is the model's task family, None where the model has none. `identity`
@@ -42,24 +40,21 @@ def find_spec(specs: Iterable[TableSpec], name: str) -> TableSpec | None:
     return next((spec for spec in specs if spec.name.lower() == name.lower()), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """One step that `Store.apply` would take, and what to call it to a user."""
 
     action: str
     description: str
 
 
-@dataclass(frozen=True, slots=True)
-class Added:
+class Added(NamedTuple):
     """What `Table.add` really stored: others may have stored the same texts meanwhile."""
 
     documents: int
     occurrences: int
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(NamedTuple):
     """Which documents to search: those with an occurrence that fits it all.
 
     `source` is a shell pattern (fnmatch, case matters), None for any source; `where`
@@ -71,8 +66,7 @@ class Filter:
     where: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SourceCount:
+class SourceCount(NamedTuple):
     """How many occurrences, of how many documents, a source has; None for stdin."""
 
     source: str | None
@@ -80,12 +74,12 @@ class SourceCount:
     documents: int
 
 
-@dataclass(frozen=True, slots=True)
-class Removed:
+class Removed(NamedTuple):
     """What was really removed: others may have removed the same meanwhile."""
 
     documents: int
     occurrences: int
 
-    def __add__(self, other: Removed) -> Removed:
+    def __add__(self, other: Removed) -> Removed:  # type: ignore[override]
+        """Return both together, not, as tuples would, one after the other."""
         return Removed(self.documents + other.documents, self.occurrences + other.occurrences)

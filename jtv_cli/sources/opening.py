@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.errors import UsageError
 from jtv_cli.sources.fields import read_delimited, read_jsonl
@@ -38,8 +37,7 @@ _READERS: dict[Input, Callable[[Source], Iterator[Window]]] = {
 _BEGINNING = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """How the user wants sources to be read; what is None is derived.
 
     `name` is what occurrences record, `input` what sources are made of, `text_field`
@@ -98,7 +96,7 @@ def read_windows(sources: Sequence[Source], *, paragraphs: bool = False) -> Iter
     before = 0
     for source in sources:
         for window in _read(source, paragraphs=paragraphs):
-            yield replace(window, end=before + window.end)
+            yield window._replace(end=before + window.end)
         before += source.stream.consumed
         source.stream.close()
 

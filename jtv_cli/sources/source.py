@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -41,8 +40,7 @@ class BadRecord(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """Some records of one source, read together.
 
     `path` is what the user calls the source, `source` what occurrences record. Records
@@ -60,7 +58,7 @@ class Window:
     def before(self, line: int) -> Window:
         """Return the texts that stand before a line, and nothing else."""
         texts = [text for text in self.texts if text[0] < line]
-        return replace(self, texts=texts, empty=0, bad=[])
+        return self._replace(texts=texts, empty=0, bad=[])
 
 
 class Source:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from dataclasses import replace
 from itertools import chain, islice
 from math import isnan
 from typing import TYPE_CHECKING, Any
@@ -196,4 +195,4 @@ class Reading:
         hits = {hit.id: hit for hit in self._hits(rows)}
         for document, value in ranked:
             if document in hits:
-                yield replace(hits[document], distance=None if isnan(value) else value)
+                yield hits[document]._replace(distance=None if isnan(value) else value)

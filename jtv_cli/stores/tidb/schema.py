@@ -9,8 +9,7 @@ what the table is; it is the last thing to be made.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.mysql import MEDIUMTEXT
@@ -37,8 +36,7 @@ _ALIKE: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_
 _IDS_IN_ORDER: dict[str, Any] = {"mysql_auto_id_cache": "1"}
 
 
-@dataclass(frozen=True, slots=True)
-class Schema:
+class Schema(NamedTuple):
     """The three TiDB tables, as SQLAlchemy knows them.
 
     The tutorial's table stands alone, and `has_parts` is false.

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateTable, DropTable
@@ -50,8 +49,7 @@ _COLUMNS = sa.text(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+class _Found(NamedTuple):
     """A table of jtv's, or the tutorial's, which `is_adopted` tells apart."""
 
     spec: TableSpec
@@ -152,7 +150,7 @@ class TidbStore:
         """Make or adopt the table, if another process has not done it meanwhile."""
         found = self._look_up(spec.name)
         if found is None:
-            self._create(_with_identity(replace(spec, identity="")))
+            self._create(_with_identity(spec._replace(identity="")))
             return
         found.spec.require_same_vectors(spec)
         if not found.is_adopted:
@@ -202,4 +200,4 @@ def _judge(connection: Connection, name: str, comment: str) -> _Found | None:
 
 
 def _with_identity(spec: TableSpec) -> TableSpec:
-    return spec if spec.identity else replace(spec, identity=secrets.token_hex(16))
+    return spec if spec.identity else spec._replace(identity=secrets.token_hex(16))

@@ -8,10 +8,9 @@ or someone in between, announces none.
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.errors import StoreError, UsageError
 
@@ -38,8 +37,7 @@ _UNUSABLE = (OSError, ValueError, RuntimeError)  # a file, a null in its name, a
 _NO_TLS = 2026  # MySQL's CR_SSL_CONNECTION_ERROR
 
 
-@dataclass(frozen=True, slots=True)
-class Tls:
+class Tls(NamedTuple):
     """How the connection to a host is secured.
 
     With a `context`, TLS is demanded, and `signer` says in words who may sign the
