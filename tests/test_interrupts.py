@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 import re
 import signal
+import sqlite3
 import subprocess
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -76,6 +78,66 @@ def test_a_request_that_hangs_does_not_keep_the_process(ready: Jtv, api: JinaSer
     assert process.returncode == 130
     assert b"0 stored" in stderr
     assert time.monotonic() - started < 10
+
+
+def test_the_store_is_not_closed_while_it_is_used(ready: Jtv, api: JinaServer) -> None:
+    """Another process is writing; what is answered meanwhile is stored when it is done."""
+    ready.ok("ingest", "-", "--source", "before", stdin="known\n")
+    api.latency = 2.0
+    with closing(sqlite3.connect(ready.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        process = ready.start(
+            *("ingest", "-", "--concurrency", "1"), stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert process.stdin
+        process.stdin.write("".join(LINES.splitlines(keepends=True)[:512]).encode())
+        process.stdin.flush()
+        wait_until(lambda: len(api.requests) == 2)
+        process.stdin.write(b"known\n")
+        process.stdin.flush()
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        time.sleep(5)
+        assert process.poll() is None
+        other.execute("ROLLBACK")
+        _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130, stderr
+    waits, ended = stderr.decode().splitlines()
+    assert waits == "jtv: waiting: interrupted, but the database is not done yet"
+    assert "512 stored, 1 known" in ended
+
+
+def refuse(jtv: Jtv, text: str) -> None:
+    """Have the database refuse a text."""
+    with closing(sqlite3.connect(jtv.database)) as database:
+        database.execute(
+            "CREATE TRIGGER refuse BEFORE INSERT ON jinaai_tidb_demo_documents"
+            f" WHEN NEW.content = '{text}' BEGIN SELECT RAISE(ABORT, 'no such text here'); END"
+        )
+
+
+def test_what_the_store_says_comes_before_the_interrupt(ready: Jtv, api: JinaServer) -> None:
+    refuse(ready, "line 0 of the file")
+    api.latency = 1.0
+    process = ready.start("ingest", "lines.txt", stderr=subprocess.PIPE)
+    wait_until(lambda: api.requests)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 5
+    assert b"no such text here" in stderr
+
+
+def test_a_text_that_the_store_refuses_keeps_no_other_group_from_it(
+    ready: Jtv, api: JinaServer
+) -> None:
+    refuse(ready, "line 0 of the file")
+    api.latency = 0.3
+    result = ready("ingest", "lines.txt")
+    assert result.code == 5
+    assert "no such text here" in result.error
+    of_later_groups = len(api.bill) - 1024
+    assert of_later_groups > 0
+    assert f"{of_later_groups:,} stored" in result.stderr
 
 
 def test_waiting_for_input_can_be_interrupted(ready: Jtv) -> None:

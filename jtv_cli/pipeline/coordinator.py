@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from math import inf
 from queue import Empty, SimpleQueue
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from jtv_cli.errors import ServiceError, StoreError
 from jtv_cli.pipeline.batches import Group, cut_group
 from jtv_cli.pipeline.dispatcher import Dispatcher
 from jtv_cli.pipeline.intake import Intake
+from jtv_cli.records import Wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from jtv_cli.pipeline.dispatcher import Call
     from jtv_cli.pipeline.tally import Tally
     from jtv_cli.pipeline.terms import Terms
-    from jtv_cli.records import Embeddings, Wait
+    from jtv_cli.records import Embeddings
     from jtv_cli.sources import Window
     from jtv_cli.stores import Table
 
@@ -68,32 +69,29 @@ class Coordinator:
         self._groups: deque[Group] = deque()
         self._input_ended = False
         self._deadline: float | None = None
-        self._storing = Lock()
-        self._is_abandoned = False
 
     def run(self) -> None:
         """Work until there is nothing left to do, then store all that was answered."""
         try:
             while not self._is_finished():
                 self._try(self._step)
-            self._try(self._store_rest)
+            self._store_rest()
         finally:
             self.wanted.put(False)
             self.done.put(None)
 
     def interrupt(self) -> None:
-        """Have it end: wait for the grace at most for answers, and for all to be stored.
+        """Have it end: wait for the grace at most for answers, and for the table to be let go.
 
-        For the main thread, when signals are ignored.
+        Until then no one else may close the table. For the main thread, when signals
+        are ignored.
         """
         self.calls.put(self._begin_grace)
         try:
             self.done.get(timeout=_GRACE_SECONDS + 1)
         except Empty:
-            if self._storing.locked() or any(group.parts for group in tuple(self._groups)):
-                self.done.get()
-        with self._storing:
-            self._is_abandoned = True
+            self._tally.wait(Wait(inf, "interrupted, but the database is not done yet"))
+            self.done.get()
 
     def take_window(self, window: Window) -> None:
         """Hear what was read."""
@@ -187,6 +185,7 @@ class Coordinator:
                 return
 
     def _take(self, window: Window) -> None:
+        window = window.within(self._table.most_bytes)
         bad = window.bad
         if bad and self._is_strict:
             bad = bad[:1]
@@ -205,29 +204,37 @@ class Coordinator:
         """Store a part of the first group, if that is complete; return whether there was any."""
         if self.error is not None or not self._groups or self._groups[0].unresolved:
             return False
-        self._store_part()
+        if not self._groups[0].is_stored:
+            self._store_part(self._groups[0])
+        if self._groups[0].is_stored:
+            self._groups.popleft()
         return True
 
     def _store_rest(self) -> None:
-        """Store what is answered of all groups, at the end."""
-        while self._groups and not self._is_abandoned:
-            self._store_part()
+        """Store what is answered of all groups, at the end, and what is answered meanwhile.
 
-    def _store_part(self) -> None:
-        """Store a batch's worth of what is answered of the first group.
+        A group that the table refuses keeps no other from being stored.
+        """
+        refused: set[Group] = set()
+        while True:
+            while not self.calls.empty():
+                self._try(self.calls.get())
+            rest = (group for group in self._groups if not (group.is_stored or group in refused))
+            if (group := next(rest, None)) is None:
+                return
+            try:
+                self._store_part(group)
+            except BaseException as error:
+                self.give_up(error)
+                refused.add(group)
+
+    def _store_part(self, group: Group) -> None:
+        """Store a batch's worth of what is answered of a group.
 
         Other calls need not wait longer than that, nor databases take more at once.
         """
-        group = self._groups[0]
-        if not group.is_stored:
-            documents, vectors = group.answered(self._texts_at_once)
-            with self._storing:
-                if self._is_abandoned:
-                    return
-                added = self._table.add(documents, vectors)
-            group.stored += len(documents)
-            self._intake.forget(documents)
-            known = len(documents) - added.documents
-            self._tally.count(stored=added.documents, known=known)
-        if group.is_stored:
-            self._groups.popleft()
+        documents, vectors = group.answered(self._texts_at_once)
+        added = self._table.add(documents, vectors)
+        group.stored += len(documents)
+        self._intake.forget(documents)
+        self._tally.count(stored=added.documents, known=len(documents) - added.documents)

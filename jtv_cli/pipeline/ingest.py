@@ -2,7 +2,8 @@
 
 Beside the main thread, which only waits, so that an interrupt, which strikes that one
 alone, comes between nothing, there is one that reads, one for each request, and the
-coordinator, which does all the rest and alone touches the table.
+coordinator, which does all the rest and alone touches the table. What is embedded in
+this process it embeds itself.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from functools import partial
 from threading import Thread
 from typing import TYPE_CHECKING
 
+from jtv_cli.errors import ServiceError
 from jtv_cli.pipeline.coordinator import Coordinator
 from jtv_cli.pipeline.tally import Tally
 
@@ -45,7 +47,7 @@ def ingest(
     as file:line, and why. Another thread calls them, one at a time.
 
     Raises the errors of reading, of the embedder (after as much patience as granted)
-    and of the table.
+    and of the table, these last in place of an interrupt too.
     """
     tally = Tally(progress)
     coordinator = Coordinator(embedder, table, terms, tally, skipped)
@@ -57,6 +59,8 @@ def ingest(
         coordinator.done.get()
     except BaseException:
         coordinator.interrupt()
+        if not isinstance(coordinator.error, ServiceError | None):
+            raise coordinator.error from None
         raise
     if coordinator.error is not None:
         raise coordinator.error

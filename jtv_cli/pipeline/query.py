@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import TIMEOUT_MAX, Thread
 from typing import TYPE_CHECKING
 
 from jtv_cli.errors import BatchTooLarge, ServiceDown, ServiceError
@@ -109,8 +109,9 @@ def _within(seconds: float | None, queries: Sequence[str], embedder: Embedder) -
             answers.put(error)
 
     Thread(target=ask, daemon=True).start()
+    left = None if seconds is None else min(max(seconds, 0.0), TIMEOUT_MAX)
     try:
-        answer = answers.get(timeout=seconds)
+        answer = answers.get(timeout=left)
     except Empty:
         message = "the embeddings service did not answer in time"
         raise ServiceDown(message, hint="run the same command again later") from None

@@ -38,7 +38,8 @@ def survey(
     keys, tokens, sizes = array("Q"), array("Q"), array("Q")
     longest = model.max_tokens if truncate else None
     texts = empty = bad = 0
-    for window in windows:
+    for read in windows:
+        window = read.within(table.most_bytes if table else None)
         hashes = text_hashes(text for _, text, _ in window.texts)
         stored = table.known(hashes) if table else {}
         for key, (_, text, _) in zip(hashes, window.texts, strict=True):

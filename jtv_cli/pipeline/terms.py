@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import NamedTuple
 
 from jtv_cli.pipeline.patience import Patience
@@ -17,7 +16,7 @@ class Terms(NamedTuple):
     """
 
     concurrency: int = 2
-    patience: Patience = field(default_factory=Patience)
+    patience: Patience = Patience()
     max_tokens: int | None = None
     strict: bool = False
     truncate: bool = False

@@ -34,7 +34,7 @@ class IngestReport(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """What an ingest is waiting for, until when on `time.monotonic`'s clock."""
+    """What an ingest is waiting for, until when on `time.monotonic`'s clock, perhaps infinity."""
 
     until: float
     reason: str

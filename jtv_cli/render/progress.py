@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from contextlib import contextmanager
+from math import inf
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
@@ -75,7 +76,7 @@ class _View:
         else:
             parts = [f"{report.texts:,} of {'' if is_exact else '~'}{total:,}"]
         if wait := self._current_wait:
-            parts.append(f"waiting {wait.until - time.monotonic():,.0f} s: {wait.reason}")
+            parts.append(_in_words(wait))
         rate = self._rate()
         if rate:
             parts.append(f"{rate:,.0f} texts/s")
@@ -104,6 +105,11 @@ class _View:
         began, texts = self._recent[0]
         passed = time.monotonic() - began
         return (self._progress.report.texts - texts) / passed if passed >= 0.5 else 0.0
+
+
+def _in_words(wait: Wait) -> str:
+    left = wait.until - time.monotonic()
+    return f"waiting{'' if left == inf else f' {left:,.0f} s'}: {wait.reason}"
 
 
 def _clock(seconds: float) -> str:
@@ -160,7 +166,7 @@ def _noting_waits(talk: Talk, view: _View) -> Callable[[IngestProgress], None]:
         if wait is not None and wait is not last:
             left = wait.until - time.monotonic()
             if left >= _LONG_WAIT and (last is None or wait.until > last.until + 1):
-                talk.note(f"waiting {left:,.0f} s: {wait.reason}")
+                talk.note(_in_words(wait))
             last = wait
         view.update(progress)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     Text = tuple[int, str, Mapping[str, Any] | None]
     """Its line, itself without surrounding white space, and its metadata."""
 
+_CHARACTER_BYTES = 4  # of UTF-8, at most
 _TEXT_FIELDS = ("text", "content")
 
 
@@ -54,6 +55,24 @@ class Window(NamedTuple):
     empty: int
     bad: list[BadRecord]
     end: int
+
+    def within(self, most_bytes: int | None) -> Window:
+        """Return it with texts of more bytes, unless that is None, among the bad records."""
+        longer = {
+            line: size
+            for line, text, _ in self.texts
+            if most_bytes is not None
+            and len(text) * _CHARACTER_BYTES > most_bytes
+            and (size := len(text.encode())) > most_bytes
+        }
+        if not longer:
+            return self
+        texts = [text for text in self.texts if text[0] not in longer]
+        bad = [
+            BadRecord(line, f"{size:,} bytes are more than the {most_bytes:,} the store takes")
+            for line, size in longer.items()
+        ]
+        return self._replace(texts=texts, bad=sorted((*self.bad, *bad)))
 
     def before(self, line: int) -> Window:
         """Return the texts that stand before a line, and nothing else."""

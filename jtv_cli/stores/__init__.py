@@ -33,6 +33,8 @@ class Table(Protocol):
     """
 
     spec: TableSpec
+    most_bytes: int | None
+    """The bytes of the longest text that can be stored, None for any."""
 
     def count(self) -> int:
         """Return the number of documents."""

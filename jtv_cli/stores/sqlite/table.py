@@ -50,6 +50,7 @@ class SqliteTable:
 
     def __init__(self, connection: sqlite3.Connection, spec: TableSpec, location: str) -> None:
         self.spec = spec
+        self.most_bytes: int | None = None
         self.rows = Rows(connection, spec)
         self.index = Index(self.rows)
         self._location = location

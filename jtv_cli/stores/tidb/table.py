@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     )
     from jtv_cli.stores.tidb.database import Database
 
+# txn-entry-size-limit, which TiDB Cloud does not let one raise, less what a row has
+# beside text and vector, with room to spare.
+_ROW_BYTES = (6 << 20) - 1024
+
 
 class TidbTable:
     """One table of a TiDB database: jtv's own, or the tutorial's as it stands.
@@ -46,6 +50,7 @@ class TidbTable:
 
     def __init__(self, database: Database, spec: TableSpec, *, is_adopted: bool) -> None:
         self.spec = spec
+        self.most_bytes: int | None = _ROW_BYTES - 4 * spec.dimensions
         self._database = database
         self._schema = schema(spec, has_parts=is_adopted)
         self._reading = Reading(database, self._schema)
