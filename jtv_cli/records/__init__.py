@@ -43,6 +43,7 @@ from jtv_cli.records.tables import (
     TableSpec,
     find_spec,
 )
+from jtv_cli.records.writable import is_metadata, may_nest_deeply, printable
 
 if TYPE_CHECKING:
     from jtv_cli.records.documents import Vectors as Vectors
@@ -73,6 +74,9 @@ __all__ = [
     "Transferred",
     "Wait",
     "find_spec",
+    "is_metadata",
+    "may_nest_deeply",
+    "printable",
     "text_hash",
     "text_hashes",
 ]
