@@ -16,6 +16,7 @@ from jtv_cli.records.checks import (
     Outcome,
 )
 from jtv_cli.records.documents import (
+    STDIN,
     Answer,
     Document,
     Embeddings,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from jtv_cli.records.documents import Vectors as Vectors
 
 __all__ = [
+    "STDIN",
     "Added",
     "Answer",
     "Change",
