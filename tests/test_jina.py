@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 V2 = MODELS[TUTORIAL_MODEL]
 CERTIFICATE = Path(__file__).with_name("localhost.pem")
-API_MODELS = [model for model in MODELS.values() if model.provider == "jina"]
+API_MODELS = [model for model in MODELS.values() if not model.is_offline]
 
 
 @pytest.fixture(autouse=True)
