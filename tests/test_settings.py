@@ -257,6 +257,13 @@ def test_a_store_whose_path_is_not_utf8(jtv: Jtv) -> None:
     assert [row[2] for row in jtv.ok("list", "--database", "c\udcff.db").rows] == ["one"]
 
 
+def test_a_settings_file_whose_path_is_not_utf8(jtv: Jtv) -> None:
+    jtv.write("a\udcff/.env", "JTV_DATABASE=b.db\n")
+    said = jtv.ok("init", cwd=jtv.folder / "work/a\udcff").error
+    assert said.count(r"work/a\xff/") == 2
+    assert (jtv.folder / "work/a\udcff/b.db").exists()
+
+
 @pytest.mark.parametrize("options", [(), ("--json",)])
 def test_doctor_prints_what_is_not_utf8(jtv: Jtv, options: tuple[str, ...]) -> None:
     jtv.environment["JTV_DATABASE"] = "a\udcff.db"
