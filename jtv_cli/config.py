@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.errors import UsageError, keep_secret
+from jtv_cli.records import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -219,7 +220,7 @@ def _file_layer(path: Path) -> _Layer | None:
     if not any(name in text for name in NAMES):
         return None
     values = _known_names(_parse(text))
-    return _Layer(str(path), values, path) if values else None
+    return _Layer(printable(str(path)), values, path) if values else None
 
 
 def _parse(text: str) -> Mapping[str, str | None]:

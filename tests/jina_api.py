@@ -164,7 +164,7 @@ def read_order(body: object, max_items: int) -> Order:
 
 def _model(name: object) -> tuple[Model, Family]:
     model = MODELS.get(name) if isinstance(name, str) else None
-    if model is None or model.provider != "jina":
+    if model is None or model.is_offline:
         raise RefusedError(invalid("model", "there is no such model", name))
     return model, next(family for family in FAMILIES if model.name.startswith(family.prefix))
 

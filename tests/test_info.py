@@ -63,7 +63,7 @@ def test_on_a_terminal(sampled: Jtv) -> None:
     screen = "\n".join(terminal.lines)
     assert f"table        {TABLE}" in screen
     assert "documents    36" in screen
-    assert "kB" in screen
+    assert " KiB" in screen
     assert "index        none: 0 documents indexed, 36 not yet" in screen
     assert r"\u001b[31mred" in screen
     assert "occurrences" in screen

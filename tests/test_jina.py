@@ -38,12 +38,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jina_faults import Fault
-    from jtv_cli.embedders.jina.embedder import Dialect
     from jtv_cli.embedders.models import Model
 
 V2 = MODELS[TUTORIAL_MODEL]
 CERTIFICATE = Path(__file__).with_name("localhost.pem")
-API_MODELS = [model for model in MODELS.values() if model.provider == "jina"]
+API_MODELS = [model for model in MODELS.values() if not model.is_offline]
 
 
 @pytest.fixture(autouse=True)
@@ -87,14 +86,9 @@ def embed(
     key: str | None = KEY,
     model: Model = V2,
     purpose: Purpose = Purpose.DOCUMENT,
-    dialect: Dialect | None = None,
 ) -> Embeddings:
     base = server if isinstance(server, str) else server.url
-    embedder = JinaEmbedder(model, api_base=base, api_key=key, dialect=dialect)
-    try:
-        return embedder.embed(texts, purpose)
-    finally:
-        embedder.close()
+    return JinaEmbedder(model, api_base=base, api_key=key).embed(texts, purpose)
 
 
 def embed_badly(server: JinaServer | str, **options: Any) -> ServiceError:
@@ -154,15 +148,13 @@ def test_connections_are_reused(server: JinaServer) -> None:
     embedder = JinaEmbedder(V2, api_base=server.url, api_key=KEY)
     for _ in range(3):
         embedder.embed(TEXTS, Purpose.DOCUMENT)
-    embedder.close()
     assert len({request.client for request in server.requests}) == 1
 
 
-@pytest.mark.parametrize("dialect", [None, "compatible"])
-def test_a_compatible_server_is_told_what_every_server_knows(dialect: Dialect | None) -> None:
+def test_a_compatible_server_is_told_what_every_server_knows() -> None:
     with JinaServer(key=None) as server:
         model = MODELS["jina-embeddings-v5-text-small"]
-        embeddings = embed(server, key=None, model=model, dialect=dialect)
+        embeddings = embed(server, key=None, model=model)
         assert server.requests[0].body == {"model": model.name, "input": TEXTS}
         assert "authorization" not in server.requests[0].headers
     expected = jina_api.embed(model, TEXTS)
@@ -185,7 +177,7 @@ def test_a_compatible_server_is_told_what_every_server_knows(dialect: Dialect | 
         ("http://embeddings.example.com", None, 32),
     ],
 )
-def test_the_dialect_follows_from_the_host(base: str, key: str | None, texts: int) -> None:
+def test_what_is_sent_at_once_follows_from_the_host(base: str, key: str | None, texts: int) -> None:
     embedder = JinaEmbedder(V2, api_base=base, api_key=key)
     assert embedder.batch_limit == BatchLimit(texts=texts, tokens=32_000)
 

@@ -10,6 +10,7 @@ import pytest
 
 import jina_faults
 from jtv_cli.records import IngestProgress, IngestReport, Wait
+from jtv_cli.render import progress
 from jtv_cli.render.progress import ingest_progress
 from jtv_cli.render.talk import Talk
 from terminal import Terminal
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
     from jina_server import JinaServer
 
 
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has a line said a hundred times a second, rather than each half minute."""
+    monkeypatch.setattr(progress, "_INTERVAL", 0.01)
+
+
 def said(
     *steps: IngestProgress, quiet: bool = False, until: str = "", size: int | None = 1000
 ) -> str:
@@ -26,7 +33,7 @@ def said(
     stream = io.StringIO()
     talk = Talk(stream)
     talk.quiet = quiet
-    with ingest_progress(talk, size=size, price=0.05, interval=0.01) as show:
+    with ingest_progress(talk, size=size, price=0.05) as show:
         for step in steps:
             show(step)
         deadline = time.monotonic() + 10

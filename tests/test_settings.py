@@ -239,3 +239,37 @@ class TestWhereAKeyGoes:
         assert result.code == 2
         assert "plain http" in result.error
         assert KEY not in result.stderr
+
+
+def test_a_store_whose_path_is_not_utf8(jtv: Jtv) -> None:
+    """Its file is found, and what names it is printed with the byte escaped."""
+    jtv.environment["JTV_DATABASE"] = "a\udcff/b.db"
+    (jtv.folder / "work/a\udcff").mkdir()
+    [made] = jtv.ok("init", "--json").records
+    assert made["store"] == r"a\xff/b.db"
+    assert (jtv.folder / "work/a\udcff/b.db").exists()
+    jtv.ok("ingest", "-", stdin="one\n")
+    assert jtv.ok("info").rows[0] == ["store", r"a\xff/b.db"]
+    assert jtv.ok("info", "--json").records[0]["store"] == r"a\xff/b.db"
+    assert r"a\xff/b.db" in jtv.ok("init").error
+    [copied] = jtv.ok("copy", "--from", "a\udcff/b.db", "--to", "c\udcff.db", "--json").records
+    assert (copied["from"], copied["to"]) == (r"a\xff/b.db", r"c\xff.db")
+    assert [row[2] for row in jtv.ok("list", "--database", "c\udcff.db").rows] == ["one"]
+
+
+def test_a_settings_file_whose_path_is_not_utf8(jtv: Jtv) -> None:
+    jtv.write("a\udcff/.env", "JTV_DATABASE=b.db\n")
+    said = jtv.ok("init", cwd=jtv.folder / "work/a\udcff").error
+    assert said.count(r"work/a\xff/") == 2
+    assert (jtv.folder / "work/a\udcff/b.db").exists()
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_doctor_prints_what_is_not_utf8(jtv: Jtv, options: tuple[str, ...]) -> None:
+    jtv.environment["JTV_DATABASE"] = "a\udcff.db"
+    jtv.ok("init")
+    found = jtv("doctor", "--no-api", "--model", "m\udcff", *options)
+    assert found.code == 2
+    escape = r"\\xff" if options else r"\xff"
+    assert f"a{escape}.db (JTV_DATABASE in the environment)" in found.stdout
+    assert f"there is no model m{escape}" in found.stdout

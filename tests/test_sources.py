@@ -12,6 +12,7 @@ import pytest
 
 if TYPE_CHECKING:
     from conftest import Jtv
+    from jina_server import JinaServer
 
 
 @pytest.fixture
@@ -132,6 +133,44 @@ def test_bad_records_are_named_and_skipped(made: Jtv, name: str, data: bytes, sa
     assert [text for text, *_ in stored(made)] == ["x"]
 
 
+def nested(levels: int) -> str:
+    """Return a record whose metadata has an array in an array, and so on."""
+    return json.dumps({"text": f"{levels} levels"})[:-1] + f', "in": {"[" * levels}{"]" * levels}}}'
+
+
+@pytest.mark.parametrize("command", [("ingest",), ("sync", "--yes")])
+def test_metadata_nested_too_deeply_is_named_and_not_paid_for(
+    keyed: Jtv, api: JinaServer, command: tuple[str, ...]
+) -> None:
+    keyed.ok("init")
+    lines = [nested(100), nested(251), nested(254), nested(800), '{"text": "x"}', nested(250)]
+    keyed.write("a.jsonl", "\n".join(lines))
+    result = keyed(*command, "a.jsonl")
+    assert result.code == 3
+    for line in (2, 3, 4):
+        assert f"jtv: a.jsonl:{line}: its metadata is nested too deeply, skipped" in result.stderr
+    assert api.bill == ["100 levels", "x", "250 levels"]
+    assert keyed(*command, "a.jsonl").code == 3
+    assert len(api.bill) == 3
+
+
+def test_metadata_nested_as_deeply_as_can_be_comes_back(made: Jtv) -> None:
+    made.write("a.jsonl", nested(250))
+    made.ok("ingest", "a.jsonl")
+    for command in ("list", "--json"), ("search", "levels", "--json"), ("show", "1", "--json"):
+        [record] = made.ok(*command).records
+        assert json.dumps(record["metadata"]["in"]) == "[" * 250 + "]" * 250
+    made.ok("search", "--queries", "-", "--json", stdin="levels\n")
+    made.write("export", made.ok("export", "--vectors").stdout)
+    made.ok("import", "export", "--table", "other")
+
+
+def test_a_text_may_have_any_number_of_brackets(made: Jtv) -> None:
+    made.write("a.jsonl", json.dumps({"text": "[{" * 1000, "n": 1}))
+    made.ok("ingest", "a.jsonl")
+    assert stored(made) == [("[{" * 1000, 1, {"n": 1})]
+
+
 def test_strictly_the_first_one_ends_it(made: Jtv) -> None:
     made.write("a.txt", b"one\ntwo\n\xff\nthree\n\xff\n")
     result = made("ingest", "a.txt", "a.txt", "--strict")
@@ -243,7 +282,7 @@ def test_a_fifo_of_records(made: Jtv) -> None:
 
 
 class TestDryRun:
-    def test_it_says_what_would_be_and_does_nothing(self, keyed: Jtv, api: Any) -> None:
+    def test_it_says_what_would_be_and_does_nothing(self, keyed: Jtv, api: JinaServer) -> None:
         keyed.ok("init")
         keyed.ok("ingest", "-", stdin="known\n")
         paid = list(api.bill)

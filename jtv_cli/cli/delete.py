@@ -6,11 +6,11 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.cli import options
-from jtv_cli.cli.checks import no_documents, require_one
+from jtv_cli.cli.arguments import no_documents, require_one, require_utf8
 from jtv_cli.cli.interrupts import if_interrupted
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode, UsageError
-from jtv_cli.records import Removed
+from jtv_cli.records import STDIN, Removed
 from jtv_cli.render.words import counted, removed_in_words
 from jtv_cli.sources import open_sources, read_windows
 
@@ -37,6 +37,7 @@ def delete(
     terminal it wants --yes. Is one of the ids not there, nothing is deleted.
     """
     require_one({"ID": ids, "--source": source, "--texts": texts})
+    require_utf8(source or "", "--source")
     with session.store(writable=not dry_run) as store:
         table = store.open(session.table_name)
         with session.talk.waiting("looking"):
@@ -75,7 +76,7 @@ def _find(table: Table, ids: Sequence[int] | None, source: str | None, texts: st
             raise UsageError(no_documents(table, unknown), hint="nothing was deleted")
         return _Found(removed, 0, lambda _: table.delete(ids))
     if source is not None:
-        name = None if source == "-" else source
+        name = None if source == STDIN else source
         marked = pipeline.Marked(name).mark(table.places(name))
         if not len(marked):
             raise UsageError(

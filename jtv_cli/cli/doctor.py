@@ -12,7 +12,7 @@ from jtv_cli.cli import options
 from jtv_cli.cli.session import Session
 from jtv_cli.embedders.models import TUTORIAL_MODEL, find_model
 from jtv_cli.errors import ExitCode, StoreError, masked
-from jtv_cli.records import Check, Outcome, TableSpec
+from jtv_cli.records import Check, Outcome, TableSpec, printable
 from jtv_cli.render.formats import tab_separated
 from jtv_cli.render.visible import visible
 
@@ -90,7 +90,7 @@ class _Visit:
 
 
 def _print(session: Session, check: Check, *, json: bool) -> None:
-    outcome, name, detail = check.outcome.value, check.name, masked(check.detail)
+    outcome, name, detail = check.outcome.value, check.name, printable(masked(check.detail))
     if json:
         session.print_json({"name": name, "outcome": outcome, "detail": detail})
     elif session.output.is_terminal:

@@ -11,6 +11,9 @@ from jtv_cli.embedders import MOST_AT_ONCE
 from jtv_cli.render.formats import Format
 from jtv_cli.sources import Input
 
+_MOST_SHOWN = (1 << 31) - 1
+_LARGEST_ID = (1 << 63) - 1  # that a store can keep
+
 
 class Color(str, Enum):
     """When to use colours."""
@@ -35,7 +38,7 @@ def _checked_distance(distance: float | None) -> float | None:
 
 
 def _checked_seconds(seconds: float) -> float:
-    """Return a number of seconds that can be. Typer's own ranges let NaN pass."""
+    """Return a number of seconds that can be, `inf` too. Typer's own ranges let NaN pass."""
     if not seconds >= 0:
         raise typer.BadParameter(f"{seconds} is no number of seconds")
     return seconds
@@ -127,7 +130,10 @@ SyncDryRun = Annotated[
 Report = Annotated[bool, typer.Option("--json", help="Report as a JSON object on stdout.")]
 
 StatusJson = Annotated[bool, typer.Option("--json", help="Print a JSON object.")]
-Timeout = Annotated[float, typer.Option(metavar="SECONDS", min=0, help="How long to wait at most.")]
+Timeout = Annotated[
+    float,
+    typer.Option(metavar="SECONDS", callback=_checked_seconds, help="How long to wait at most."),
+]
 Queries = Annotated[
     int, typer.Option(metavar="N", min=1, max=1000, help="How many documents to search for.")
 ]
@@ -166,7 +172,9 @@ NoApi = Annotated[bool, typer.Option("--no-api", help="Do not call the API.")]
 OptionalQuery = Annotated[
     str | None, typer.Argument(metavar="[QUERY]", help="What to measure distances to.")
 ]
-K = Annotated[int, typer.Option("--k", "-k", metavar="N", min=1, help="How many to show.")]
+K = Annotated[
+    int, typer.Option("--k", "-k", metavar="N", min=1, max=_MOST_SHOWN, help="How many to show.")
+]
 MaxDistance = Annotated[
     float | None,
     typer.Option(
@@ -179,8 +187,13 @@ Exact = Annotated[bool, typer.Option("--exact", help="Look at every vector, use 
 Explain = Annotated[
     bool, typer.Option("--explain", help="Say on stderr whether an index was used, or why not.")
 ]
-Limit = Annotated[int | None, typer.Option(metavar="N", min=0, help="Show no more than so many.")]
-After = Annotated[int | None, typer.Option(metavar="ID", help="Go on after this id.")]
+Limit = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=0, max=_MOST_SHOWN, help="Show no more than so many."),
+]
+After = Annotated[
+    int | None, typer.Option(metavar="ID", min=0, max=_LARGEST_ID, help="Go on after this id.")
+]
 SortBy = Annotated[Sort, typer.Option("--sort", help="'distance' needs a QUERY.")]
 OutputFormat = Annotated[
     Format | None,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode
+from jtv_cli.records import STDIN
 from jtv_cli.render.formats import Format, format_answers
 from jtv_cli.sources import Choice, Input, open_sources, read_windows
 
@@ -46,7 +47,7 @@ def answer_queries(
 
     with open_sources([path], Choice(input=Input.LINES)) as sources, session.store() as store:
         table = store.open(session.table_name)
-        queries = _Queries(session, read_windows(sources), are_typed=path == "-")
+        queries = _Queries(session, read_windows(sources), are_typed=path == STDIN)
         groups = pipeline.answers(
             queries.read(),
             session.embedder(table.spec),

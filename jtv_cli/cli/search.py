@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jtv_cli.cli import options
-from jtv_cli.cli.checks import (
+from jtv_cli.cli.arguments import (
     checked_query,
     chosen_filter,
     chosen_format,

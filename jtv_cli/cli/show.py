@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jtv_cli.cli import options
-from jtv_cli.cli.checks import chosen_format, no_documents
+from jtv_cli.cli.arguments import chosen_format, no_documents
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode
 from jtv_cli.render.formats import Format, format_documents

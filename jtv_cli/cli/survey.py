@@ -8,6 +8,7 @@ from jtv_cli.cli.session import Session
 from jtv_cli.embedders.models import PRICES_DATE, Model, find_model
 from jtv_cli.errors import ExitCode, NoTable
 from jtv_cli.records import Removed
+from jtv_cli.render.formats import readable_size
 from jtv_cli.render.words import removed_in_words
 
 if TYPE_CHECKING:
@@ -74,14 +75,5 @@ def _lines(session: Session, survey: Survey, model: Model) -> list[str]:
         f" {survey.skipped:,} skipped, {survey.to_embed:,} to embed",
         f"about {survey.tokens:,} tokens with {model.name}: {survey.usd:,.2f} USD at"
         f" {model.price:g} a million (price of {PRICES_DATE})",
-        f"about {_size(survey.bytes)} in the store{starter}",
+        f"about {readable_size(survey.bytes)} in the store{starter}",
     ]
-
-
-def _size(count: int) -> str:
-    amount = float(count)
-    for unit in ("bytes", "KiB", "MiB"):
-        if amount < 1024:
-            return f"{amount:,.0f} {unit}" if unit == "bytes" else f"{amount:,.1f} {unit}"
-        amount /= 1024
-    return f"{amount:,.1f} GiB"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jtv_cli.cli import options
-from jtv_cli.cli.checks import require_name
+from jtv_cli.cli.arguments import require_name
 from jtv_cli.cli.ingest import ingest_into, say_guesses
 from jtv_cli.cli.interrupts import if_interrupted
 from jtv_cli.cli.session import Session

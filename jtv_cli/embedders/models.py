@@ -6,7 +6,7 @@ description, read in September 2026.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from jtv_cli.errors import UsageError
 from jtv_cli.records import Purpose
@@ -18,7 +18,8 @@ class Model(NamedTuple):
     `dimensions` is the length of its vectors, `max_tokens` of its longest text,
     `price` is in USD for a million tokens. `task` is the family of tasks that jtv
     uses, whose two sides embed a document and a query; None where the model makes
-    no difference. `normalized` says whether the API takes that field.
+    no difference. `normalized` says whether the API takes that field, `is_offline` whether
+    the model is built in and asks no service.
     """
 
     name: str
@@ -27,12 +28,7 @@ class Model(NamedTuple):
     price: float
     task: str | None = None
     normalized: bool = True
-    provider: Literal["jina", "hashing"] = "jina"
-
-    @property
-    def is_offline(self) -> bool:
-        """Whether it is built in, and asks no service."""
-        return self.provider == "hashing"
+    is_offline: bool = False
 
     def task_for(self, purpose: Purpose) -> str | None:
         """Return the API's name of the task that serves this purpose, or None."""
@@ -61,7 +57,7 @@ MODELS = {
         Model("jina-embeddings-v5-text-nano", 768, 8192, 0.02, task="retrieval"),
         Model("jina-code-embeddings-0.5b", 896, 32768, 0.05, task="nl2code", normalized=False),
         Model("jina-code-embeddings-1.5b", 1536, 32768, 0.05, task="nl2code", normalized=False),
-        Model(OFFLINE_MODEL, 768, 1 << 30, 0.0, provider="hashing"),
+        Model(OFFLINE_MODEL, 768, 1 << 30, 0.0, is_offline=True),
     )
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jtv_cli.records import Occurrence, StoredDocument, text_hash
+from jtv_cli.records import Occurrence, StoredDocument, is_metadata, text_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -71,21 +71,10 @@ def _occurrence(value: object) -> Occurrence:
         if (
             (source is None or (isinstance(source, str) and source))
             and (line is None or (type(line) is int and 0 < line < _MOST_LINES))
-            and (metadata is None or _is_metadata(metadata))
+            and (metadata is None or is_metadata(metadata))
         ):
             return Occurrence(source, line, metadata)
     raise ValueError("an occurrence is not source, line and metadata")
-
-
-def _is_metadata(value: object) -> bool:
-    """Return whether it is an object that can be written again, within a document's record."""
-    import orjson
-
-    try:
-        orjson.dumps([[[value]]])
-    except orjson.JSONEncodeError:
-        return False
-    return isinstance(value, dict)
 
 
 def _vector(value: object, dimensions: int) -> Vectors:

@@ -16,6 +16,7 @@ from jtv_cli.records.checks import (
     Outcome,
 )
 from jtv_cli.records.documents import (
+    STDIN,
     Answer,
     Document,
     Embeddings,
@@ -43,11 +44,13 @@ from jtv_cli.records.tables import (
     TableSpec,
     find_spec,
 )
+from jtv_cli.records.writable import is_metadata, may_nest_deeply, printable
 
 if TYPE_CHECKING:
     from jtv_cli.records.documents import Vectors as Vectors
 
 __all__ = [
+    "STDIN",
     "Added",
     "Answer",
     "Change",
@@ -73,6 +76,9 @@ __all__ = [
     "Transferred",
     "Wait",
     "find_spec",
+    "is_metadata",
+    "may_nest_deeply",
+    "printable",
     "text_hash",
     "text_hashes",
 ]

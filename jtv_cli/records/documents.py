@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     """Shape (n, dimensions), or (dimensions,) for one."""
 
 
+STDIN = "-"
+"""What standard input is called where a file or a source is named."""
+
+
 class Purpose(Enum):
     """What a text is embedded for; many models embed the two differently."""
 

@@ -97,10 +97,10 @@ def tab_separated(fields: Iterable[str]) -> str:
 
 def readable_size(size: int) -> str:
     """Return so many bytes in the largest unit that fits."""
-    value, units = float(size), iter(("B", "kB", "MB", "GB", "TB"))
+    value, units = float(size), iter(("B", "KiB", "MiB", "GiB", "TiB"))
     unit = next(units)
-    while value >= 1000 and (larger := next(units, None)):
-        value, unit = value / 1000, larger
+    while value >= 1024 and (larger := next(units, None)):
+        value, unit = value / 1024, larger
     return f"{value:.1f} {unit}" if unit != "B" else f"{size} B"
 
 

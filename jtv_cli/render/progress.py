@@ -27,7 +27,7 @@ _RECENT = 60.0
 
 @contextmanager
 def ingest_progress(
-    talk: Talk, *, size: int | None, price: float, interval: float = _INTERVAL
+    talk: Talk, *, size: int | None, price: float
 ) -> Iterator[Callable[[IngestProgress], None]]:
     """Show how far an ingest has come, to a function to call with every step.
 
@@ -41,7 +41,7 @@ def ingest_progress(
         with _moving(talk, view):
             yield view.update
     else:
-        with _now_and_then(talk, view, interval):
+        with _now_and_then(talk, view):
             yield _noting_waits(talk, view)
 
 
@@ -143,11 +143,11 @@ def _moving(talk: Talk, view: _View) -> Iterator[None]:
 
 
 @contextmanager
-def _now_and_then(talk: Talk, view: _View, interval: float) -> Iterator[None]:
+def _now_and_then(talk: Talk, view: _View) -> Iterator[None]:
     ended = Event()
 
     def tell() -> None:
-        while not ended.wait(interval):
+        while not ended.wait(_INTERVAL):
             talk.report(view.words())
 
     Thread(target=tell, daemon=True).start()

@@ -5,10 +5,9 @@ files and looks at their beginnings before any is read.
 """
 
 from jtv_cli.sources.opening import Choice, open_lines, open_sources, read_windows
-from jtv_cli.sources.source import BadRecord, Input, Source, Window
+from jtv_cli.sources.source import Input, Source, Window
 
 __all__ = [
-    "BadRecord",
     "Choice",
     "Input",
     "Source",

@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from jtv_cli.errors import UsageError
+from jtv_cli.records import is_metadata, may_nest_deeply
 from jtv_cli.sources.source import BadRecord, bad_bytes
 
 if TYPE_CHECKING:
@@ -74,10 +75,12 @@ def read_jsonl(source: Source) -> Iterator[Window]:
             except orjson.JSONDecodeError as error:
                 records.add_bad(at, f"not JSON ({error.msg})")
                 continue
-            if isinstance(record, dict):
-                records.add(at, record)
-            else:
+            if not isinstance(record, dict):
                 records.add_bad(at, "not a JSON object")
+            elif may_nest_deeply(line) and not is_metadata(record):
+                records.add_bad(at, "its metadata is nested too deeply")
+            else:
+                records.add(at, record)
         yield records.window()
 
 

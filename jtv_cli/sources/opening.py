@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.errors import UsageError
+from jtv_cli.records import STDIN, printable
 from jtv_cli.sources.fields import read_delimited, read_jsonl
 from jtv_cli.sources.plain import read_lines, read_paragraphs
 from jtv_cli.sources.source import BadRecord, Input, Source
-from jtv_cli.sources.stream import STDIN, Damaged, Stream
+from jtv_cli.sources.stream import Damaged, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -169,4 +170,4 @@ def _name(path: str) -> str | None:
     """Return the path in its shortest form, bytes of it that are not UTF-8 escaped."""
     if path == STDIN:
         return None
-    return os.fsencode(os.path.normpath(path)).decode(errors="backslashreplace")
+    return printable(os.path.normpath(path))

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from jtv_cli.errors import UsageError
+from jtv_cli.records import STDIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from io import FileIO
 
-STDIN = "-"
 
 # Some hundred lines: enough to look up together, few enough to hold.
 _BLOCK_BYTES = 1 << 16

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import orjson
@@ -26,30 +26,25 @@ if TYPE_CHECKING:
     from jtv_cli.embedders.models import Model
     from jtv_cli.records import Purpose
 
-Dialect = Literal["jina", "compatible"]
-"""Which fields a request has: all that the model knows, or those that every server knows."""
-
 CONNECT_TIMEOUT = 10.0
 """Seconds to wait for a connection."""
 READ_TIMEOUT = 120.0
 """Seconds to wait for the next bytes of a reply."""
 
-# Jina: 512 texts are the most the API takes in one request; 32,000 tokens are a
+# 512 texts are the most the API takes in one request; 32,000 tokens are a
 # third of a free key's 100,000 a minute, so that its two concurrent requests fit
 # into one minute and a batch sent twice does not use it up.
-# Compatible: 32 texts are what text-embeddings-inference takes unless told otherwise.
-_BATCH_LIMITS: dict[Dialect, BatchLimit] = {
-    "jina": BatchLimit(texts=512, tokens=32_000),
-    "compatible": BatchLimit(texts=32, tokens=32_000),
-}
+_JINA_LIMIT = BatchLimit(texts=512, tokens=32_000)
+# 32 texts are what text-embeddings-inference takes unless told otherwise.
+_COMPATIBLE_LIMIT = BatchLimit(texts=32, tokens=32_000)
 
 
 class JinaEmbedder:
     """Embeds texts over HTTP; threads may share one.
 
-    `api_base` is the API's root, its `/v1`, or the full `/embeddings` URL. `dialect`
-    None derives it: "jina" for Jina AI's own hosts and, where a key is given, for
-    this machine, which then stands in for them; "compatible" for all others.
+    `api_base` is the API's root, its `/v1`, or the full `/embeddings` URL. Jina AI's own
+    hosts, and this machine where a key is given and it so stands in for them, get all
+    the fields that the model knows; other servers those that every server knows.
     `truncate` asks the service to cut a text that is too long for the model.
 
     Raises UsageError where the base is no plain http(s) URL, Jina AI would be called
@@ -62,17 +57,14 @@ class JinaEmbedder:
         *,
         api_base: str,
         api_key: str | None,
-        dialect: Dialect | None = None,
         truncate: bool = False,
     ) -> None:
         endpoint = parse_base(api_base)
         key = check_key(api_key, endpoint)
-        if dialect is None:
-            stands_in = endpoint.is_local and key is not None
-            dialect = "jina" if endpoint.is_jina or stands_in else "compatible"
+        stands_in = endpoint.is_local and key is not None
+        self._is_jina = endpoint.is_jina or stands_in
         self.model = model
-        self.batch_limit = _BATCH_LIMITS[dialect]
-        self._dialect = dialect
+        self.batch_limit = _JINA_LIMIT if self._is_jina else _COMPATIBLE_LIMIT
         self._truncate = truncate
         self._endpoint = endpoint
         self._session = _session(key, endpoint)
@@ -103,13 +95,9 @@ class JinaEmbedder:
         )
         return read_reply(reply, self.model, texts)
 
-    def close(self) -> None:
-        """Close the connections that are kept for further requests."""
-        self._session.close()
-
     def _body(self, texts: Sequence[str], purpose: Purpose) -> bytes:
         fields: dict[str, Any] = {"model": self.model.name, "input": list(texts)}
-        if self._dialect == "jina":
+        if self._is_jina:
             fields["embedding_type"] = "base64"
             if task := self.model.task_for(purpose):
                 fields["task"] = task

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from jtv_cli.errors import NoTable
-from jtv_cli.records import Change, Check, Outcome, TableSpec, find_spec
+from jtv_cli.records import Change, Check, Outcome, TableSpec, find_spec, printable
 from jtv_cli.stores.sqlite import file, health
 from jtv_cli.stores.sqlite.table import SqliteTable
 
@@ -69,7 +69,7 @@ class SqliteStore:
     """
 
     def __init__(self, path: Path, *, writable: bool, make_folder: bool = False) -> None:
-        self.location = str(path)
+        self.location = printable(str(path))
         self.notes: Sequence[str] = ()
         self._path = path
         self._writable = writable

@@ -1,11 +1,11 @@
-"""What commands make of their options before they do anything."""
+"""What commands make of their arguments before they do anything."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from jtv_cli.errors import UsageError
-from jtv_cli.records import Filter
+from jtv_cli.records import STDIN, Filter
 from jtv_cli.render.formats import NUL_FORMATS, Format
 
 if TYPE_CHECKING:
@@ -26,31 +26,47 @@ def require_one(given: Mapping[str, object]) -> None:
         raise UsageError(f"{' and '.join(names)} do not go together", hint="leave out all but one")
 
 
-def require_name(source: str | None) -> None:
-    """Raise UsageError where a source could not be told by its name."""
-    if source is not None and not source.strip():
-        raise UsageError("--source is empty")
-    if source == "-":
-        raise UsageError("--source - stands for standard input without a name")
-
-
-def checked_query(query: str) -> str:
-    """Return the query without surrounding white space. Raises UsageError if that is nothing."""
-    if not (text := query.strip()):
-        raise UsageError("the query is empty")
+def require_utf8(text: str, name: str) -> None:
+    """Raise UsageError for an argument that no stored text can be equal to."""
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise UsageError("the query is not UTF-8") from None
+        raise UsageError(f"{name} is not UTF-8") from None
+
+
+def require_name(source: str | None) -> None:
+    """Raise UsageError where a source could not be told by its name."""
+    if source is None:
+        return
+    if not source.strip():
+        raise UsageError("--source is empty")
+    if source == STDIN:
+        raise UsageError(f"--source {STDIN} stands for standard input without a name")
+    require_utf8(source, "--source")
+
+
+def checked_query(query: str) -> str:
+    """Return the query without surrounding white space.
+
+    Raises UsageError if that is nothing, or not UTF-8.
+    """
+    if not (text := query.strip()):
+        raise UsageError("the query is empty")
+    require_utf8(text, "the query")
     return text
 
 
 def chosen_filter(source: str | None, where: Sequence[str] | None) -> Filter | None:
-    """Return what --source and --where ask for, None where that is everything."""
+    """Return what --source and --where ask for, None where that is everything.
+
+    Raises UsageError for what nothing can fit.
+    """
     if source is None and not where:
         return None
+    require_utf8(source or "", "--source")
     fields = []
     for condition in where or ():
+        require_utf8(condition, "--where")
         name, equals, value = condition.partition("=")
         if not (name and equals):
             raise UsageError(f"--where {condition} is not FIELD=VALUE")

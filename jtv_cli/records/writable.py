@@ -1,0 +1,28 @@
+"""What can be written as UTF-8 and as JSON, where not all that is read can be."""
+
+from __future__ import annotations
+
+# orjson reads JSON nested in more levels than the 254 that it writes; so many bytes of it,
+# two for each level, are certainly in fewer.
+_SHALLOW_BYTES = 400
+
+
+def printable(text: str) -> str:
+    """Return a path or an argument, bytes of it that are not UTF-8 escaped."""
+    return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def may_nest_deeply(line: bytes) -> bool:
+    """Return, quickly, whether an object is long enough, and has what it takes, to be nested."""
+    return len(line) > _SHALLOW_BYTES and (b"[" in line or line.find(b"{", 1) > 0)
+
+
+def is_metadata(value: object) -> bool:
+    """Return whether it is an object that can be written again, within a document's record."""
+    import orjson
+
+    try:
+        orjson.dumps([[[value]]])
+    except orjson.JSONEncodeError:
+        return False
+    return isinstance(value, dict)
