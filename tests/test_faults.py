@@ -110,6 +110,16 @@ def test_what_lasts_ends_at_once_and_keeps_what_was_paid_for(
     assert_goes_on(ready, api)
 
 
+@pytest.mark.parametrize("seconds", ["inf", "1e10", "0"])
+def test_a_query_waits_for_as_long_as_one_likes(
+    ready: Jtv, api: JinaServer, seconds: str
+) -> None:
+    ready.ok("ingest", "-", stdin="a\n")
+    api.misbehave(PASSING["500"])
+    result = ready("search", "a", "--max-wait", seconds)
+    assert result.code == (4 if seconds == "0" else 0), result.stderr
+
+
 @pytest.mark.parametrize("name", ["500", "dropped", "concurrency", "requests"])
 def test_patience_has_an_end(ready: Jtv, api: JinaServer, name: str) -> None:
     api.misbehave(PASSING[name], times=None, when=is_second)
