@@ -151,6 +151,17 @@ class TestAdding:
         assert [hit.metadata for hit in table.scan()] == [{"author": "Grace"}]
         assert table.count() == 1
 
+    def test_very_many_places_at_once(self, table: Table) -> None:
+        """A few thousand are what TiDB takes in one transaction; some change, some are new."""
+        table.add([document("text", Occurrence("a.csv", 1, {"author": "Ada"}))], vectors(1))
+        [number] = table.known([text_hash("text")]).values()
+        for author, count, news in (("Ada", 10_000, 9_999), ("Eve", 20_000, 20_000)):
+            places = [Place(line, number, {"author": author}) for line in range(1, count + 1)]
+            assert table.add_occurrences("a.csv", places) == news
+        [stored] = table.get([number])
+        assert [where.line for where in stored.occurrences] == list(range(1, 20_001))
+        assert {(where.metadata or {})["author"] for where in stored.occurrences} == {"Eve"}
+
     def test_stdin_is_not_a_source_like_another(self, table: Table) -> None:
         table.add([document("text", Occurrence(None, 1))], vectors(1))
         [number] = table.known([text_hash("text")]).values()

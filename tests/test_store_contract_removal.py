@@ -135,8 +135,8 @@ class TestSources:
 
     def test_a_text_that_is_everywhere(self, table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
         """One transaction of TiDB does not take all of its occurrences."""
-        monkeypatch.setattr("jtv_cli.stores.tidb.writing._PIECE", 100)
-        monkeypatch.setattr("jtv_cli.stores.tidb.writing._TRANSACTION_BYTES", 50_000)
+        monkeypatch.setattr("jtv_cli.stores.tidb.transactions._PIECE_BYTES", 15_000)
+        monkeypatch.setattr("jtv_cli.stores.tidb.transactions._MOST_BYTES", 50_000)
         where = [Occurrence("a.txt", line, {"line": line}) for line in range(1, 1001)]
         few = documents(3)
         added = table.add([few[0], document("}", *where), *few[1:]], vectors(4))

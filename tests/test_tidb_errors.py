@@ -154,7 +154,12 @@ class TestOnAServer:
         (1105, "vectors have different dimensions: 3 and 2", TableMismatch, "3 and 2; name anot"),
         (1146, "Table does not exist", TableMismatch, "was dropped meanwhile; .*jtv init"),
         (1406, "Data too long", TooLarge, "6 MiB; split it"),
-        (8004, "Transaction is too large", TooLarge, "6 MiB; split it"),
+        (
+            8004,
+            "Transaction is too large",
+            StoreError,
+            "too much for one transaction; do it in parts",
+        ),
         (8025, "entry too large", TooLarge, "6 MiB; split it"),
         (2003, "Can't connect", StoreError, "cannot connect to db.example.com:4000/shop; check"),
         (2006, "gone away", StoreError, "connection .* was lost; run the same command again"),

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import subprocess
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
+from jtv_cli.records import Occurrence, Place, text_hash
+from jtv_cli.stores import open_store
+from tables import document
 from tidb_cluster import Cluster, TidbServer
 from tidb_proxy import Proxy
 
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
 
 TABLE = "jinaai_tidb_demo_documents"
 OFFLINE = ("--model", "hashing-v1")
+VECTOR = np.ones((1, 768), np.float32)
 LINES = [f"line {number} of the file" for number in range(3000)]
 
 
@@ -105,6 +111,21 @@ def test_a_text_that_is_too_large_is_named(offline: Jtv) -> None:
     assert result.error == (
         "jtv: large.txt:3: the text is too large for TiDB, which takes 6 MiB; split it"
     )
+
+
+def test_no_transaction_grows_with_the_places(offline: Jtv, plain_tidb: str) -> None:
+    """TiDB Cloud Starter takes 10 MiB in one, whatever that is made of."""
+    offline.ok("ingest", "-", stdin="text\n")
+    with Proxy(plain_tidb) as proxy, closing(open_store(proxy.url, writable=True)) as store:
+        table = store.open(TABLE)
+        [number] = table.known([text_hash("text")]).values()
+        for size in (1, 1000):
+            places = [Place(line, number, {"a": "b" * size}) for line in range(1, 15_001)]
+            assert table.add_occurrences("file.txt", places) == len(places)
+        table.add([document("text", *(Occurrence("x", *place[::2]) for place in places))], VECTOR)
+        sent = "\n".join(proxy.statements).split("COMMIT")
+    assert max(map(len, sent)) < 10 << 20
+    assert count(offline, f"{TABLE}_occurrences") == 1 + 2 * len(places)
 
 
 def test_any_text_comes_back_as_it_was(offline: Jtv) -> None:

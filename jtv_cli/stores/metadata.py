@@ -33,14 +33,18 @@ def decode_metadata(stored: str | None) -> Mapping[str, Any] | None:
 
 
 def new_places(places: Sequence[Place], noted: Set[Noted]) -> tuple[list[Place], list[Place]]:
-    """Return the places that are not noted so, and those of them noted with other metadata."""
+    """Return the places that are not noted, and those that are noted with other metadata."""
     news = [
         place
         for place in places
         if (place if place.metadata is None else _noted(place)) not in noted
     ]
-    there = {(line, document) for line, document, _ in noted} if news else ()
-    return news, [place for place in news if (place.line, place.document) in there]
+    there = {(line, document) for line, document, _ in noted} if news else set()
+    new: list[Place] = []
+    changed: list[Place] = []
+    for place in news:
+        (changed if place[:2] in there else new).append(place)
+    return new, changed
 
 
 def _noted(place: Place) -> Noted:

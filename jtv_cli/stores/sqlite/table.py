@@ -97,8 +97,8 @@ class SqliteTable:
             return 0
         with translated(self._location):
             known = noted(self.rows, source, places)
-        news, changed = new_places(places, known)
-        if not news:
+        new, changed = new_places(places, known)
+        if not (new or changed):
             return 0
         with self.writing():
             remove_places(self.rows, source, changed)
@@ -106,7 +106,7 @@ class SqliteTable:
                 self.rows,
                 (
                     (document, Occurrence(source, line, metadata))
-                    for line, document, metadata in news
+                    for line, document, metadata in (*new, *changed)
                 ),
             )
 

@@ -14,7 +14,8 @@ from jtv_cli.stores.tidb.index import VectorIndex
 from jtv_cli.stores.tidb.reading import Reading
 from jtv_cli.stores.tidb.schema import comment_of, encode_comment, schema
 from jtv_cli.stores.tidb.search import explain, nearest
-from jtv_cli.stores.tidb.writing import Writing, text_size, transactions
+from jtv_cli.stores.tidb.transactions import place_transactions, text_size, transactions
+from jtv_cli.stores.tidb.writing import Writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -73,33 +74,22 @@ class TidbTable:
         return Added(sum(part.documents for part in added), sum(part.occurrences for part in added))
 
     def add_occurrences(self, source: str | None, places: Sequence[Place]) -> int:
-        """Note where a source has stored documents; return how many of that were news."""
+        """Note where a source has stored documents; return how many of that were news.
+
+        Very many are noted in several transactions.
+        """
         self._require_adopted()
         if not places:
             return 0
         noted = self._database.read(
             lambda connection: Writing(connection, self._schema).noted(source, places)
         )
-        news, changed = new_places(places, noted)
-        if not news:
-            return 0
-
-        def work(connection: Connection) -> int:
-            writing = Writing(connection, self._schema)
-            documents = {place.document for place in news}
-            still_there = writing.lock(documents)
-            self._require_same(connection)
-            if still_there < len(documents):
-                raise StoreError(
-                    f"a document was deleted from table {self.spec.name} meanwhile",
-                    hint="run the same command again",
-                )
-            writing.forget(source, changed)
-            return writing.insert_occurrences(
-                (place.document, Occurrence(source, place.line, place.metadata)) for place in news
-            )
-
-        return self._database.write(work)
+        new, changed = new_places(places, noted)
+        added = sum(self._note(source, part) for part in place_transactions(new))
+        # In one transaction each is forgotten and noted again.
+        return added + sum(
+            self._note(source, part, are_there=True) for part in place_transactions(changed)
+        )
 
     def search(
         self,
@@ -218,6 +208,27 @@ class TidbTable:
             first = max(documents, key=text_size).occurrences[:1]
             where = "".join(f"{o.source or 'standard input'}:{o.line}: " for o in first)
             raise StoreError(f"{where}{error.message}", hint=error.hint) from error
+
+    def _note(self, source: str | None, places: Sequence[Place], *, are_there: bool = False) -> int:
+        """Note places in one transaction, in place of what is noted if they `are_there`."""
+
+        def work(connection: Connection) -> int:
+            writing = Writing(connection, self._schema)
+            documents = {place.document for place in places}
+            still_there = writing.lock(documents)
+            self._require_same(connection)
+            if still_there < len(documents):
+                raise StoreError(
+                    f"a document was deleted from table {self.spec.name} meanwhile",
+                    hint="run the same command again",
+                )
+            if are_there:
+                writing.forget(source, places)
+            return writing.insert_occurrences(
+                (place.document, Occurrence(source, place.line, place.metadata)) for place in places
+            )
+
+        return self._database.write(work)
 
     def _filtered(
         self, vectors: Vectors, k: int, filter: Filter, *, exact: bool, far: float

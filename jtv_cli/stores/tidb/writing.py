@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 
 # Values in one IN (…).
 _KEYS = 1000
-# TiDB Cloud Starter takes 10 MiB in a transaction.
-_TRANSACTION_BYTES = 8 << 20
-_OCCURRENCE_BYTES = 150  # two keys of three numbers each
-_PIECE = 5000  # occurrences
 _WITHOUT_BINDINGS = "SET SESSION tidb_use_plan_baselines = OFF"
 
 
@@ -211,44 +207,3 @@ def read_vector(text: str) -> Vectors:
 
     vector: Vectors = np.array(orjson.loads(text), np.float32)
     return vector
-
-
-def transactions(
-    documents: Sequence[Document], vectors: Vectors
-) -> Iterator[tuple[list[Document], Vectors]]:
-    """Yield what to store in one transaction each.
-
-    A document with very many occurrences comes more than once, each time with some.
-    """
-    positions: list[int] = []
-    part: list[Document] = []
-    size = 0
-    for position, document in enumerate(documents):
-        for piece in _pieces(document):
-            more = _size(piece) + vectors[position].nbytes
-            if part and size + more > _TRANSACTION_BYTES:
-                yield part, vectors[positions]
-                positions, part, size = [], [], 0
-            positions.append(position)
-            part.append(piece)
-            size += more
-    if part:
-        yield part, vectors[positions]
-
-
-def _pieces(document: Document) -> Iterator[Document]:
-    """Yield the document, each time with some of its occurrences."""
-    where = document.occurrences
-    for start in range(0, max(len(where), 1), _PIECE):
-        yield document._replace(occurrences=where[start : start + _PIECE])
-
-
-def _size(document: Document) -> int:
-    """Return about how many bytes a document takes, its occurrences included."""
-    metadata = sum(len(encode_metadata(one.metadata) or "") for one in document.occurrences)
-    return text_size(document) + metadata + len(document.occurrences) * _OCCURRENCE_BYTES
-
-
-def text_size(document: Document) -> int:
-    """Return a document's bytes."""
-    return len(document.text.encode())
