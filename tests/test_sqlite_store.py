@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
+from jtv_cli.errors import TableMismatch
 from jtv_cli.records import TableSpec
 from jtv_cli.stores.sqlite import SqliteStore
 from jtv_cli.stores.sqlite.occurrences import NOTED, PLACES, REMOVE
 from jtv_cli.stores.sqlite.rows import HITS, KNOWN
+from tables import DIMENSIONS, READS, SPEC, documents, make, vectors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,3 +84,20 @@ def test_the_file_says_what_it_is(connection: sqlite3.Connection) -> None:
     assert value("user_version") == 1
     assert value("page_size") == 16384
     assert value("journal_mode") == "wal"
+
+
+@pytest.mark.parametrize("read", READS, ids=READS.keys())
+@pytest.mark.parametrize("is_empty", [True, False], ids=["empty", "filled"])
+def test_a_table_of_another_model_is_not_read_for_the_one_that_was_opened(
+    tmp_path: Path, read: str, is_empty: bool
+) -> None:
+    path = tmp_path / "jtv.db"
+    with closing(SqliteStore(path, writable=True)) as store:
+        opened = make(store)
+        opened.add(documents(1), vectors(1))
+        store.drop(SPEC.name)
+        anew = make(store, SPEC._replace(model="model-b", dimensions=2 * DIMENSIONS))
+        if not is_empty:
+            anew.add(documents(1), np.ones((1, 2 * DIMENSIONS), np.float32))
+        with pytest.raises(TableMismatch, match="dropped meanwhile"):
+            READS[read](opened)

@@ -9,7 +9,7 @@ import pytest
 
 from jtv_cli.errors import NoTable, StoreError, TableMismatch
 from jtv_cli.records import Added, Hit, Occurrence, Place, TableSpec, text_hash
-from tables import DIMENSIONS, SPEC, document, documents, make, vectors
+from tables import DIMENSIONS, READS, SPEC, document, documents, make, vectors
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -99,6 +99,17 @@ class TestMaking:
         with pytest.raises(TableMismatch, match="dropped"):
             opened.add_occurrences("file.txt", [Place(1, 1)])
         assert other.open("documents").count() == 0
+
+    @pytest.mark.parametrize("read", READS, ids=READS.keys())
+    def test_a_table_that_was_dropped_is_not_read(
+        self, store: Store, open_one: OpenStore, read: str
+    ) -> None:
+        opened = make(store)
+        opened.add(documents(3), vectors(3))
+        READS[read](opened)
+        open_one().drop("documents")
+        with pytest.raises(TableMismatch, match="dropped meanwhile"):
+            READS[read](opened)
 
 
 class TestAdding:

@@ -88,12 +88,12 @@ class TestReading:
         other = open_one().open("documents")
         other.add(documents(10, "more"), vectors(10, seed=1))
         assert [one.text for one in reading][-2:] == ["more 9", "more 10"]
-        rest = list(table.read(after=first.id, vectors=True))
-        assert len(rest) == 1209
-        assert rest[0].occurrences == [Occurrence("text.txt", 2)]
-        assert rest[0].vector is not None
-        np.testing.assert_array_equal(rest[0].vector, vectors(1200)[1])
-        assert list(table.read(after=rest[-1].id)) == []
+        found = list(table.read(vectors=True))
+        assert len(found) == 1210
+        assert found[0] == first._replace(vector=found[0].vector)
+        assert found[1].occurrences == [Occurrence("text.txt", 2)]
+        assert found[1].vector is not None
+        np.testing.assert_array_equal(found[1].vector, vectors(1200)[1])
 
 
 class TestSources:

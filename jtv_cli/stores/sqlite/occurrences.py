@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jtv_cli.records import Place, SourceCount
+from jtv_cli.records import Occurrence, Place, SourceCount
 from jtv_cli.stores.metadata import encode_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from jtv_cli.records import Occurrence
     from jtv_cli.stores.metadata import Noted
     from jtv_cli.stores.sqlite.rows import Rows
 
@@ -75,6 +74,14 @@ def remove_places(rows: Rows, source: str | None, places: Iterable[Place]) -> li
         for place in places
         if rows.execute(REMOVE, (source, source, place.line, place.document)).rowcount
     ]
+
+
+def insert_places(rows: Rows, source: str | None, places: Iterable[Place]) -> int:
+    """Note where a source has documents, as `insert_occurrences` does."""
+    return insert_occurrences(
+        rows,
+        ((document, Occurrence(source, line, metadata)) for line, document, metadata in places),
+    )
 
 
 def insert_occurrences(rows: Rows, occurrences: Iterable[tuple[int, Occurrence]]) -> int:

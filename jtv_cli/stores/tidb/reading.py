@@ -80,9 +80,9 @@ class Reading:
             found.update((document.id, document) for document in self._stored(rows))
         return [found[number] for number in ids if number in found]
 
-    def read(self, *, after: int | None, vectors: bool) -> Iterator[StoredDocument]:
+    def read(self, *, vectors: bool) -> Iterator[StoredDocument]:
         """Yield all documents, whole, by id."""
-        for rows in self._by_id(self._documents(vectors=vectors), after=after or 0, size=_BLOCK):
+        for rows in self._by_id(self._documents(vectors=vectors), size=_BLOCK):
             yield from self._stored(rows)
 
     def sources(self) -> list[SourceCount]:

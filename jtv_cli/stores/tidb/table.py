@@ -139,9 +139,9 @@ class TidbTable:
         """Return the documents of these ids, in that order; those that are not there left out."""
         return self._reading.get(ids, vectors=vectors)
 
-    def read(self, *, after: int | None = None, vectors: bool = False) -> Iterator[StoredDocument]:
+    def read(self, *, vectors: bool = False) -> Iterator[StoredDocument]:
         """Yield all documents, whole, by id, in short reads."""
-        return self._reading.read(after=after, vectors=vectors)
+        return self._reading.read(vectors=vectors)
 
     def delete(self, ids: Sequence[int]) -> Removed:
         """Remove documents with all their occurrences, in one transaction."""
