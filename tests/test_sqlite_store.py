@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jtv_cli.errors import TableMismatch
-from jtv_cli.records import TableSpec
+from jtv_cli.records import Place, TableSpec
 from jtv_cli.stores.sqlite import SqliteStore
 from jtv_cli.stores.sqlite.occurrences import NOTED, PLACES, REMOVE
 from jtv_cli.stores.sqlite.rows import HITS, KNOWN
@@ -53,6 +53,28 @@ def test_a_file_read_again_walks_along_its_occurrences(connection: sqlite3.Conne
         "SEARCH documents_occurrences USING PRIMARY KEY (source=? AND line>? AND line<?)" in steps
     )
     assert "SCAN" not in steps
+
+
+@pytest.mark.parametrize("lines", [(1, 5000), (0, 0)], ids=["far apart", "without a line"])
+def test_what_is_known_of_few_places_is_found_without_reading_all(
+    tmp_path: Path, lines: tuple[int, int]
+) -> None:
+    with closing(SqliteStore(tmp_path / "jtv.db", writable=True)) as store:
+        table = store.open(make(store).spec.name)
+        table.add(documents(5000), vectors(5000))
+        table.add_occurrences("a.txt", [Place(line, line) for line in range(1, 5001)])
+        table.add_occurrences("a.txt", [Place(0, number) for number in range(1, 5001)])
+        steps = 0
+
+        def count() -> int:
+            nonlocal steps
+            steps += 1
+            return 0
+
+        table.rows.connection.set_progress_handler(count, 10)
+        places = [Place(line, number) for line, number in zip(lines, (1, 5000), strict=True)]
+        assert table.add_occurrences("a.txt", places) == 0
+        assert steps < 100
 
 
 def test_places_are_read_along_the_primary_key(connection: sqlite3.Connection) -> None:

@@ -162,6 +162,18 @@ class TestAdding:
         assert [hit.metadata for hit in table.scan()] == [{"author": "Grace"}]
         assert table.count() == 1
 
+    def test_places_far_apart_and_without_a_line(self, table: Table) -> None:
+        table.add(documents(3), vectors(3))
+        one, two, three = (hit.id for hit in table.scan())
+        far = [Place(9_000_000, two), Place(3, three), Place(0, one), Place(0, two)]
+        for news in (4, 0):
+            assert table.add_occurrences("a.txt", far) == news
+        assert table.add_occurrences("a.txt", [*far, Place(3, one), Place(3, two, {"a": 1})]) == 2
+        assert table.add_occurrences("a.txt", [*far[:2], Place(0, two, {"a": 1})]) == 1
+        assert sorted(place[:2] for place in table.places("a.txt")) == [
+            *((0, one), (0, two), (3, one), (3, two), (3, three), (9_000_000, two))
+        ]
+
     def test_very_many_places_at_once(self, table: Table) -> None:
         """A few thousand are what TiDB takes in one transaction; some change, some are new."""
         table.add([document("text", Occurrence("a.csv", 1, {"author": "Ada"}))], vectors(1))

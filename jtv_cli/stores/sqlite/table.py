@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from jtv_cli.errors import StoreError, TableMismatch
 from jtv_cli.records import Added, IndexCheck, IndexState, IndexStatus
 from jtv_cli.stores.filters import all_compared
-from jtv_cli.stores.metadata import new_places
+from jtv_cli.stores.places import new_places
 from jtv_cli.stores.sqlite.documents import delete, get, insert_documents, read, remove
 from jtv_cli.stores.sqlite.file import transaction, translated
 from jtv_cli.stores.sqlite.filtered import FilteredRows

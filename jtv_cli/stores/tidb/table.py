@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from jtv_cli.errors import StoreError, TableMismatch
 from jtv_cli.records import Added, IndexState, Occurrence
 from jtv_cli.stores.filters import all_compared
-from jtv_cli.stores.metadata import new_places
+from jtv_cli.stores.places import new_places
 from jtv_cli.stores.tidb.failures import TooLarge
 from jtv_cli.stores.tidb.hits import to_hits
 from jtv_cli.stores.tidb.index import VectorIndex
+from jtv_cli.stores.tidb.occurrences import noted
 from jtv_cli.stores.tidb.reading import Reading
 from jtv_cli.stores.tidb.schema import comment_of, encode_comment, schema
 from jtv_cli.stores.tidb.search import explain, nearest
@@ -81,10 +82,10 @@ class TidbTable:
         self._require_adopted()
         if not places:
             return 0
-        noted = self._database.read(
-            lambda connection: Writing(connection, self._schema).noted(source, places)
+        known = self._database.read(
+            lambda connection: noted(connection, self._schema, source, places)
         )
-        new, changed = new_places(places, noted)
+        new, changed = new_places(places, known)
         added = sum(self._note(source, part) for part in place_transactions(new))
         # In one transaction each is forgotten and noted again.
         return added + sum(
