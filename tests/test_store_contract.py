@@ -216,7 +216,11 @@ class TestAdding:
         assert [hit.content for hit in table.scan()] == [text]
         assert text_hash(text) in table.known([text_hash(text)])
 
-    @pytest.mark.parametrize("bad", [0.0, np.nan, np.inf], ids=["zero", "nan", "infinite"])
+    @pytest.mark.parametrize(
+        "bad",
+        [0.0, np.nan, np.inf, 1e-25, 1e25],
+        ids=["zero", "nan", "infinite", "next to zero", "next to infinite"],
+    )
     def test_a_vector_without_a_distance_is_refused(self, table: Table, bad: float) -> None:
         poisoned = vectors(3)
         poisoned[1] = bad
