@@ -147,13 +147,13 @@ class VectorIndex:
     def _status(self, connection: Connection) -> IndexStatus:
         is_there = self._name(connection) is not None
         is_adding = not is_there and self._is_adding(connection)
+        if not (is_there or is_adding):
+            return IndexStatus(IndexState.NONE, detail="there is none; jtv init makes it")
         replica = self._replica(connection)
         is_replicated = replica is not None and replica.available
         done = connection.execute(_PROGRESS, {"table": self._table}).one()
         indexed, pending = int(done.indexed), int(done.pending)
-        if not (is_there or is_adding):
-            state, detail = IndexState.NONE, "there is none; jtv init makes it"
-        elif done.error:
+        if done.error:
             state, detail = IndexState.FAILED, f"TiFlash could not build it: {done.error}"
         elif is_adding and (pending or is_replicated):
             state = IndexState.BUILDING
