@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from jtv_cli.errors import StoreError, TableMismatch
 from jtv_cli.records import Added, IndexCheck, IndexState, IndexStatus
-from jtv_cli.stores.filters import all_compared
+from jtv_cli.stores.explanations import all_compared
 from jtv_cli.stores.places import new_places
 from jtv_cli.stores.sqlite.documents import delete, get, insert_documents, read, remove
 from jtv_cli.stores.sqlite.file import transaction, translated
@@ -248,7 +248,7 @@ class SqliteTable:
         self, queries: int, *, progress: Callable[[str], None] = lambda _: None
     ) -> IndexCheck:
         """Measure recall@10, and keep how many candidates 0.99 needs, if that is unusual."""
-        from jtv_cli.stores.sqlite.check import check
+        from jtv_cli.stores.sqlite.recall import check
 
         progress("comparing the index with exact searches")
         with self._reading():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from jtv_cli.errors import StoreError, TableMismatch
 from jtv_cli.records import Added, IndexState, Occurrence
-from jtv_cli.stores.filters import all_compared
+from jtv_cli.stores.explanations import all_compared
 from jtv_cli.stores.places import new_places
 from jtv_cli.stores.tidb.failures import TooLarge
 from jtv_cli.stores.tidb.hits import to_hits
@@ -181,7 +181,7 @@ class TidbTable:
         self, queries: int, *, progress: Callable[[str], None] = lambda _: None
     ) -> IndexCheck:
         """Measure recall@10 of the vector index. Raises StoreError where there is none."""
-        from jtv_cli.stores.tidb.check import check
+        from jtv_cli.stores.tidb.recall import check
 
         if self.index_status().state is not IndexState.READY:
             raise StoreError(
