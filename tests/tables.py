@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jtv_cli.records import Document, Occurrence, TableSpec, text_hash
+from jtv_cli.records import Document, Occurrence, Place, TableSpec, text_hash
 from jtv_cli.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from jtv_cli.records import Vectors
@@ -77,3 +77,20 @@ def recall(table: SqliteTable, queries: Vectors, k: int = 10) -> float:
         found += sum((hit.distance or 0) <= farthest + 1e-6 for hit in hits)
         total += len(nearest)
     return found / total
+
+
+READS: dict[str, Callable[[Table], object]] = {
+    "count": lambda table: table.count(),
+    "known": lambda table: table.known([text_hash("text 1")]),
+    "note": lambda table: table.add_occurrences("text.txt", [Place(1, 1)]),
+    "search": lambda table: table.search(vectors(1), 1),
+    "scan": lambda table: list(table.scan()),
+    "scan with distances": lambda table: list(table.scan(vectors(1)[0])),
+    "rank": lambda table: list(table.rank(vectors(1)[0])),
+    "get": lambda table: table.get([1]),
+    "read": lambda table: list(table.read()),
+    "sources": lambda table: table.sources(),
+    "places": lambda table: list(table.places("text.txt")),
+    "index status": lambda table: table.index_status(),
+}
+"""All ways to read a table that has a document."""

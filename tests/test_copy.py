@@ -162,6 +162,7 @@ class TestTheSameStore:
         [
             ("mysql://a:secret1@h/d", "mysql+pymysql://b:secret2@H:4000/D?ssl_ca=", True),
             ("mysql://a@localhost/d", "mysql://a@127.0.0.1/d", True),
+            ("mysql://a@localhost/d", "mysql://a@[0:0::1]/d", True),
             ("mysql://a@localhost/d", "mysql://a@[::1]/d", True),
             ("mysql://a@localhost/d", "mysql://a@localhost:4001/d", False),
             ("mysql://a@localhost/d", "mysql://a@localhost/e", False),

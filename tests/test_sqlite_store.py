@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
-from jtv_cli.records import TableSpec
+from jtv_cli.errors import TableMismatch
+from jtv_cli.records import Place, TableSpec
 from jtv_cli.stores.sqlite import SqliteStore
 from jtv_cli.stores.sqlite.occurrences import NOTED, PLACES, REMOVE
 from jtv_cli.stores.sqlite.rows import HITS, KNOWN
+from tables import DIMENSIONS, READS, SPEC, documents, make, vectors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,6 +55,28 @@ def test_a_file_read_again_walks_along_its_occurrences(connection: sqlite3.Conne
     assert "SCAN" not in steps
 
 
+@pytest.mark.parametrize("lines", [(1, 5000), (0, 0)], ids=["far apart", "without a line"])
+def test_what_is_known_of_few_places_is_found_without_reading_all(
+    tmp_path: Path, lines: tuple[int, int]
+) -> None:
+    with closing(SqliteStore(tmp_path / "jtv.db", writable=True)) as store:
+        table = store.open(make(store).spec.name)
+        table.add(documents(5000), vectors(5000))
+        table.add_occurrences("a.txt", [Place(line, line) for line in range(1, 5001)])
+        table.add_occurrences("a.txt", [Place(0, number) for number in range(1, 5001)])
+        steps = 0
+
+        def count() -> int:
+            nonlocal steps
+            steps += 1
+            return 0
+
+        table.rows.connection.set_progress_handler(count, 10)
+        places = [Place(line, number) for line, number in zip(lines, (1, 5000), strict=True)]
+        assert table.add_occurrences("a.txt", places) == 0
+        assert steps < 100
+
+
 def test_places_are_read_along_the_primary_key(connection: sqlite3.Connection) -> None:
     steps = plan(connection, PLACES, 5)
     assert "SEARCH documents_occurrences USING PRIMARY KEY (source=? AND (line,document)>" in steps
@@ -80,3 +106,20 @@ def test_the_file_says_what_it_is(connection: sqlite3.Connection) -> None:
     assert value("user_version") == 1
     assert value("page_size") == 16384
     assert value("journal_mode") == "wal"
+
+
+@pytest.mark.parametrize("read", READS, ids=READS.keys())
+@pytest.mark.parametrize("is_empty", [True, False], ids=["empty", "filled"])
+def test_a_table_of_another_model_is_not_read_for_the_one_that_was_opened(
+    tmp_path: Path, read: str, is_empty: bool
+) -> None:
+    path = tmp_path / "jtv.db"
+    with closing(SqliteStore(path, writable=True)) as store:
+        opened = make(store)
+        opened.add(documents(1), vectors(1))
+        store.drop(SPEC.name)
+        anew = make(store, SPEC._replace(model="model-b", dimensions=2 * DIMENSIONS))
+        if not is_empty:
+            anew.add(documents(1), np.ones((1, 2 * DIMENSIONS), np.float32))
+        with pytest.raises(TableMismatch, match="dropped meanwhile"):
+            READS[read](opened)

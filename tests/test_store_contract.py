@@ -9,7 +9,7 @@ import pytest
 
 from jtv_cli.errors import NoTable, StoreError, TableMismatch
 from jtv_cli.records import Added, Hit, Occurrence, Place, TableSpec, text_hash
-from tables import DIMENSIONS, SPEC, document, documents, make, vectors
+from tables import DIMENSIONS, READS, SPEC, document, documents, make, vectors
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -100,6 +100,17 @@ class TestMaking:
             opened.add_occurrences("file.txt", [Place(1, 1)])
         assert other.open("documents").count() == 0
 
+    @pytest.mark.parametrize("read", READS, ids=READS.keys())
+    def test_a_table_that_was_dropped_is_not_read(
+        self, store: Store, open_one: OpenStore, read: str
+    ) -> None:
+        opened = make(store)
+        opened.add(documents(3), vectors(3))
+        READS[read](opened)
+        open_one().drop("documents")
+        with pytest.raises(TableMismatch, match="dropped meanwhile"):
+            READS[read](opened)
+
 
 class TestAdding:
     def test_what_was_added_is_known_and_counted(self, table: Table) -> None:
@@ -151,6 +162,29 @@ class TestAdding:
         assert [hit.metadata for hit in table.scan()] == [{"author": "Grace"}]
         assert table.count() == 1
 
+    def test_places_far_apart_and_without_a_line(self, table: Table) -> None:
+        table.add(documents(3), vectors(3))
+        one, two, three = (hit.id for hit in table.scan())
+        far = [Place(9_000_000, two), Place(3, three), Place(0, one), Place(0, two)]
+        for news in (4, 0):
+            assert table.add_occurrences("a.txt", far) == news
+        assert table.add_occurrences("a.txt", [*far, Place(3, one), Place(3, two, {"a": 1})]) == 2
+        assert table.add_occurrences("a.txt", [*far[:2], Place(0, two, {"a": 1})]) == 1
+        assert sorted(place[:2] for place in table.places("a.txt")) == [
+            *((0, one), (0, two), (3, one), (3, two), (3, three), (9_000_000, two))
+        ]
+
+    def test_very_many_places_at_once(self, table: Table) -> None:
+        """A few thousand are what TiDB takes in one transaction; some change, some are new."""
+        table.add([document("text", Occurrence("a.csv", 1, {"author": "Ada"}))], vectors(1))
+        [number] = table.known([text_hash("text")]).values()
+        for author, count, news in (("Ada", 10_000, 9_999), ("Eve", 20_000, 20_000)):
+            places = [Place(line, number, {"author": author}) for line in range(1, count + 1)]
+            assert table.add_occurrences("a.csv", places) == news
+        [stored] = table.get([number])
+        assert [where.line for where in stored.occurrences] == list(range(1, 20_001))
+        assert {(where.metadata or {})["author"] for where in stored.occurrences} == {"Eve"}
+
     def test_stdin_is_not_a_source_like_another(self, table: Table) -> None:
         table.add([document("text", Occurrence(None, 1))], vectors(1))
         [number] = table.known([text_hash("text")]).values()
@@ -182,7 +216,11 @@ class TestAdding:
         assert [hit.content for hit in table.scan()] == [text]
         assert text_hash(text) in table.known([text_hash(text)])
 
-    @pytest.mark.parametrize("bad", [0.0, np.nan, np.inf], ids=["zero", "nan", "infinite"])
+    @pytest.mark.parametrize(
+        "bad",
+        [0.0, np.nan, np.inf, 1e-25, 1e25],
+        ids=["zero", "nan", "infinite", "next to zero", "next to infinite"],
+    )
     def test_a_vector_without_a_distance_is_refused(self, table: Table, bad: float) -> None:
         poisoned = vectors(3)
         poisoned[1] = bad

@@ -97,7 +97,7 @@ def test_only_config_reads_the_environment() -> None:
 HEAVY = (
     *("numpy", "requests", "sqlalchemy", "rich", "orjson", "dotenv", "platformdirs", "pymysql"),
     # What takes a millisecond or more, and only some commands have a use for.
-    *("hashlib", "numpy.random", "jtv_cli.stores.sqlite.check", "jtv_cli.stores.sqlite.codes"),
+    *("hashlib", "numpy.random", "jtv_cli.stores.sqlite.recall", "jtv_cli.stores.sqlite.codes"),
     *("jtv_cli.cli.ingest", "jtv_cli.cli.index", "jtv_cli.cli.init"),
 )
 ALL_COMMANDS = {"jtv_cli.cli.ingest", "jtv_cli.cli.index", "jtv_cli.cli.init"}

@@ -268,7 +268,7 @@ class TestInterrupted:
         "ADD COLUMN",
         "CREATE UNIQUE INDEX",
         "UPDATE",
-        "COMMIT",
+        "^COMMIT",
         "ADD VECTOR INDEX",
     )
 

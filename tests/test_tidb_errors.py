@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pymysql
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from discretion import PASSWORD, TEXTS, assert_discreet
@@ -68,6 +69,21 @@ class TestOnAServer:
             assert PASSWORD not in result.stdout + result.stderr
             if "--debug" not in command and old:
                 assert len(result.stderr.splitlines()) == 1
+
+    @pytest.mark.parametrize("idle_seconds", [0.0, 60.0])
+    def test_a_connection_that_was_idle_is_looked_at(
+        self, plain_tidb: str, monkeypatch: pytest.MonkeyPatch, idle_seconds: float
+    ) -> None:
+        """One that was just in use is not; if it is lost all the same, that is said."""
+        monkeypatch.setattr("jtv_cli.stores.tidb.dialect._IDLE_SECONDS", idle_seconds)
+        said: list[str] = []
+        with closing(Database(parse_url(plain_tidb), said.append)) as database:
+            number = sa.text("SELECT CONNECTION_ID()")
+            first = database.read(lambda connection: connection.scalar(number))
+            assert database.read(lambda connection: connection.scalar(number)) == first
+            Cluster(plain_tidb).execute(f"KILL {first}")
+            assert database.read(lambda connection: connection.scalar(number)) != first
+        assert len(said) == (1 if idle_seconds else 0)
 
     def test_an_unknown_database(self, jtv: Jtv, plain_server: TidbServer) -> None:
         result = jtv("list", "--database", plain_server.url("no_such"))
@@ -154,7 +170,12 @@ class TestOnAServer:
         (1105, "vectors have different dimensions: 3 and 2", TableMismatch, "3 and 2; name anot"),
         (1146, "Table does not exist", TableMismatch, "was dropped meanwhile; .*jtv init"),
         (1406, "Data too long", TooLarge, "6 MiB; split it"),
-        (8004, "Transaction is too large", TooLarge, "6 MiB; split it"),
+        (
+            8004,
+            "Transaction is too large",
+            StoreError,
+            "too much for one transaction; do it in parts",
+        ),
         (8025, "entry too large", TooLarge, "6 MiB; split it"),
         (2003, "Can't connect", StoreError, "cannot connect to db.example.com:4000/shop; check"),
         (2006, "gone away", StoreError, "connection .* was lost; run the same command again"),

@@ -56,6 +56,16 @@ def test_the_statement_that_is_sent(indexed: Jtv, tiflash_tidb: str, is_exact: b
     assert ("annIndex:COSINE(content_vec..[" in plan) == (not is_exact)
 
 
+def test_each_round_trip_is_needed(indexed: Jtv, tiflash_tidb: str) -> None:
+    with Proxy(tiflash_tidb) as proxy:
+        indexed.ok("search", "x", env={"TIDB_DATABASE_URL": proxy.url})
+    assert [sql.split(maxsplit=2)[:2] for sql in proxy.statements] == [
+        ["SET", "NAMES"],
+        ["SELECT", "table_name,"],
+        *([["SELECT", f"{TABLE}.id,"], ["SELECT", "anon_1.document,"]]),
+    ]
+
+
 def test_it_agrees_with_the_embedded_store(indexed: Jtv) -> None:
     embedded = ("--database", "other.db")
     indexed.ok("init", "--model", "hashing-v1", *embedded)

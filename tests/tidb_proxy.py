@@ -1,13 +1,14 @@
 """A way to a TiDB that reads along, and breaks at a given statement.
 
 with Proxy(url) as proxy:
-    proxy.on("COMMIT", lose=True)
+    proxy.on("^COMMIT", lose=True)
     ... jtv with TIDB_DATABASE_URL=proxy.url ...
     assert "ADD VECTOR INDEX" in proxy.statements[-1]
 """
 
 from __future__ import annotations
 
+import re
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ class Proxy:
         lose: bool = False,
         times: int | None = 1,
     ) -> None:
-        """Do this when a statement with these words comes by, so many times, or always.
+        """Do this when a statement with these words, a pattern, comes by, so many times, or always.
 
         It is done before the server hears the statement, or `after` it has answered.
         With `lose`, the connection is closed then, without passing on the one or the other.
@@ -93,7 +94,7 @@ class Proxy:
         """Note a statement and return what is to be done about it."""
         self.statements.append(statement)
         for plan in self._plans:
-            if plan.words in statement and plan.times != 0:
+            if re.search(plan.words, statement) and plan.times != 0:
                 plan.times = None if plan.times is None else plan.times - 1
                 return plan
         return None

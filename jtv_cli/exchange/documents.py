@@ -52,8 +52,10 @@ def searchable(
 
     Only a table that jtv did not make, the tutorial's, can hold such.
     """
+    from jtv_cli.stores.distances import are_usable
+
     for document in documents:
-        if document.vector is not None and _is_usable(document.vector):
+        if document.vector is not None and are_usable(document.vector[None]):
             yield document
         else:
             skipped(document)
@@ -83,6 +85,8 @@ def _vector(value: object, dimensions: int) -> Vectors:
 
     import numpy as np
 
+    from jtv_cli.stores.distances import are_usable
+
     try:
         data = b64decode(value, validate=True)  # type: ignore[arg-type]
     except (TypeError, binascii.Error, ValueError):
@@ -90,12 +94,6 @@ def _vector(value: object, dimensions: int) -> Vectors:
     if len(data) != 4 * dimensions:
         raise ValueError(f"the vector has {len(data)} bytes, not 4 for each of {dimensions}")
     vector: Vectors = np.frombuffer(data, "<f4")
-    if not _is_usable(vector):
-        raise ValueError("the vector is all zero or not finite")
+    if not are_usable(vector[None]):
+        raise ValueError("the vector's length is zero or not finite")
     return vector
-
-
-def _is_usable(vector: Vectors) -> bool:
-    import numpy as np
-
-    return bool(vector.any() and np.isfinite(vector).all())

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from jtv_cli.stores import Table
 
 _BATCH = 512
-_BATCH_BYTES = 4 << 20
+_BATCH_CHARACTERS = 4 << 20
 
 
 def transfer(
@@ -100,7 +100,7 @@ def _batches(documents: Iterable[StoredDocument]) -> Iterator[list[StoredDocumen
     for document in documents:
         batch.append(document)
         size += len(document.text)
-        if len(batch) == _BATCH or size >= _BATCH_BYTES:
+        if len(batch) == _BATCH or size >= _BATCH_CHARACTERS:
             yield batch
             batch, size = [], 0
     if batch:

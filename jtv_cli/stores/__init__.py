@@ -45,7 +45,7 @@ class Table(Protocol):
         ...
 
     def add(self, documents: Sequence[Document], vectors: Vectors) -> Added:
-        """Store documents with their occurrences, in one transaction.
+        """Store documents with their occurrences, in one transaction unless they are huge.
 
         `vectors` is (len(documents), dimensions) float32. A document whose text is
         stored already, perhaps since a moment ago, only gains its occurrences.
@@ -97,8 +97,8 @@ class Table(Protocol):
         """Return the documents of these ids, in that order; those that are not there left out."""
         ...
 
-    def read(self, *, after: int | None = None, vectors: bool = False) -> Iterator[StoredDocument]:
-        """Yield all documents, whole, by id, in short reads; `after` is the id to go on from."""
+    def read(self, *, vectors: bool = False) -> Iterator[StoredDocument]:
+        """Yield all documents, whole, by id, in short reads."""
         ...
 
     def delete(self, ids: Sequence[int]) -> Removed:

@@ -17,16 +17,27 @@ if TYPE_CHECKING:
 
     Ids = npt.NDArray[np.int64]
 
+# Below, float32 keeps fewer and fewer digits.
+_LEAST_SQUARE = np.finfo(np.float32).smallest_normal
+
 
 def check_vectors(vectors: Vectors, count: int, dimensions: int) -> None:
-    """Raise StoreError unless there are `count` usable vectors of that many dimensions.
-
-    A vector that is not finite, or all zero, has no cosine distance to anything.
-    """
+    """Raise StoreError unless there are `count` usable vectors of that many dimensions."""
     if vectors.shape != (count, dimensions):
         raise StoreError(f"got vectors of shape {vectors.shape}, not {(count, dimensions)}")
-    if not (np.isfinite(vectors).all() and vectors.any(axis=1).all()):
-        raise StoreError("got a vector that is all zero or not finite")
+    if not are_usable(vectors):
+        raise StoreError("got a vector whose length is zero or not finite")
+
+
+def are_usable(vectors: Vectors) -> bool:
+    """Return whether (n, dimensions) float32 vectors all have a distance to others.
+
+    That needs the square of their length, and a vector may be so short or so long that
+    float32 has no number for it.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.vecdot(vectors, vectors)
+    return bool(((squares >= _LEAST_SQUARE) & (squares < np.inf)).all())
 
 
 def normalized(vectors: Vectors) -> Vectors:

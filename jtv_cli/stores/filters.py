@@ -48,11 +48,6 @@ def needles(name: str, wanted: str) -> tuple[str, str]:
     return f"{field}:{string}", f"{field}:{wanted}"
 
 
-def all_compared(some: int, queries: int) -> str:
-    """Return what to add to an explanation where the index did not do for some of the queries."""
-    return f"; for {some:,} of {queries:,} queries, all that fit were compared" if some else ""
-
-
 def _may_have(stored: str, name: str, wanted: str) -> bool:
     """Return whether it is worth parsing metadata to see if it has the field."""
     return any(needle in stored for needle in needles(name, wanted))

@@ -5,12 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence, Set
-
-    from jtv_cli.records import Place
-
-    Noted = tuple[int, int, str | None]
-    """A place as a store keeps it: line, document, metadata."""
+    from collections.abc import Mapping
 
 
 def encode_metadata(metadata: Mapping[str, Any] | None) -> str | None:
@@ -30,18 +25,3 @@ def decode_metadata(stored: str | None) -> Mapping[str, Any] | None:
 
     metadata: Mapping[str, Any] = orjson.loads(stored)
     return metadata
-
-
-def new_places(places: Sequence[Place], noted: Set[Noted]) -> tuple[list[Place], list[Place]]:
-    """Return the places that are not noted so, and those of them noted with other metadata."""
-    news = [
-        place
-        for place in places
-        if (place if place.metadata is None else _noted(place)) not in noted
-    ]
-    there = {(line, document) for line, document, _ in noted} if news else ()
-    return news, [place for place in news if (place.line, place.document) in there]
-
-
-def _noted(place: Place) -> Noted:
-    return place.line, place.document, encode_metadata(place.metadata)

@@ -19,7 +19,7 @@ FORMAT = 1
 
 _PAGE_SIZE = 16384  # five rows of 768 dimensions a page; with 4096 every row would overflow
 # Hashes scatter over the pages of their index: the longer the log, the more changes
-# of one page are written back as one. These are 128 MiB.
+# of one page are written back as one. These are 125 MiB.
 _CHECKPOINT_PAGES = 8000
 _BUSY_SECONDS = 30.0
 _PAUSE_SECONDS = 0.01

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _SECONDS = 10.0  # a file of some gigabytes, or one on a slow disk, takes longer
 _STEPS = 10_000  # of SQLite's machine, between two looks at the clock
-_LEAST_FREE = 256 << 20  # bytes: the write-ahead log of a large ingest, many times over
+_LEAST_FREE = 512 << 20  # bytes: the write-ahead log of a large ingest, four times over
 
 
 def checks(connection: sqlite3.Connection, path: Path) -> Iterator[Check]:

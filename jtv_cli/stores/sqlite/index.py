@@ -108,7 +108,7 @@ class Index:
     def extend(self) -> bool:
         """Index the next segment of documents, if there is one; return whether another waits.
 
-        Needs the write lock, as all that follows.
+        Needs the write lock, as `begin`, `build`, `keep` and `drop` do.
         """
         live = self.live()
         if self.waiting(live) < SEGMENT:

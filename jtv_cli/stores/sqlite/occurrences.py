@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jtv_cli.records import Place, SourceCount
+from jtv_cli.records import Occurrence, Place, SourceCount
 from jtv_cli.stores.metadata import encode_metadata
+from jtv_cli.stores.places import by_source, lines_to_walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from jtv_cli.records import Occurrence
-    from jtv_cli.stores.metadata import Noted
+    from jtv_cli.stores.places import Noted
     from jtv_cli.stores.sqlite.rows import Rows
 
 # The columns of an occurrence's key cannot be NULL.
@@ -25,6 +25,11 @@ _SOURCE = (
 NOTED = f"""
 SELECT line, document, metadata FROM "{{name}}_occurrences"
 WHERE source = {_SOURCE} AND line BETWEEN ? AND ?
+"""
+
+NOTED_AT = f"""
+SELECT line, document, metadata FROM "{{name}}_occurrences"
+WHERE source = {_SOURCE} AND line = ? AND document = ?
 """
 
 PLACES = f"""
@@ -45,15 +50,16 @@ GROUP BY o.source
 
 
 def noted(rows: Rows, source: str | None, places: Sequence[Place]) -> set[Noted]:
-    """Return what is noted of a source, from the first of the places to the last."""
-    lines = [place.line for place in places]
-    return set(rows.execute(NOTED, (source, source, min(lines), max(lines))))
+    """Return what is noted of a source, of these places and perhaps of others."""
+    if lines := lines_to_walk(places):
+        return set(rows.execute(NOTED, (source, source, *lines)))
+    keys = ((source, source, line, document) for line, document, _ in places)
+    return {row for key in keys for row in rows.execute(NOTED_AT, key)}
 
 
 def sources(rows: Rows) -> list[SourceCount]:
     """Return the sources that documents were read in, by name, stdin first."""
-    counts = [SourceCount(*row) for row in rows.execute(_COUNTS)]
-    return sorted(counts, key=lambda count: (count.source is not None, count.source or ""))
+    return by_source(SourceCount(*row) for row in rows.execute(_COUNTS))
 
 
 def source_ids(rows: Rows) -> Iterator[tuple[str | None, int]]:
@@ -75,6 +81,14 @@ def remove_places(rows: Rows, source: str | None, places: Iterable[Place]) -> li
         for place in places
         if rows.execute(REMOVE, (source, source, place.line, place.document)).rowcount
     ]
+
+
+def insert_places(rows: Rows, source: str | None, places: Iterable[Place]) -> int:
+    """Note where a source has documents, as `insert_occurrences` does."""
+    return insert_occurrences(
+        rows,
+        ((document, Occurrence(source, line, metadata)) for line, document, metadata in places),
+    )
 
 
 def insert_occurrences(rows: Rows, occurrences: Iterable[tuple[int, Occurrence]]) -> int:

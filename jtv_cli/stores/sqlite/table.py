@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from jtv_cli.errors import StoreError, TableMismatch
-from jtv_cli.records import Added, IndexCheck, IndexState, IndexStatus, Occurrence
-from jtv_cli.stores.filters import all_compared
-from jtv_cli.stores.metadata import new_places
+from jtv_cli.records import Added, IndexCheck, IndexState, IndexStatus
+from jtv_cli.stores.explanations import all_compared
+from jtv_cli.stores.places import new_places
 from jtv_cli.stores.sqlite.documents import delete, get, insert_documents, read, remove
 from jtv_cli.stores.sqlite.file import transaction, translated
 from jtv_cli.stores.sqlite.filtered import FilteredRows
 from jtv_cli.stores.sqlite.index import SEGMENT, Index
 from jtv_cli.stores.sqlite.occurrences import (
     insert_occurrences,
+    insert_places,
     noted,
     places,
     remove_places,
@@ -27,6 +28,7 @@ from jtv_cli.stores.sqlite.search import USUAL_K, exactly, route, search
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from jtv_cli.records import (
         Document,
@@ -57,12 +59,12 @@ class SqliteTable:
 
     def count(self) -> int:
         """Return the number of documents, from the catalogue's counter."""
-        with translated(self._location):
+        with self._reading():
             return self.rows.count()
 
     def known(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
         """Return the ids of those of the hashes that are stored, found by their unique index."""
-        with translated(self._location):
+        with self._reading():
             return self.rows.known(hashes)
 
     def add(self, documents: Sequence[Document], vectors: Vectors) -> Added:
@@ -96,20 +98,14 @@ class SqliteTable:
         """
         if not places:
             return 0
-        with translated(self._location):
+        with self._reading():
             known = noted(self.rows, source, places)
-        news, changed = new_places(places, known)
-        if not news:
+        new, changed = new_places(places, known)
+        if not (new or changed):
             return 0
         with self.writing():
             remove_places(self.rows, source, changed)
-            return insert_occurrences(
-                self.rows,
-                (
-                    (document, Occurrence(source, line, metadata))
-                    for line, document, metadata in news
-                ),
-            )
+            return insert_places(self.rows, source, (*new, *changed))
 
     def search(
         self,
@@ -144,7 +140,7 @@ class SqliteTable:
         vector = "" if query is None else ", d.vector"
         statement = HITS.format(vector=vector, fits="", which="> ? ORDER BY d.id LIMIT ?")
         while left > 0:
-            with translated(self._location):
+            with self._reading():
                 rows = self.rows.execute(statement, (last, min(left, BLOCK))).fetchall()
             if not rows:
                 return
@@ -167,7 +163,7 @@ class SqliteTable:
                 ranking.offer(ids, distances_to(query, vectors))
         left = sys.maxsize if limit is None else limit
         for ranked in ranking.ranked(BLOCK):
-            with translated(self._location):
+            with self._reading():
                 hits = self.rows.hits(ranked[:left])
             yield from hits
             left -= len(ranked)
@@ -179,9 +175,9 @@ class SqliteTable:
         with self._reading():
             return get(self.rows, ids, vectors=vectors)
 
-    def read(self, *, after: int | None = None, vectors: bool = False) -> Iterator[StoredDocument]:
+    def read(self, *, vectors: bool = False) -> Iterator[StoredDocument]:
         """Yield all documents, whole, by id, in short reads."""
-        last: int | None = after or 0
+        last: int | None = 0
         while last is not None:
             with self._reading():
                 block = read(self.rows, last, BLOCK, vectors=vectors)
@@ -195,14 +191,14 @@ class SqliteTable:
 
     def sources(self) -> list[SourceCount]:
         """Return the sources that documents were read in, by name, stdin first."""
-        with translated(self._location):
+        with self._reading():
             return sources(self.rows)
 
     def places(self, source: str | None) -> Iterator[Place]:
         """Yield what is noted of a source, by line, in short reads; line 0 where there is none."""
         last: Place | None = None
         while True:
-            with translated(self._location):
+            with self._reading():
                 block = places(self.rows, source, last, _PLACES)
             if not block:
                 return
@@ -216,7 +212,7 @@ class SqliteTable:
 
     def size(self) -> int:
         """Return about how many bytes it takes, its index included."""
-        with translated(self._location):
+        with self._reading():
             return self.rows.size()
 
     def index_status(self) -> IndexStatus:
@@ -253,7 +249,7 @@ class SqliteTable:
         self, queries: int, *, progress: Callable[[str], None] = lambda _: None
     ) -> IndexCheck:
         """Measure recall@10, and keep how many candidates 0.99 needs, if that is unusual."""
-        from jtv_cli.stores.sqlite.check import check
+        from jtv_cli.stores.sqlite.recall import check
 
         progress("comparing the index with exact searches")
         with self._reading():
@@ -269,25 +265,26 @@ class SqliteTable:
                 self.index.keep(live.number, candidates)
         return found
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self) -> AbstractContextManager[None]:
         """Hold the write lock, on a table that is still the one that was opened.
 
         Raises TableMismatch where it was dropped since, even if it was made again.
         """
-        with translated(self._location), transaction(self.rows.connection, "IMMEDIATE"):
+        return self._transaction("IMMEDIATE")
+
+    def _reading(self) -> AbstractContextManager[None]:
+        """Read one state of the table, whatever others write; as `writing`, of the one opened."""
+        return self._transaction("DEFERRED")
+
+    @contextmanager
+    def _transaction(self, kind: Literal["DEFERRED", "IMMEDIATE"]) -> Iterator[None]:
+        with translated(self._location), transaction(self.rows.connection, kind):
             row = self.rows.execute("SELECT identity FROM jtv_tables WHERE name = '{name}'")
             if row.fetchone() != (self.spec.identity,):
                 raise TableMismatch(
                     f"table {self.spec.name} was dropped meanwhile",
                     hint="run the same command again",
                 )
-            yield
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """Read one state of the table, whatever others write."""
-        with translated(self._location), transaction(self.rows.connection, "DEFERRED"):
             yield
 
     def _catch_up(self) -> None:

@@ -1,8 +1,8 @@
 """The table that readers of TiDB's tutorial have, and how it becomes jtv's.
 
 No id, text or vector is touched. Each step is taken only where it is still to do, so
-that an adoption that was interrupted goes on; the table's comment, set first, says
-that it is under way.
+that an adoption that was interrupted goes on; the table's comment, set before the table
+itself is changed, says that it is under way.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from jtv_cli.errors import StoreError
+from jtv_cli.stores.tidb.dialect import URL, check_when_idle
 from jtv_cli.stores.tidb.failures import CANNOT_CONNECT, RETRYABLE, code_of, translated
 from jtv_cli.stores.tidb.tls import tls_failure
 
@@ -32,6 +33,7 @@ _RECYCLE_SECONDS = 300
 _LOCK_SECONDS = 60
 _SHOWN_CHARACTERS = 500
 _PAUSES_SECONDS = (0.2, 1.0, 3.0)
+_COMMIT = "COMMIT"
 
 
 class Database:
@@ -74,7 +76,7 @@ class Database:
             connection.exec_driver_sql("BEGIN")
             try:
                 result = work(connection)
-                connection.exec_driver_sql("COMMIT")
+                connection.exec_driver_sql(_COMMIT)
             except BaseException:
                 # The server rolls back what a connection that ends leaves behind.
                 connection.invalidate()
@@ -89,7 +91,8 @@ class Database:
 
         Raises StoreError where one of them is at it for a minute.
         """
-        statement = sa.text("SELECT GET_LOCK(CONCAT(DATABASE(), ' ', :name), :seconds)")
+        # A lock's name has no more than 64 characters: two names may have more together.
+        statement = sa.text("SELECT GET_LOCK(MD5(CONCAT(DATABASE(), ' ', :name)), :seconds)")
         parameters = {"name": name, "seconds": _LOCK_SECONDS}
         with ExitStack() as connections:
 
@@ -123,16 +126,15 @@ class Database:
         self._engine.dispose()
 
     def _make_engine(self, *, read_timeout: int | None, **options: object) -> Engine:
-        return sa.create_engine(
-            "mysql+pymysql://",
-            # No transaction but those that `write` begins.
-            isolation_level="AUTOCOMMIT",
-            pool_pre_ping=True,
+        engine = sa.create_engine(
+            URL,
             pool_recycle=_RECYCLE_SECONDS,
             # Its errors would else show the texts of users.
             hide_parameters=True,
             connect_args={
                 **self._address.connect_args(),
+                # No transaction but those that `write` begins.
+                "autocommit": True,
                 "connect_timeout": _CONNECT_SECONDS,
                 "read_timeout": read_timeout,
                 "write_timeout": _ANSWER_SECONDS,
@@ -141,8 +143,11 @@ class Database:
             },
             **options,
         )
+        check_when_idle(engine)
+        return engine
 
     def _patiently(self, attempt: Callable[[], Result]) -> Result:
+        said = ""
         for pause in (*_PAUSES_SECONDS, None):
             try:
                 return attempt()
@@ -152,8 +157,12 @@ class Database:
                     # For a traceback: an insert has a megabyte of vectors.
                     error.statement = (error.statement or "")[:_SHOWN_CHARACTERS]
                     raise failure from error
-                if pause == _PAUSES_SECONDS[0]:
-                    self.notice(f"{failure.message}; trying again")
+                again = "; trying again"
+                if error.statement == _COMMIT:
+                    again += ", and what the server has done already is not counted"
+                if not said.endswith(again):
+                    said = f"{failure.message}{again}"
+                    self.notice(said)
                 time.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
 

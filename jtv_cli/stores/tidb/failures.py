@@ -27,7 +27,8 @@ RETRYABLE = CONNECTION_LOST | _CONFLICTS
 
 DUPLICATE_INDEX = 1061
 NO_RIGHT = frozenset({1044, 1142, 1143, 1227, 8121})
-_TOO_LARGE = frozenset({1153, 1406, 8004, 8025})
+_TOO_LARGE = frozenset({1153, 1406, 8025})
+_TOO_MUCH = 8004
 _BUSY = frozenset({9001, 9002, 9003, 9005})
 _NO_VECTORS = frozenset({1064, 1128, 1305})
 
@@ -103,6 +104,11 @@ def _of_a_statement(code: int, text: str, where: str) -> StoreError:
         )
     if code in _TOO_LARGE:
         return TooLarge("the text is too large for TiDB, which takes 6 MiB", hint="split it")
+    if code == _TOO_MUCH:
+        return StoreError(
+            f"{where}: that is too much for one transaction",
+            hint="do it in parts, or raise the cluster's txn-total-size-limit",
+        )
     if code in _BUSY:
         return StoreError(f"{where}: the cluster is busy: {text}", hint="try again in a moment")
     if code in _NO_VECTORS and "VEC" in text.upper():

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from jtv_cli.records import Hit
 from jtv_cli.stores.metadata import decode_metadata
 from jtv_cli.stores.tidb.fitting import Fitting
-from jtv_cli.stores.tidb.schema import NO_LINE
+from jtv_cli.stores.tidb.schema import line_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -51,7 +51,7 @@ def _firsts(
         .subquery()
     )
     statement = (
-        sa.select(placed.c.document, sources.source, placed.c.line, placed.c.metadata)
+        sa.select(placed.c.document, sources.source, line_of(placed.c.line), placed.c.metadata)
         .outerjoin_from(placed, schema.sources, sources.id == placed.c.source)
         .order_by(placed.c.document, placed.c.place)
     )
@@ -60,8 +60,7 @@ def _firsts(
     found: dict[int, First] = {}
     for document, source, line, metadata in connection.execute(statement):
         if document not in found and fitting.fits(metadata):
-            number = line if line != NO_LINE else None
-            found[document] = source, number, decode_metadata(metadata)
+            found[document] = source, line, decode_metadata(metadata)
     return found
 
 

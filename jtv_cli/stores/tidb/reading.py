@@ -12,10 +12,12 @@ import sqlalchemy as sa
 
 from jtv_cli.records import Hit, Occurrence, Place, SourceCount, StoredDocument, text_hash
 from jtv_cli.stores.metadata import decode_metadata
+from jtv_cli.stores.places import by_source
 from jtv_cli.stores.tidb.hits import to_hits
-from jtv_cli.stores.tidb.schema import NO_LINE
+from jtv_cli.stores.tidb.occurrences import places
+from jtv_cli.stores.tidb.schema import line_of
 from jtv_cli.stores.tidb.search import distance
-from jtv_cli.stores.tidb.writing import Writing, read_vector
+from jtv_cli.stores.tidb.statements import read_vector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -80,9 +82,9 @@ class Reading:
             found.update((document.id, document) for document in self._stored(rows))
         return [found[number] for number in ids if number in found]
 
-    def read(self, *, after: int | None, vectors: bool) -> Iterator[StoredDocument]:
+    def read(self, *, vectors: bool) -> Iterator[StoredDocument]:
         """Yield all documents, whole, by id."""
-        for rows in self._by_id(self._documents(vectors=vectors), after=after or 0, size=_BLOCK):
+        for rows in self._by_id(self._documents(vectors=vectors), size=_BLOCK):
             yield from self._stored(rows)
 
     def sources(self) -> list[SourceCount]:
@@ -102,15 +104,14 @@ class Reading:
             .group_by(where.source)
         )
         rows = self._database.read(lambda connection: connection.execute(statement).all())
-        counts = [SourceCount(*row) for row in rows]
-        return sorted(counts, key=lambda count: (count.source is not None, count.source or ""))
+        return by_source(SourceCount(*row) for row in rows)
 
     def places(self, source: str | None) -> Iterator[Place]:
         """Yield what is noted of a source, by line; line 0 where there is none."""
         last = Place(-1, 0)
         while self._schema.has_parts:
             rows = self._database.read(
-                lambda connection: Writing(connection, self._schema).places(source, last, _PLACES)  # noqa: B023
+                lambda connection: places(connection, self._schema, source, last, _PLACES)  # noqa: B023
             )
             yield from rows
             if len(rows) < _PLACES:
@@ -136,7 +137,7 @@ class Reading:
     def _stored(self, rows: Sequence[Any]) -> Iterator[StoredDocument]:
         if not rows:
             return
-        places = self._database.read(
+        found = self._database.read(
             lambda connection: self._occurrences(connection, [row.id for row in rows])
         )
         for number, content, vector in rows:
@@ -144,7 +145,7 @@ class Reading:
                 number,
                 content,
                 text_hash(content),
-                places[number],
+                found[number],
                 None if vector is None else read_vector(vector),
             )
 
@@ -156,7 +157,7 @@ class Reading:
             return found
         where, sources = self._schema.occurrences.c, self._schema.sources.c
         statement = (
-            sa.select(where.document, sources.source, where.line, where.metadata)
+            sa.select(where.document, sources.source, line_of(where.line), where.metadata)
             .outerjoin_from(
                 self._schema.occurrences, self._schema.sources, sources.id == where.source
             )
@@ -164,10 +165,7 @@ class Reading:
             .order_by(where.document, where.source, where.line)
         )
         for document, source, line, metadata in connection.execute(statement):
-            occurrence = Occurrence(
-                source, line if line != NO_LINE else None, decode_metadata(metadata)
-            )
-            found[document].append(occurrence)
+            found[document].append(Occurrence(source, line, decode_metadata(metadata)))
         return found
 
     def _by_id(

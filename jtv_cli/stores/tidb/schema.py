@@ -93,6 +93,11 @@ def schema(spec: TableSpec, *, has_parts: bool = True) -> Schema:
     return Schema(documents, sources, occurrences, has_parts)
 
 
+def line_of(column: sa.ColumnElement[int]) -> sa.ColumnElement[int | None]:
+    """Return the line of an occurrence, null where it has none."""
+    return sa.func.nullif(column, NO_LINE)
+
+
 def encode_comment(spec: TableSpec, *, adopting: bool = False) -> str:
     """Return what a table's comment should say; `adopting` while the table is being changed."""
     said = {"jtv": FORMAT} | {key: getattr(spec, key) for key in _SPEC_KEYS}

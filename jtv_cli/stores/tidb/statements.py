@@ -1,4 +1,4 @@
-"""INSERT statements of about a megabyte each, one made while the server works on another."""
+"""What large statements are made of: rows, a megabyte at a time, keys, and vectors as text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from jtv_cli.records import Vectors
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     Row = tuple[str, tuple[str, ...]]
     """Values in brackets with a mark in place of each text, and these texts."""
 
-_STATEMENT_BYTES = 1_000_000
+_STATEMENT_CHARACTERS = 1_000_000
+_KEYS = 1000  # in one IN (…)
 
 
 def inserts(into: str, key: str, rows: Iterable[Row]) -> Iterator[Row]:
@@ -29,7 +30,7 @@ def inserts(into: str, key: str, rows: Iterable[Row]) -> Iterator[Row]:
     texts: list[str] = []
     size = 0
     for value, some in rows:
-        if size > _STATEMENT_BYTES:
+        if size > _STATEMENT_CHARACTERS:
             yield _statement(into, key, values), tuple(texts)
             values, texts, size = [], [], 0
         values.append(value)
@@ -48,11 +49,26 @@ def ahead(items: Iterator[Item]) -> Iterator[Item]:
             yield item
 
 
+def in_parts(keys: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """Yield the keys, as many at a time as one statement should look for."""
+    for start in range(0, len(keys), _KEYS):
+        yield keys[start : start + _KEYS]
+
+
 def vector_text(vector: Vectors) -> str:
     """Return a (dimensions,) float32 vector as TiDB reads it, each number in its shortest form."""
     import orjson
 
     return orjson.dumps(vector, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+
+
+def read_vector(text: str) -> Vectors:
+    """Return the (dimensions,) float32 vector that TiDB has written as text."""
+    import numpy as np
+    import orjson
+
+    vector: Vectors = np.array(orjson.loads(text), np.float32)
+    return vector
 
 
 def _statement(into: str, key: str, values: Iterable[str]) -> str:

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING
 
 from jtv_cli.errors import StoreError, TableMismatch
 from jtv_cli.records import Added, IndexState, Occurrence
-from jtv_cli.stores.filters import all_compared
-from jtv_cli.stores.metadata import new_places
+from jtv_cli.stores.explanations import all_compared
+from jtv_cli.stores.places import new_places
 from jtv_cli.stores.tidb.failures import TooLarge
 from jtv_cli.stores.tidb.hits import to_hits
 from jtv_cli.stores.tidb.index import VectorIndex
+from jtv_cli.stores.tidb.occurrences import noted
 from jtv_cli.stores.tidb.reading import Reading
 from jtv_cli.stores.tidb.schema import comment_of, encode_comment, schema
 from jtv_cli.stores.tidb.search import explain, nearest
-from jtv_cli.stores.tidb.writing import Writing, text_size, transactions
+from jtv_cli.stores.tidb.transactions import place_transactions, text_size, transactions
+from jtv_cli.stores.tidb.writing import Writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -78,33 +80,22 @@ class TidbTable:
         return Added(sum(part.documents for part in added), sum(part.occurrences for part in added))
 
     def add_occurrences(self, source: str | None, places: Sequence[Place]) -> int:
-        """Note where a source has stored documents; return how many of that were news."""
+        """Note where a source has stored documents; return how many of that were news.
+
+        Very many are noted in several transactions.
+        """
         self._require_adopted()
         if not places:
             return 0
-        noted = self._database.read(
-            lambda connection: Writing(connection, self._schema).noted(source, places)
+        known = self._database.read(
+            lambda connection: noted(connection, self._schema, source, places)
         )
-        news, changed = new_places(places, noted)
-        if not news:
-            return 0
-
-        def work(connection: Connection) -> int:
-            writing = Writing(connection, self._schema)
-            documents = {place.document for place in news}
-            still_there = writing.lock(documents)
-            self._require_same(connection)
-            if still_there < len(documents):
-                raise StoreError(
-                    f"a document was deleted from table {self.spec.name} meanwhile",
-                    hint="run the same command again",
-                )
-            writing.forget(source, changed)
-            return writing.insert_occurrences(
-                (place.document, Occurrence(source, place.line, place.metadata)) for place in news
-            )
-
-        return self._database.write(work)
+        new, changed = new_places(places, known)
+        added = sum(self._note(source, part) for part in place_transactions(new))
+        # In one transaction each is forgotten and noted again.
+        return added + sum(
+            self._note(source, part, are_there=True) for part in place_transactions(changed)
+        )
 
     def search(
         self,
@@ -154,9 +145,9 @@ class TidbTable:
         """Return the documents of these ids, in that order; those that are not there left out."""
         return self._reading.get(ids, vectors=vectors)
 
-    def read(self, *, after: int | None = None, vectors: bool = False) -> Iterator[StoredDocument]:
+    def read(self, *, vectors: bool = False) -> Iterator[StoredDocument]:
         """Yield all documents, whole, by id, in short reads."""
-        return self._reading.read(after=after, vectors=vectors)
+        return self._reading.read(vectors=vectors)
 
     def delete(self, ids: Sequence[int]) -> Removed:
         """Remove documents with all their occurrences, in one transaction."""
@@ -195,7 +186,7 @@ class TidbTable:
         self, queries: int, *, progress: Callable[[str], None] = lambda _: None
     ) -> IndexCheck:
         """Measure recall@10 of the vector index. Raises StoreError where there is none."""
-        from jtv_cli.stores.tidb.check import check
+        from jtv_cli.stores.tidb.recall import check
 
         if self.index_status().state is not IndexState.READY:
             raise StoreError(
@@ -223,6 +214,27 @@ class TidbTable:
             first = max(documents, key=text_size).occurrences[:1]
             where = "".join(f"{o.source or 'standard input'}:{o.line}: " for o in first)
             raise StoreError(f"{where}{error.message}", hint=error.hint) from error
+
+    def _note(self, source: str | None, places: Sequence[Place], *, are_there: bool = False) -> int:
+        """Note places in one transaction, in place of what is noted if they `are_there`."""
+
+        def work(connection: Connection) -> int:
+            writing = Writing(connection, self._schema)
+            documents = {place.document for place in places}
+            still_there = writing.lock(documents)
+            self._require_same(connection)
+            if still_there < len(documents):
+                raise StoreError(
+                    f"a document was deleted from table {self.spec.name} meanwhile",
+                    hint="run the same command again",
+                )
+            if are_there:
+                writing.forget(source, places)
+            return writing.insert_occurrences(
+                (place.document, Occurrence(source, place.line, place.metadata)) for place in places
+            )
+
+        return self._database.write(work)
 
     def _filtered(
         self, vectors: Vectors, k: int, filter: Filter, *, exact: bool, far: float

@@ -76,7 +76,7 @@ def read_tls(host: str, keys: Mapping[str, str]) -> Tls:
         )
     if mode not in {"", "PREFERRED"} or set(keys) - {"ssl_mode"} or host.endswith(_CLOUD):
         return _verified(host, keys, checks_name=mode != "VERIFY_CA")
-    if _is_local(host):
+    if is_local(host):
         return Tls(host, if_offered=mode == "PREFERRED")
     return Tls(host, if_offered=True, notes=(_UNVERIFIED.format(host),))
 
@@ -109,7 +109,7 @@ def _mode(host: str, keys: Mapping[str, str]) -> str:
     if mode and mode not in _MODES:
         hint = f"take one of {', '.join(_MODES)}"
         raise UsageError(f"ssl_mode={keys['ssl_mode']} in the database URL is unknown", hint=hint)
-    if mode == "DISABLED" and not _is_local(host):
+    if mode == "DISABLED" and not is_local(host):
         message = f"ssl_mode=DISABLED in the database URL would send texts to {host} unencrypted"
         raise UsageError(message, hint="leave it out")
     return mode
@@ -172,7 +172,8 @@ def _is_true(keys: Mapping[str, str], name: str, *, default: bool) -> bool:
     return value in _TRUE
 
 
-def _is_local(host: str) -> bool:
+def is_local(host: str) -> bool:
+    """Return whether a host is this machine."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, unquote_to_bytes
 
 from jtv_cli.errors import UsageError, keep_secret
-from jtv_cli.stores.tidb.tls import TLS_KEYS, Tls, read_tls
+from jtv_cli.stores.tidb.tls import TLS_KEYS, Tls, is_local, read_tls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,6 @@ _SYSTEM_DATABASES = (
     "sys",
 )
 
-_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 _LABEL = "[a-z0-9_-]{1,63}"
 _PLACE = re.compile(
     rf"(?:(?P<name>{_LABEL}(?:\.{_LABEL})*)\.?|\[(?P<address>[0-9a-f:.]+(?:%\w+)?)\])"
@@ -64,7 +63,7 @@ class Address:
         The clusters of TiDB Cloud share their hosts; the first part of the user's name
         says which is meant.
         """
-        host = "localhost" if self.host in _THIS_MACHINE else self.host
+        host = "localhost" if is_local(self.host) else self.host
         cluster = self.user.rpartition(".")[0]
         return host, self.port, cluster, self.database.casefold()
 

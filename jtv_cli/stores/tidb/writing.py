@@ -6,27 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from jtv_cli.records import Place, Removed, text_hash
+from jtv_cli.records import Removed, text_hash
 from jtv_cli.stores.metadata import encode_metadata
+from jtv_cli.stores.tidb.occurrences import is_at
 from jtv_cli.stores.tidb.schema import NO_LINE, NO_SOURCE
-from jtv_cli.stores.tidb.statements import ahead, inserts, vector_text
+from jtv_cli.stores.tidb.statements import ahead, in_parts, inserts, vector_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from sqlalchemy import ColumnElement, Connection
 
-    from jtv_cli.records import Document, Occurrence, Vectors
-    from jtv_cli.stores.metadata import Noted
+    from jtv_cli.records import Document, Occurrence, Place, Vectors
     from jtv_cli.stores.tidb.schema import Schema
     from jtv_cli.stores.tidb.statements import Row
 
-# Values in one IN (…).
-_KEYS = 1000
-# TiDB Cloud Starter takes 10 MiB in a transaction.
-_TRANSACTION_BYTES = 8 << 20
-_OCCURRENCE_BYTES = 150  # two keys of three numbers each
-_PIECE = 5000  # occurrences
 _WITHOUT_BINDINGS = "SET SESSION tidb_use_plan_baselines = OFF"
 
 
@@ -64,33 +58,6 @@ class Writing:
         rows = self._lookup((self._schema.documents.c.id,), sorted(documents), lock=True)
         return sum(1 for _ in rows)
 
-    def noted(self, source: str | None, places: Sequence[Place]) -> set[Noted]:
-        """Return what is noted of a source, from the first of the places to the last."""
-        number = self._source_ids({source}).get(source)
-        if number is None:
-            return set()
-        where = self._schema.occurrences.c
-        lines = [place.line for place in places]
-        statement = sa.select(where.line, where.document, where.metadata).where(
-            where.source == number, where.line.between(min(lines), max(lines))
-        )
-        return {tuple(row) for row in self._connection.execute(statement)}
-
-    def places(self, source: str | None, after: Place, limit: int) -> list[Place]:
-        """Return so many places of a source by line; `after` is the one to go on from."""
-        number = self._source_ids({source}).get(source)
-        if number is None:
-            return []
-        where = self._schema.occurrences.c
-        statement = (
-            sa.select(where.line, where.document)
-            .where(where.source == number, where.line >= after.line)
-            .where(sa.or_(where.line > after.line, where.document > after.document))
-            .order_by(where.line, where.document)
-            .limit(limit)
-        )
-        return [Place(*row) for row in self._connection.execute(statement)]
-
     def delete(self, documents: Collection[int]) -> Removed:
         """Remove documents, which are locked, with all their occurrences."""
         occurrences = self._delete(self._schema.occurrences.c.document, documents)
@@ -105,8 +72,8 @@ class Writing:
         if number is None:
             return Removed(0, 0)
         removed = documents = 0
-        for start in range(0, len(places), _KEYS):
-            count, touched = self._remove(number, places[start : start + _KEYS])
+        for part in in_parts(places):
+            count, touched = self._remove(number, part)
             removed += count
             # A statement that changes rows sees what others have stored by now.
             documents += self._delete(self._schema.documents.c.id, touched, self._no_occurrence())
@@ -115,15 +82,13 @@ class Writing:
     def forget(self, source: str | None, places: Sequence[Place]) -> None:
         """Remove occurrences alone, so that they can be noted with other metadata."""
         number = self._source_ids({source}).get(source)
-        for start in range(0, len(places), _KEYS):
-            self._remove(number, places[start : start + _KEYS])
+        for part in in_parts(places):
+            self._remove(number, part)
 
     def _remove(self, source: int | None, places: Sequence[Place]) -> tuple[int, set[int]]:
         """Remove occurrences; return how many were there, and of which documents."""
-        where = self._schema.occurrences.c
-        keys = [(document, source, line) for line, document, _ in places]
-        chosen = sa.tuple_(where.document, where.source, where.line).in_(keys)
-        there = sa.select(where.document).where(chosen).with_for_update()
+        chosen = is_at(self._schema, source, places)
+        there = sa.select(self._schema.occurrences.c.document).where(chosen).with_for_update()
         touched = self._connection.scalars(there).all()
         if touched:
             self._connection.execute(sa.delete(self._schema.occurrences).where(chosen))
@@ -138,10 +103,8 @@ class Writing:
     ) -> int:
         """Delete the rows whose column has one of the keys; return how many those were."""
         deleted = 0
-        ordered = sorted(keys)
-        for start in range(0, len(ordered), _KEYS):
-            chosen = column.in_(ordered[start : start + _KEYS])
-            statement = sa.delete(column.table).where(chosen, *more)
+        for part in in_parts(sorted(keys)):
+            statement = sa.delete(column.table).where(column.in_(part), *more)
             deleted += self._connection.execute(statement).rowcount
         return deleted
 
@@ -191,8 +154,8 @@ class Writing:
         self, columns: Sequence[sa.Column[Any]], keys: Sequence[object], *, lock: bool
     ) -> Iterator[Any]:
         """Yield the rows whose first column has one of the keys."""
-        for start in range(0, len(keys), _KEYS):
-            statement = sa.select(*columns).where(columns[0].in_(keys[start : start + _KEYS]))
+        for part in in_parts(keys):
+            statement = sa.select(*columns).where(columns[0].in_(part))
             if lock:
                 statement = statement.with_for_update()
             yield from self._connection.execute(statement)
@@ -202,53 +165,3 @@ def _values(document: int, source: int, where: Occurrence) -> Row:
     metadata = encode_metadata(where.metadata)
     mark, texts = ("NULL", ()) if metadata is None else ("%s", (metadata,))
     return f"({document},{source},{where.line or NO_LINE},{mark})", texts
-
-
-def read_vector(text: str) -> Vectors:
-    """Return the (dimensions,) float32 vector that TiDB has written as text."""
-    import numpy as np
-    import orjson
-
-    vector: Vectors = np.array(orjson.loads(text), np.float32)
-    return vector
-
-
-def transactions(
-    documents: Sequence[Document], vectors: Vectors
-) -> Iterator[tuple[list[Document], Vectors]]:
-    """Yield what to store in one transaction each.
-
-    A document with very many occurrences comes more than once, each time with some.
-    """
-    positions: list[int] = []
-    part: list[Document] = []
-    size = 0
-    for position, document in enumerate(documents):
-        for piece in _pieces(document):
-            more = _size(piece) + vectors[position].nbytes
-            if part and size + more > _TRANSACTION_BYTES:
-                yield part, vectors[positions]
-                positions, part, size = [], [], 0
-            positions.append(position)
-            part.append(piece)
-            size += more
-    if part:
-        yield part, vectors[positions]
-
-
-def _pieces(document: Document) -> Iterator[Document]:
-    """Yield the document, each time with some of its occurrences."""
-    where = document.occurrences
-    for start in range(0, max(len(where), 1), _PIECE):
-        yield document._replace(occurrences=where[start : start + _PIECE])
-
-
-def _size(document: Document) -> int:
-    """Return about how many bytes a document takes, its occurrences included."""
-    metadata = sum(len(encode_metadata(one.metadata) or "") for one in document.occurrences)
-    return text_size(document) + metadata + len(document.occurrences) * _OCCURRENCE_BYTES
-
-
-def text_size(document: Document) -> int:
-    """Return a document's bytes."""
-    return len(document.text.encode())

@@ -1,0 +1,54 @@
+"""Where documents were read, as every store keeps it: what of it is news, and in which order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jtv_cli.stores.metadata import encode_metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence, Set
+
+    from jtv_cli.records import Place, SourceCount
+
+    Noted = tuple[int, int, str | None]
+    """A place as a store keeps it: line, document, metadata."""
+
+# To look one place up takes as long as to walk along so many.
+_WALKED_FOR_ONE = 4
+
+
+def new_places(places: Sequence[Place], noted: Set[Noted]) -> tuple[list[Place], list[Place]]:
+    """Return the places that are not noted, and those that are noted with other metadata."""
+    news = [
+        place
+        for place in places
+        if (place if place.metadata is None else _noted(place)) not in noted
+    ]
+    there = {(line, document) for line, document, _ in noted} if news else set()
+    new: list[Place] = []
+    changed: list[Place] = []
+    for place in news:
+        (changed if place[:2] in there else new).append(place)
+    return new, changed
+
+
+def lines_to_walk(places: Sequence[Place]) -> tuple[int, int] | None:
+    """Return the first and the last line of places that nearly fill what is in between.
+
+    None where each place is to be looked up by itself: where they are far apart, or have
+    no line, as any number of others may not.
+    """
+    lines = [place.line for place in places]
+    first, last = min(lines), max(lines)
+    are_close = first > 0 and last - first < _WALKED_FOR_ONE * len(places)
+    return (first, last) if are_close else None
+
+
+def by_source(counts: Iterable[SourceCount]) -> list[SourceCount]:
+    """Return the counts by the source's name, stdin first."""
+    return sorted(counts, key=lambda count: (count.source is not None, count.source or ""))
+
+
+def _noted(place: Place) -> Noted:
+    return place.line, place.document, encode_metadata(place.metadata)

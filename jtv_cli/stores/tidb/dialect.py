@@ -1,0 +1,63 @@
+"""SQLAlchemy's MySQL over PyMySQL, less what it sends besides the statements that it is given.
+
+Each is a round trip, and to a cluster in a cloud that takes up to 200 ms.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.mysql.pymysql import MySQLDialect_pymysql
+from sqlalchemy.exc import DisconnectionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection, Engine
+    from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+
+URL = "mysql+jtv://"
+"""What an engine that speaks it is made with."""
+
+_IDLE_SECONDS = 10.0
+
+
+class Dialect(MySQLDialect_pymysql):
+    """For connections in autocommit mode, whose transactions are begun and ended by hand."""
+
+    supports_statement_cache = True
+
+    def initialize(self, connection: Connection) -> None:
+        """Ask the server nothing: the answers would only tell how to look into tables."""
+
+    def on_connect(self) -> Callable[[object], None]:
+        """Leave SET NAMES to PyMySQL, which has sent it."""
+        return lambda _: None
+
+    def do_rollback(self, dbapi_connection: object) -> None:
+        """Roll back nothing at the end of each use."""
+
+
+registry.register("mysql.jtv", __name__, Dialect.__name__)
+
+
+def check_when_idle(engine: Engine) -> None:
+    """Have the engine ask whether a server is still there, but not between two statements."""
+
+    def note(_: object, entry: ConnectionPoolEntry) -> None:
+        entry.info[check_when_idle] = time.monotonic()
+
+    def check(connection: Any, entry: ConnectionPoolEntry, _: PoolProxiedConnection) -> None:  # noqa: ANN401
+        idle = time.monotonic() - entry.info.get(check_when_idle, time.monotonic())
+        if idle > _IDLE_SECONDS:
+            try:
+                engine.dialect.do_ping(connection)
+            except engine.dialect.loaded_dbapi.Error as error:
+                # Another connection is made.
+                raise DisconnectionError from error
+
+    sa.event.listen(engine, "checkin", note)
+    sa.event.listen(engine, "checkout", check)

@@ -1,0 +1,69 @@
+"""Where the documents of one table were read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from jtv_cli.records import Place, text_hash
+from jtv_cli.stores.places import lines_to_walk
+from jtv_cli.stores.tidb.schema import NO_SOURCE
+from jtv_cli.stores.tidb.statements import in_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import ColumnElement, Connection
+
+    from jtv_cli.stores.places import Noted
+    from jtv_cli.stores.tidb.schema import Schema
+
+
+def noted(
+    connection: Connection, schema: Schema, source: str | None, places: Sequence[Place]
+) -> set[Noted]:
+    """Return what is noted of a source, of these places and perhaps of others."""
+    where = schema.occurrences.c
+    statement = sa.select(where.line, where.document, where.metadata)
+    number = _number(schema, source)
+    if lines := lines_to_walk(places):
+        rows = connection.execute(
+            statement.where(where.source == number, where.line.between(*lines))
+        )
+        return {tuple(row) for row in rows}
+    # With a constant, each of the keys is a point of the primary key.
+    known = connection.scalar(sa.select(number))
+    parts = [] if known is None else in_parts(places)
+    statements = (statement.where(is_at(schema, known, part)) for part in parts)
+    return {tuple(row) for one in statements for row in connection.execute(one)}
+
+
+def places(
+    connection: Connection, schema: Schema, source: str | None, after: Place, limit: int
+) -> list[Place]:
+    """Return so many places of a source by line; `after` is the one to go on from."""
+    where = schema.occurrences.c
+    statement = (
+        sa.select(where.line, where.document)
+        .where(where.source == _number(schema, source), where.line >= after.line)
+        .where(sa.or_(where.line > after.line, where.document > after.document))
+        .order_by(where.line, where.document)
+        .limit(limit)
+    )
+    return [Place(*row) for row in connection.execute(statement)]
+
+
+def is_at(schema: Schema, source: int | None, places: Sequence[Place]) -> ColumnElement[bool]:
+    """Return what is true of the occurrences at these places of a source."""
+    where = schema.occurrences.c
+    keys = [(document, source, line) for line, document, _ in places]
+    return sa.tuple_(where.document, where.source, where.line).in_(keys)
+
+
+def _number(schema: Schema, source: str | None) -> ColumnElement[Any]:
+    """Return what stands for a source, null where there is none of that name."""
+    if source is None:
+        return sa.literal(NO_SOURCE)
+    columns = schema.sources.c
+    return sa.select(columns.id).where(columns.source_hash == text_hash(source)).scalar_subquery()

@@ -1,0 +1,79 @@
+"""What goes into one transaction: TiDB Cloud Starter takes 10 MiB."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from jtv_cli.stores.metadata import encode_metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from jtv_cli.records import Document, Occurrence, Place, Vectors
+
+    Item = TypeVar("Item")
+
+_MOST_BYTES = 8 << 20
+# With this of occurrences, the largest text that there can be goes into one, too.
+_PIECE_BYTES = 1 << 20
+_OCCURRENCE_BYTES = 150  # two keys of three numbers each
+
+
+def transactions(
+    documents: Sequence[Document], vectors: Vectors
+) -> Iterator[tuple[list[Document], Vectors]]:
+    """Yield what to store in one transaction each.
+
+    A document with very many occurrences comes more than once, each time with some.
+    """
+    pieces = (
+        (position, piece)
+        for position, document in enumerate(documents)
+        for piece in _pieces(document)
+    )
+    for part in _cut(pieces, lambda item: _size(item[1]) + vectors[item[0]].nbytes, _MOST_BYTES):
+        positions = [position for position, _ in part]
+        yield [piece for _, piece in part], vectors[positions]
+
+
+def place_transactions(places: Iterable[Place]) -> Iterator[list[Place]]:
+    """Yield the places to note in one transaction each."""
+    return _cut(places, _occurrence_size, _PIECE_BYTES)
+
+
+def text_size(document: Document) -> int:
+    """Return the bytes of a document's text."""
+    return len(document.text.encode())
+
+
+def _pieces(document: Document) -> Iterator[Document]:
+    """Yield the document, each time with some of its occurrences."""
+    if len(document.occurrences) <= 1:
+        yield document
+        return
+    for part in _cut(document.occurrences, _occurrence_size, _PIECE_BYTES):
+        yield document._replace(occurrences=part)
+
+
+def _cut(items: Iterable[Item], size: Callable[[Item], int], most: int) -> Iterator[list[Item]]:
+    """Yield the items in order, together as many as have so many bytes, or one."""
+    part: list[Item] = []
+    total = 0
+    for item in items:
+        more = size(item)
+        if part and total + more > most:
+            yield part
+            part, total = [], 0
+        part.append(item)
+        total += more
+    if part:
+        yield part
+
+
+def _size(document: Document) -> int:
+    """Return about how many bytes a document takes, its occurrences included."""
+    return text_size(document) + sum(map(_occurrence_size, document.occurrences))
+
+
+def _occurrence_size(where: Occurrence | Place) -> int:
+    return _OCCURRENCE_BYTES + len(encode_metadata(where.metadata) or "")
