@@ -246,6 +246,7 @@ class TestImport:
             "stored": 2,
             "known": 0,
             "occurrences": 2,
+            "skipped": 0,
         }
         [header, *_] = jtv.ok("export", "--table", "notes").records
         assert header == HEADER | {"vectors": False}

@@ -111,9 +111,7 @@ def test_what_lasts_ends_at_once_and_keeps_what_was_paid_for(
 
 
 @pytest.mark.parametrize("seconds", ["inf", "1e10", "0"])
-def test_a_query_waits_for_as_long_as_one_likes(
-    ready: Jtv, api: JinaServer, seconds: str
-) -> None:
+def test_a_query_waits_for_as_long_as_one_likes(ready: Jtv, api: JinaServer, seconds: str) -> None:
     ready.ok("ingest", "-", stdin="a\n")
     api.misbehave(PASSING["500"])
     result = ready("search", "a", "--max-wait", seconds)

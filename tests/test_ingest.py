@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import random
+import subprocess
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -253,6 +255,21 @@ def test_a_disk_that_is_full(keyed: Jtv, api: JinaServer) -> None:
     keyed.ok("ingest", "lines.txt")
     assert sorted(contents(keyed)) == sorted(lines)
     assert set(stored).isdisjoint(api.bill[paid:])
+
+
+def test_a_file_that_is_removed_is_not_written_to(made: Jtv) -> None:
+    """SQLite would go on writing what nobody can open again."""
+    process = made.start("ingest", "-", stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdin
+    process.stdin.write("".join(f"line {number}\n" for number in range(3000)).encode())
+    process.stdin.flush()
+    while not contents(made):
+        time.sleep(0.05)
+    made.database.unlink()
+    more = "".join(f"another {number}\n" for number in range(3000)).encode()
+    _, stderr = process.communicate(more, timeout=60)
+    assert process.returncode == 5
+    assert f"{made.database} was removed or replaced meanwhile" in stderr.decode()
 
 
 def test_eight_at_once_are_stored_in_the_order_of_the_input(keyed: Jtv, api: JinaServer) -> None:

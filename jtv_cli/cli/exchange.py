@@ -77,12 +77,13 @@ def import_table(
             session.print_json(
                 {"store": store.location, "table": spec.name, "model": spec.model}
                 | account.done._asdict()
+                | {"skipped": account.skipped}
             )
         else:
             session.talk.report(str(account))
         session.note_connection(store, store.open(spec.name))
         session.sign_off(store, spec)
-    return ExitCode.OK
+    return ExitCode.IN_PART if account.skipped else ExitCode.OK
 
 
 def _write(
@@ -144,4 +145,4 @@ def _fill(
             share = f", {stream.consumed / stream.size:.0%}" if stream.size else ""
             progress(f"{account}{share}")
 
-        transfer(chain(first, documents), target.open(), progress=show)
+        transfer(chain(first, documents), target.open(), progress=show, skipped=account.skip)

@@ -58,12 +58,10 @@ class Account:
         """Whether nothing was stored."""
         return not (self.done.stored or self.done.occurrences)
 
-    def skip(self, document: StoredDocument) -> None:
+    def skip(self, document: StoredDocument, reason: str) -> None:
         """Name a document that is left out."""
         self.skipped += 1
-        self._session.talk.error(
-            f"document {document.id}: its vector is missing, all zero or not finite, skipped"
-        )
+        self._session.talk.error(f"document {document.id}: {reason}, skipped")
 
     def __str__(self) -> str:
         skipped = f", {self.skipped:,} skipped" if self.skipped else ""

@@ -46,9 +46,9 @@ def decode_document(record: Mapping[str, Any], dimensions: int) -> StoredDocumen
 
 
 def searchable(
-    documents: Iterable[StoredDocument], skipped: Callable[[StoredDocument], None]
+    documents: Iterable[StoredDocument], skipped: Callable[[StoredDocument, str], None]
 ) -> Iterator[StoredDocument]:
-    """Yield the documents whose vector has a distance to others; `skipped` hears of the rest.
+    """Yield the documents whose vector has a distance to others; `skipped` hears why not.
 
     Only a table that jtv did not make, the tutorial's, can hold such.
     """
@@ -58,7 +58,7 @@ def searchable(
         if document.vector is not None and are_usable(document.vector[None]):
             yield document
         else:
-            skipped(document)
+            skipped(document, "its vector is missing, all zero or not finite")
 
 
 def _occurrences(values: object) -> list[Occurrence]:

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def export(
-    table: Table, *, vectors: bool, skipped: Callable[[StoredDocument], None]
+    table: Table, *, vectors: bool, skipped: Callable[[StoredDocument, str], None]
 ) -> Iterator[bytes]:
     """Yield a table as an export, line by line.
 
     With `vectors`, documents whose vector cannot be searched for are left out, and
-    `skipped` hears of them.
+    `skipped` hears of them, and why.
     """
     import orjson
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jtv_cli.exchange.documents import searchable
-from jtv_cli.records import Document, Place, Transferred
+from jtv_cli.records import Document, Place, Transferred, too_long
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,14 +22,15 @@ def transfer(
     table: Table,
     *,
     progress: Callable[[Transferred], None],
+    skipped: Callable[[StoredDocument, str], None],
 ) -> Transferred:
     """Store the documents that the table does not have; of the others, note where they were read.
 
     Every document has a usable vector of the table's model. `progress` hears of each
-    batch, which is one transaction.
+    batch, which is one transaction, `skipped` of texts that are longer than the table takes.
     """
     done = Transferred()
-    for batch in _batches(documents):
+    for batch in _batches(_fitting(documents, table, skipped)):
         more = _store(_merged(batch), table)
         done = Transferred(
             done.stored + more.stored,
@@ -45,13 +46,13 @@ def copy(
     target: Table,
     *,
     progress: Callable[[Transferred], None],
-    skipped: Callable[[StoredDocument], None],
+    skipped: Callable[[StoredDocument, str], None],
     verifying: Callable[[int], None],
 ) -> tuple[Transferred, int]:
     """Copy all documents from one table to another, and verify that they are there.
 
-    `skipped` hears of those whose vector cannot be searched for, `verifying` how many
-    were looked up. Documents that the source gains meanwhile may or may not be copied.
+    `skipped` hears of those that cannot be copied, and why, `verifying` how many were
+    looked up. Documents that the source gains meanwhile may or may not be copied.
 
     Returns what was done, and how many documents are missing in the end, because
     others have deleted them.
@@ -59,9 +60,9 @@ def copy(
     last = 0
     left_out: set[int] = set()
 
-    def leave_out(document: StoredDocument) -> None:
+    def leave_out(document: StoredDocument, reason: str) -> None:
         left_out.add(document.id)
-        skipped(document)
+        skipped(document, reason)
 
     def seen() -> Iterator[StoredDocument]:
         nonlocal last
@@ -69,9 +70,22 @@ def copy(
             last = document.id
             yield document
 
-    done = transfer(searchable(seen(), leave_out), target, progress=progress)
+    chosen = searchable(seen(), leave_out)
+    done = transfer(chosen, target, progress=progress, skipped=leave_out)
     copied = (d for d in _until(source, last) if d.id not in left_out)
     return done, _missing(copied, target, verifying)
+
+
+def _fitting(
+    documents: Iterable[StoredDocument],
+    table: Table,
+    skipped: Callable[[StoredDocument, str], None],
+) -> Iterator[StoredDocument]:
+    for document in documents:
+        if reason := too_long(document.text, table.most_bytes):
+            skipped(document, reason)
+        else:
+            yield document
 
 
 def _until(table: Table, last: int) -> Iterator[StoredDocument]:

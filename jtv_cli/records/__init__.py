@@ -44,7 +44,7 @@ from jtv_cli.records.tables import (
     TableSpec,
     find_spec,
 )
-from jtv_cli.records.writable import is_metadata, may_nest_deeply, printable
+from jtv_cli.records.writable import is_metadata, may_nest_deeply, printable, too_long
 
 if TYPE_CHECKING:
     from jtv_cli.records.documents import Vectors as Vectors
@@ -81,4 +81,5 @@ __all__ = [
     "printable",
     "text_hash",
     "text_hashes",
+    "too_long",
 ]

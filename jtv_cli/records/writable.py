@@ -1,10 +1,11 @@
-"""What can be written as UTF-8 and as JSON, where not all that is read can be."""
+"""What can be written: as UTF-8, as JSON, into a store; not all that is read can be."""
 
 from __future__ import annotations
 
 # orjson reads JSON nested in more levels than the 254 that it writes; so many bytes of it,
 # two for each level, are certainly in fewer.
 _SHALLOW_BYTES = 400
+_CHARACTER_BYTES = 4  # of UTF-8, at most
 
 
 def printable(text: str) -> str:
@@ -26,3 +27,13 @@ def is_metadata(value: object) -> bool:
     except orjson.JSONEncodeError:
         return False
     return isinstance(value, dict)
+
+
+def too_long(text: str, most_bytes: int | None) -> str | None:
+    """Return why a store that takes so many bytes, or any number, does not take a text."""
+    if most_bytes is None or len(text) * _CHARACTER_BYTES <= most_bytes:
+        return None
+    size = len(text.encode())
+    if size <= most_bytes:
+        return None
+    return f"{size:,} bytes are more than the {most_bytes:,} the store takes"

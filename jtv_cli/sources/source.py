@@ -7,6 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jtv_cli.errors import UsageError
+from jtv_cli.records import too_long
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     Text = tuple[int, str, Mapping[str, Any] | None]
     """Its line, itself without surrounding white space, and its metadata."""
 
-_CHARACTER_BYTES = 4  # of UTF-8, at most
 _TEXT_FIELDS = ("text", "content")
 
 
@@ -58,20 +58,11 @@ class Window(NamedTuple):
 
     def within(self, most_bytes: int | None) -> Window:
         """Return it with texts of more bytes, unless that is None, among the bad records."""
-        longer = {
-            line: size
-            for line, text, _ in self.texts
-            if most_bytes is not None
-            and len(text) * _CHARACTER_BYTES > most_bytes
-            and (size := len(text.encode())) > most_bytes
-        }
-        if not longer:
+        reasons = {line: too_long(text, most_bytes) for line, text, _ in self.texts}
+        bad = [BadRecord(line, reason) for line, reason in reasons.items() if reason]
+        if not bad:
             return self
-        texts = [text for text in self.texts if text[0] not in longer]
-        bad = [
-            BadRecord(line, f"{size:,} bytes are more than the {most_bytes:,} the store takes")
-            for line, size in longer.items()
-        ]
+        texts = [text for text in self.texts if not reasons[text[0]]]
         return self._replace(texts=texts, bad=sorted((*self.bad, *bad)))
 
     def before(self, line: int) -> Window:

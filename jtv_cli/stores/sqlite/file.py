@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from jtv_cli.errors import StoreError
+from jtv_cli.records import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,14 +54,29 @@ def translated(location: str) -> Iterator[None]:
         ) from error
 
 
+class Connection(sqlite3.Connection):
+    """A connection that knows which file it has open."""
+
+    path: Path
+    file: os.stat_result
+
+    def require_there(self) -> None:
+        """Raise StoreError where the file was removed, and what is written would be lost."""
+        if not (self.path.exists() and os.path.samestat(self.path.stat(), self.file)):
+            raise StoreError(
+                f"{printable(str(self.path))} was removed or replaced meanwhile",
+                hint="put it back, or make it anew with: jtv init",
+            )
+
+
 @contextmanager
-def transaction(
-    connection: sqlite3.Connection, kind: Literal["DEFERRED", "IMMEDIATE"]
-) -> Iterator[None]:
+def transaction(connection: Connection, kind: Literal["DEFERRED", "IMMEDIATE"]) -> Iterator[None]:
     """Do all that follows, or nothing; IMMEDIATE waits for the write lock first."""
     connection.execute(f"BEGIN {kind}")
     try:
         yield
+        if kind == "IMMEDIATE":
+            connection.require_there()
         connection.execute("COMMIT")
     except BaseException:
         # Some failures, a full disk for one, have rolled back already.
@@ -69,7 +85,7 @@ def transaction(
         raise
 
 
-def connect(path: Path, *, writable: bool) -> sqlite3.Connection:
+def connect(path: Path, *, writable: bool) -> Connection:
     """Open a file that exists.
 
     Raises StoreError where it is not jtv's, or of a newer format, and the errors of
@@ -82,8 +98,10 @@ def connect(path: Path, *, writable: bool) -> sqlite3.Connection:
         isolation_level=None,
         # The thread that pays for vectors stores them; the main thread reads in between.
         check_same_thread=False,
+        factory=Connection,
     )
     try:
+        connection.path, connection.file = path.absolute(), path.stat()
         _check(connection, path)
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
@@ -140,7 +158,7 @@ def _mode(path: Path, *, writable: bool) -> str:
     return "mode=ro" if has_log else "mode=ro&immutable=1"
 
 
-def _check(connection: sqlite3.Connection, path: Path) -> None:
+def _check(connection: Connection, path: Path) -> None:
     # In one read: another process may be making the file just now.
     with transaction(connection, "DEFERRED"):
         (application,) = connection.execute("PRAGMA application_id").fetchone()

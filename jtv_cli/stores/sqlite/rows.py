@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from jtv_cli.records import TableSpec, Vectors
     from jtv_cli.stores.distances import Ids
+    from jtv_cli.stores.sqlite.file import Connection
 
 # Rows fetched at once: larger blocks cost more in page faults than they save in calls.
 BLOCK = 128
@@ -61,7 +62,7 @@ class Rows:
     occurrence_fits = ""
     document_fits = ""
 
-    def __init__(self, connection: sqlite3.Connection, spec: TableSpec) -> None:
+    def __init__(self, connection: Connection, spec: TableSpec) -> None:
         self.connection = connection
         self.spec = spec
 

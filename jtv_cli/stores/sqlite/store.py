@@ -74,7 +74,7 @@ class SqliteStore:
         self._path = path
         self._writable = writable
         self._make_folder = make_folder
-        self._connection: sqlite3.Connection | None = None
+        self._connection: file.Connection | None = None
         with file.translated(self.location):
             if path.exists():
                 self._connection = file.connect(path, writable=writable)
@@ -153,7 +153,7 @@ class SqliteStore:
             self._connection.close()
             self._connection = None
 
-    def _create(self) -> sqlite3.Connection:
+    def _create(self) -> file.Connection:
         if self._make_folder:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # SQLite gives its side files the mode of this one. Left empty by a crash, it

@@ -11,7 +11,7 @@ from jtv_cli.records import Added, IndexCheck, IndexState, IndexStatus
 from jtv_cli.stores.explanations import all_compared
 from jtv_cli.stores.places import new_places
 from jtv_cli.stores.sqlite.documents import delete, get, insert_documents, read, remove
-from jtv_cli.stores.sqlite.file import transaction, translated
+from jtv_cli.stores.sqlite.file import Connection, transaction, translated
 from jtv_cli.stores.sqlite.filtered import FilteredRows
 from jtv_cli.stores.sqlite.index import SEGMENT, Index
 from jtv_cli.stores.sqlite.occurrences import (
@@ -26,7 +26,6 @@ from jtv_cli.stores.sqlite.rows import BLOCK, HITS, Rows, decode, hit
 from jtv_cli.stores.sqlite.search import USUAL_K, exactly, route, search
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
@@ -50,7 +49,7 @@ _CATCH_UP = 32
 class SqliteTable:
     """One table of the embedded store."""
 
-    def __init__(self, connection: sqlite3.Connection, spec: TableSpec, location: str) -> None:
+    def __init__(self, connection: Connection, spec: TableSpec, location: str) -> None:
         self.spec = spec
         self.most_bytes: int | None = None
         self.rows = Rows(connection, spec)

@@ -32,7 +32,8 @@ _ANSWER_SECONDS = 300
 _RECYCLE_SECONDS = 300
 _LOCK_SECONDS = 60
 _SHOWN_CHARACTERS = 500
-_PAUSES_SECONDS = (0.2, 1.0, 3.0)
+# A server that is restarted, or a gateway that fails over, is waited for half a minute.
+_PAUSES_SECONDS = (0.2, 1.0, 3.0, 10.0, 15.0)
 _COMMIT = "COMMIT"
 
 
