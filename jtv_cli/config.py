@@ -27,6 +27,10 @@ NAMES = (*_DATABASE, "JTV_TABLE", "JTV_MODEL", *_API_KEY, "JINA_API_BASE")
 _TABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,51}")
 _RESERVED = re.compile(r"(jtv|sqlite)_.*|.*_(occurrences|sources|by_document)", re.IGNORECASE)
 
+_URL_FORM = "write mysql://USER:PASSWORD@HOST:4000/DATABASE"
+# What has a password in it and no ://, like Go's USER:PASSWORD@tcp(HOST:4000)/DATABASE.
+_CREDENTIALS = re.compile(r"(//)?[^/]*:.*@", re.DOTALL)
+
 
 class Setting(NamedTuple):
     """A value and where it came from, in words; `file` is the file it stood in, if any."""
@@ -102,9 +106,6 @@ def find_database(settings: Settings, named: Setting | None = None) -> Database:
     """
     setting = named or settings.database
     value = setting.value or ""
-    if value == "embedded":
-        path = _user_folder("data") / "jtv.db"
-        return Database(str(path), setting.source, is_embedded=True, is_default=True)
     if value == "tidb":
         if settings.tidb_url.value is None:
             raise UsageError("TIDB_DATABASE_URL is not set", hint="set it to your cluster's URL")
@@ -112,6 +113,12 @@ def find_database(settings: Settings, named: Setting | None = None) -> Database:
         value = settings.tidb_url.value
     if "://" in value:
         return Database(value, setting.source, is_embedded=False)
+    if setting == settings.tidb_url or _CREDENTIALS.match(value):
+        # Nothing of it is shown: there may be a password in it.
+        raise UsageError(f"the database URL ({setting.source}) has no ://", hint=_URL_FORM)
+    if value == "embedded":
+        path = _user_folder("data") / "jtv.db"
+        return Database(str(path), setting.source, is_embedded=True, is_default=True)
     folder = setting.file.parent if setting.file else Path()
     return Database(str(folder / os.path.expanduser(value)), setting.source, is_embedded=True)  # noqa: PTH111
 

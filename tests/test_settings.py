@@ -161,6 +161,50 @@ class TestValues:
             for secret in ("se%2Fcret-pw", "se/cret-pw"):
                 assert secret not in result.stderr
 
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "root:sekret123@tcp(127.0.0.1:4000)/test",
+            "root:sekret123@h:4000/test",
+            "root:sek/sekret123@h:4000/test",
+            "//root:sekret123@h:4000/test",
+            "mysql:/root:sekret123@h/test",
+        ],
+    )
+    def test_what_has_a_password_and_is_no_url_is_no_path(self, jtv: Jtv, url: str) -> None:
+        to_copy = ["copy", "--to", "x.db", "--from"]
+        for arguments, env in (
+            (["list"], {"TIDB_DATABASE_URL": url}),
+            (["init"], {"TIDB_DATABASE_URL": url}),
+            (["init"], {"JTV_DATABASE": url}),
+            (["init"], {"JTV_DATABASE": "tidb", "TIDB_DATABASE_URL": url}),
+            (["list", "--database", url], {}),
+            ([*to_copy, url], {}),
+            (["copy", "--from", "embedded", "--to", url], {}),
+            (["doctor"], {"TIDB_DATABASE_URL": url}),
+        ):
+            result = jtv(*arguments, env=env)
+            assert result.code == 2
+            assert result.stderr.count("\n") == (arguments != ["doctor"])
+            assert "write mysql://USER:PASSWORD@HOST:4000/DATABASE" in result.stdout + result.stderr
+            assert "sekret" not in result.stdout + result.stderr
+        assert not list((jtv.folder / "work").iterdir())
+
+    @pytest.mark.parametrize("value", ["jtv.db", "embedded", "tidb"])
+    def test_the_tutorials_name_is_for_a_url(self, jtv: Jtv, value: str) -> None:
+        result = jtv("init", env={"TIDB_DATABASE_URL": value})
+        assert result.code == 2
+        assert result.error == (
+            "jtv: the database URL (TIDB_DATABASE_URL in the environment) has no ://;"
+            " write mysql://USER:PASSWORD@HOST:4000/DATABASE"
+        )
+
+    @pytest.mark.parametrize("path", ["a@b.db", "a:b.db", "c/a:b@c.db", "a@b:c.db"])
+    def test_a_path_may_have_such_characters(self, jtv: Jtv, path: str) -> None:
+        (jtv.folder / "work/c").mkdir()
+        jtv.ok("init", "--database", path)
+        assert (jtv.folder / "work" / path).exists()
+
 
 class TestWhereAKeyGoes:
     """A `.env` that came with somebody else's folder must not draw the user's key away."""
