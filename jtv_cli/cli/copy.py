@@ -35,7 +35,7 @@ def copy(
     with ExitStack() as stack:
         from_store = stack.enter_context(session.open_store(origin))
         to_store = stack.enter_context(session.open_store(destination, writable=True))
-        table = from_store.open(session.table_name)
+        table = session.open_table(from_store)
         spec = table.spec
         made = Target(session, to_store, spec)
         account = Account(session)

@@ -35,8 +35,7 @@ def export(session: Session, vectors: options.WithVectors = False) -> int:
     asked, its vector; last a closing record, which proves that nothing is missing.
     """
     with session.store() as store:
-        table = store.open(session.table_name)
-        session.require_model(table.spec)
+        table = session.open_table(store)
         account = Account(session)
         with _moving(session) as progress:
             _write(session, table, account, progress, vectors=vectors)

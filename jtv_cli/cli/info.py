@@ -26,8 +26,7 @@ def info(session: Session, json: options.StatusJson = False) -> int:
     is in bytes, and a source has the number of its occurrences and of their documents.
     """
     with session.talk.waiting("counting"), session.store() as store:
-        table = store.open(session.table_name)
-        session.require_model(table.spec)
+        table = session.open_table(store)
         facts = _facts(store.location, table)
         sources, size, index = table.sources(), table.size(), table.index_status()
     if json:

@@ -58,7 +58,7 @@ def ingest(
 
         terms = Terms(concurrency, Patience(max_wait), max_tokens, strict, truncate)
         with session.store(writable=True) as store:
-            table = store.open(session.table_name)
+            table = session.open_table(store)
             report = ingest_into(session, store, table, sources, windows, terms, quiet=json)
             if json:
                 session.print_json(report._asdict())

@@ -83,6 +83,15 @@ class Session(NamedTuple):
         with closing(store):
             yield store
 
+    def open_table(self, store: Store) -> Table:
+        """Open the table that the settings name.
+
+        Raises TableMismatch where --model demands another model.
+        """
+        table = store.open(self.table_name)
+        self.require_model(table.spec)
+        return table
+
     def model_for_new_table(self) -> Model:
         """Return the model that the settings name or, in their silence, what there is a key for.
 
