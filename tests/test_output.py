@@ -84,6 +84,17 @@ class TestFormats:
         assert rows[2] == ["0.000000", "2", "three", 'a "b"', "2"]
         assert jtv.ok("list", "--format", "csv", "--limit", "0").stdout == ",".join(rows[0]) + "\n"
 
+    def test_csv_can_be_read_back(self, jtv: Jtv) -> None:
+        jtv.ok("init")
+        texts = ["a\rb", 'c\r"d", e', "two\nlines\r\nthree"]
+        lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
+        jtv.ok("ingest", "-", "--input", "jsonl", stdin=lines)
+        jtv.write("x.csv", jtv.ok("list", "--format", "csv").raw_stdout)
+        jtv.ok("init", "--table", "again")
+        jtv.ok("ingest", "x.csv", "--table", "again")
+        again = jtv.ok("list", "--table", "again", "--json").records
+        assert [record["content"] for record in again] == texts
+
     def test_text_alone(self, wild: Jtv) -> None:
         assert wild.ok("list", "--format", "text").stdout == f"{WILD}\\tend\n"
 
