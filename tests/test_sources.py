@@ -195,6 +195,31 @@ class TestFolders:
         assert result.code == 2
         assert says in result.error
 
+    @pytest.mark.parametrize("mode", [0, 0o444])
+    @pytest.mark.parametrize("command", ["ingest", "sync"])
+    def test_one_that_cannot_be_read_is_not_passed_over(
+        self, folder: Jtv, as_a_user: list[str], command: str, mode: int
+    ) -> None:
+        folder.ok("ingest", "docs", "--glob", "*")
+        documents = stored(folder)
+        sub = folder.folder / "work/docs/sub"
+        sub.chmod(mode)
+        result = folder(command, "docs", "--glob", "*", prefix=as_a_user)
+        alone = folder(command, "docs/sub/c.md", prefix=as_a_user)
+        sub.chmod(0o700)
+        assert (result.code, alone.code) == (2, 2)
+        path = "docs/sub" if mode == 0 else "docs/sub/"
+        assert result.stderr.startswith(f"jtv: cannot read {path}")
+        assert result.stderr.endswith(": Permission denied\n")
+        assert alone.stderr == "jtv: cannot read docs/sub/c.md: Permission denied\n"
+        assert stored(folder) == documents
+
+    def test_links_to_nothing_are_passed_over(self, folder: Jtv) -> None:
+        docs = folder.folder / "work/docs"
+        (docs / "x.md").symlink_to("nothing")
+        (docs / "y.md").symlink_to("y.md")
+        assert self.texts(folder, "docs", "--glob", "?.md") == ["a.md", "b.md", "sub/c.md"]
+
     def test_more_files_than_can_be_open_at_once(self, made: Jtv) -> None:
         for number in range(300):
             made.write(f"docs/{number:03}.txt", f"text {number}")

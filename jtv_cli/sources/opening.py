@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import ExitStack, closing, contextmanager
 from fnmatch import fnmatchcase
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from jtv_cli.errors import UsageError
 from jtv_cli.sources.fields import read_delimited, read_jsonl
 from jtv_cli.sources.plain import read_lines, read_paragraphs
 from jtv_cli.sources.source import BadRecord, Input, Source
-from jtv_cli.sources.stream import STDIN, Damaged, Stream
+from jtv_cli.sources.stream import STDIN, Damaged, Stream, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -129,10 +130,10 @@ def _check(source: Source, choice: Choice) -> None:
 
 def _files(paths: Sequence[str], globs: Sequence[str]) -> Iterator[str]:
     """Yield the files named, and those in folders that match."""
-    if globs and not any(Path(path).is_dir() for path in paths):
+    if globs and not any(map(_is_folder, paths)):
         raise UsageError("--glob is for folders", hint="name one")
     for path in paths:
-        if path == STDIN or not Path(path).is_dir():
+        if path == STDIN or not _is_folder(path):
             yield path
             continue
         if not globs:
@@ -145,19 +146,37 @@ def _files(paths: Sequence[str], globs: Sequence[str]) -> Iterator[str]:
         yield from files
 
 
+def _is_folder(path: str) -> bool:
+    # `Path.is_dir` raises where it may not look; what is wrong, opening says.
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def _walk(folder: str, globs: Sequence[str]) -> Iterator[str]:
     """Yield the files in a folder and those below that match; nothing hidden, no links to folders.
 
     A pattern with a slash is for the path below the folder, any other for the name.
     """
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder, onerror=_refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             path = Path(parent, name)
             below = path.relative_to(folder).as_posix()
             matches = any(fnmatchcase(below if "/" in glob else name, glob) for glob in globs)
-            if matches and not name.startswith(".") and path.is_file():
+            if matches and not name.startswith(".") and _is_file(path):
                 yield str(path)
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise unreadable(error.filename, error) from error
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except PermissionError as error:  # which `Path.is_file` would hide, from Python 3.14 on
+        _refuse(error)
+    except OSError:  # a link to nothing
+        return False
 
 
 def _guess(path: str) -> Input:

@@ -106,7 +106,7 @@ class Stream:
         try:
             return self._file.read(_BLOCK_BYTES) or b""
         except OSError as error:
-            raise _unreadable(self.path, error) from error
+            raise unreadable(self.path, error) from error
 
     def _unpacked(self) -> Iterator[bytes]:
         """Yield what is in the gzip files that stand in this one, one after the other."""
@@ -138,8 +138,9 @@ def _open(path: str) -> FileIO:
     try:
         return open(0 if path == STDIN else path, "rb", buffering=0, closefd=path != STDIN)
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
-def _unreadable(path: str, error: OSError) -> UsageError:
+def unreadable(path: str, error: OSError) -> UsageError:
+    """Return the error that a file or folder cannot be read."""
     return UsageError(f"cannot read {path}: {error.strerror or error}")
