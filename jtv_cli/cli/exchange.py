@@ -19,13 +19,16 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from jtv_cli.exchange.stream import ExportReader
-    from jtv_cli.records import TableSpec, Transferred
+    from jtv_cli.records import StoredDocument, TableSpec, Transferred
     from jtv_cli.sources import Source
     from jtv_cli.sources.stream import Stream
     from jtv_cli.stores import Table
 
 # How often the moving line of an export changes.
 _LINES = 500
+# A table is made for no fewer documents, and characters, unless that is all there is.
+_FIRST = 512
+_FIRST_CHARACTERS = 4 << 20
 
 
 def export(session: Session, vectors: options.WithVectors = False) -> int:
@@ -129,13 +132,12 @@ def _lines(source: Source) -> Iterator[bytes]:
 def _fill(
     session: Session, target: Target, reader: ExportReader, account: Account, stream: Stream
 ) -> None:
-    """Store the documents, in a table that is made only once a first one was read."""
-    from itertools import chain, islice
+    """Store the documents, in a table that is made only once the first ones were read."""
+    from itertools import chain
 
     from jtv_cli.exchange.transfer import transfer
 
     documents = reader.documents()
-    first = list(islice(documents, 1))
     with account, session.talk.waiting("reading") as progress:
 
         def show(done: Transferred) -> None:
@@ -143,4 +145,17 @@ def _fill(
             share = f", {stream.consumed / stream.size:.0%}" if stream.size else ""
             progress(f"{account}{share}")
 
+        first = _beginning(documents)
         transfer(chain(first, documents), target.open(), progress=show)
+
+
+def _beginning(documents: Iterator[StoredDocument]) -> list[StoredDocument]:
+    """Return as many documents as are stored at once, or all, and so to the end, of a few."""
+    first: list[StoredDocument] = []
+    size = 0
+    for document in documents:
+        first.append(document)
+        size += len(document.text)
+        if len(first) == _FIRST or size >= _FIRST_CHARACTERS:
+            break
+    return first
