@@ -123,6 +123,21 @@ def test_a_header_that_is_bad(made: Jtv) -> None:
     assert "a.csv:1 should have the names of the fields: not UTF-8" in result.error
 
 
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ("text,tag,tag\nx,1,2\n", "a.csv:1 has two fields named tag"),
+        ("\ntext,text\nx,y\n", "a.csv:2 has two fields named text"),
+        ("text,,\nx,1,2\n", "a.csv:1 has two fields named ''"),
+    ],
+)
+def test_a_header_with_a_name_twice(made: Jtv, data: str, says: str) -> None:
+    made.write("a.csv", data)
+    result = made("ingest", "a.csv")
+    assert (result.code, result.stderr.count("\n")) == (2, 1)
+    assert says in result.error
+
+
 @pytest.mark.parametrize(("name", "data", "says"), BAD)
 def test_bad_records_are_named_and_skipped(made: Jtv, name: str, data: bytes, says: str) -> None:
     made.write(name, data)

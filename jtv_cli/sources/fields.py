@@ -9,7 +9,7 @@ from jtv_cli.errors import UsageError
 from jtv_cli.sources.source import BadRecord, bad_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from jtv_cli.sources.source import Source, Text, Window
 
@@ -98,6 +98,7 @@ def read_delimited(source: Source, delimiter: str) -> Iterator[Window]:
             records.add_empty()
         elif not header:
             header = row
+            _check_header(f"{source.path}:{line}", header)
             source.choose_field(header)
         elif len(row) == len(header):
             records.add(line, dict(zip(header, row, strict=True)))
@@ -107,6 +108,15 @@ def read_delimited(source: Source, delimiter: str) -> Iterator[Window]:
         if not lines.are_there:
             yield records.window()
     yield records.window()
+
+
+def _check_header(place: str, header: Sequence[str]) -> None:
+    """Raise UsageError where of two fields' values one could not be kept."""
+    for at, name in enumerate(header):
+        if name in header[:at]:
+            raise UsageError(
+                f"{place} has two fields named {name or repr(name)}", hint="rename one of them"
+            )
 
 
 def _rows(lines: _Lines, delimiter: str) -> Iterator[tuple[int, list[str], str]]:
