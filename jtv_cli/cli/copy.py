@@ -71,7 +71,14 @@ def _two_stores(
         config.find_database(session.settings, config.flagged(value, flag))
         for value, flag in ((source, "--from"), (target, "--to"))
     )
-    if is_same_store(one.location, other.location):
+    try:
+        is_same = is_same_store(one.location, other.location)
+    except OSError as error:  # the working folder was deleted, for one
+        raise UsageError(
+            f"cannot tell {one.location} from {other.location}: {error.strerror}",
+            hint="name both by their whole paths",
+        ) from error
+    if is_same:
         raise UsageError("--from and --to name the same store", hint="name two")
     return one, other
 
