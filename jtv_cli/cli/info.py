@@ -8,6 +8,7 @@ from jtv_cli.cli import options
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode
 from jtv_cli.render.formats import readable_size, tab_separated
+from jtv_cli.render.visible import visible
 from jtv_cli.render.words import described
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _print(
 
     values = {**facts, "size": None if size is None else readable_size(size)}
     for name, value in (values | {"index": described(index)}).items():
-        session.output.write(f"{name:<12} {_shown(value)}\n")
+        session.output.write(visible(f"{name:<12} {_shown(value)}") + "\n")
     if sources:
         columns = ("source", "occurrences", "documents")
         print_rows(columns, _source_rows(sources), session.output, colored=session.colored)

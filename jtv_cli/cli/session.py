@@ -16,6 +16,7 @@ from jtv_cli.errors import UsageError
 from jtv_cli.records import IndexState, TableSpec
 from jtv_cli.render.output import Output
 from jtv_cli.render.talk import Talk
+from jtv_cli.render.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -170,7 +171,8 @@ class Session(NamedTuple):
         """Print a report as one JSON object on a line of stdout."""
         import orjson
 
-        self.output.write(orjson.dumps(record).decode() + "\n")
+        clean = visible if self.output.is_terminal else str
+        self.output.write(clean(orjson.dumps(record).decode()) + "\n")
 
     def sign_off(self, store: Store, spec: TableSpec) -> None:
         """End a command that writes: say where it wrote and with which model."""
