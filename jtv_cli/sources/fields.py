@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 # Of one field: more is a quotation mark that nobody closed.
 _LONGEST_FIELD = 1 << 24
+_MOST_DIGITS = 20  # of an integer of 64 bits, with its sign
+_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_LONG_NUMBER = b"0" * 19
 
 
 class _Records:
@@ -69,6 +72,9 @@ def read_jsonl(source: Source) -> Iterator[Window]:
             if not line.strip():
                 records.add_empty()
                 continue
+            if _LONG_NUMBER in line.translate(_ZEROS) and _has_large_integer(line):
+                records.add_bad(at, "it has an integer of more than 64 bits")
+                continue
             try:
                 record = orjson.loads(line)
             except orjson.JSONDecodeError as error:
@@ -79,6 +85,24 @@ def read_jsonl(source: Source) -> Iterator[Window]:
             else:
                 records.add_bad(at, "not a JSON object")
         yield records.window()
+
+
+def _has_large_integer(line: bytes) -> bool:
+    """Return whether JSON has an integer of which orjson would make a float."""
+    import json
+
+    try:
+        json.loads(line, parse_int=_refuse_large)
+    except OverflowError:
+        return True
+    except (ValueError, RecursionError):  # no JSON, or nested too deeply: said elsewhere
+        return False
+    return False
+
+
+def _refuse_large(digits: str) -> None:
+    if len(digits) > _MOST_DIGITS or not -(1 << 63) <= int(digits) < 1 << 64:
+        raise OverflowError
 
 
 def read_delimited(source: Source, delimiter: str) -> Iterator[Window]:
