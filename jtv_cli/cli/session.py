@@ -120,7 +120,18 @@ class Session(NamedTuple):
         if model.is_offline:
             return open_embedder(model)
         api_base, api_key = config.find_api(self.settings)
+        self._check_base(api_base)
         return open_embedder(model, api_base=api_base, api_key=api_key, truncate=truncate)
+
+    def _check_base(self, api_base: str) -> None:
+        """Raise UsageError, with the base's source, where that is none."""
+        from jtv_cli.embedders.jina.endpoint import parse_base
+
+        try:
+            parse_base(api_base)
+        except UsageError as error:
+            error.message += f" ({self.settings.api_base.source})"
+            raise
 
     def require_model(self, spec: TableSpec) -> None:
         """Raise TableMismatch where --model demands another than the table's."""
