@@ -197,6 +197,17 @@ class TestReadingThatFails:
         assert made("ingest", "late.jsonl").code == 2
 
 
+def test_a_name_that_is_empty(made: Jtv) -> None:
+    result = made("ingest", "")
+    assert (result.code, result.stderr) == (2, "jtv: a file name is empty\n")
+
+
+def test_a_file_called_as_standard_input_is(made: Jtv) -> None:
+    made.write("-", "a\n")
+    made.ok("ingest", "./-")
+    assert places(made) == [("a", "./-", "1")]
+
+
 def test_no_file_is_no_hang(made: Jtv) -> None:
     assert made("ingest").code == 2
 

@@ -138,6 +138,22 @@ def test_a_header_with_a_name_twice(made: Jtv, data: str, says: str) -> None:
     assert says in result.error
 
 
+@pytest.mark.parametrize("number", [-(2**63), 2**64 - 1, 0.1234567890123456789])
+def test_numbers_are_kept(made: Jtv, number: float) -> None:
+    made.write("a.jsonl", json.dumps({"text": "x", "n": [number], "s": "9" * 30}) + "\n")
+    made.ok("ingest", "a.jsonl")
+    assert stored(made) == [("x", 1, {"n": [number], "s": "9" * 30})]
+
+
+@pytest.mark.parametrize("number", [-(2**63) - 1, 2**64, "9" * 5000])
+def test_an_integer_that_would_become_a_float_is_refused(made: Jtv, number: object) -> None:
+    made.write("a.jsonl", f'{{"text": "x"}}\n{{"text": "y", "n": [{number}]}}\n')
+    result = made("ingest", "a.jsonl")
+    assert result.code == 3
+    assert "a.jsonl:2: it has an integer of more than 64 bits, skipped" in result.stderr
+    assert [text for text, *_ in stored(made)] == ["x"]
+
+
 @pytest.mark.parametrize(("name", "data", "says"), BAD)
 def test_bad_records_are_named_and_skipped(made: Jtv, name: str, data: bytes, says: str) -> None:
     made.write(name, data)
@@ -244,6 +260,14 @@ class TestFolders:
 
 
 class TestPacked:
+    def test_standard_input_has_no_name_that_could_say_so(self, made: Jtv) -> None:
+        packed = gzip.compress(b'{"text": "one"}\n' * 2000 + b'{"text": "two"}\n')
+        made.ok("ingest", "-", "--input", "jsonl", stdin=packed)
+        assert [text for text, *_ in stored(made)] == ["one", "two"]
+        exported = gzip.compress(made.ok("export", "--vectors").raw_stdout)
+        assert "2 stored" in made.ok("import", "-", "--table", "again", stdin=exported).stderr
+        assert made("ingest", "-", stdin=gzip.compress(b"one\n")[:-4]).code == 3
+
     def test_lines_of_several_members_and_padding(self, made: Jtv) -> None:
         made.write("a.txt.gz", gzip.compress(b"one\ntw") + gzip.compress(b"o\n") + b"\0" * 99)
         made.ok("ingest", "a.txt.gz")

@@ -42,13 +42,14 @@ class Choice(NamedTuple):
     """How the user wants sources to be read; what is None is derived.
 
     `name` is what occurrences record, `input` what sources are made of, `text_field`
-    where records have their text. `globs` choose among the files of a folder.
+    where records have their text. `globs` choose among the files of a folder; where they
+    cannot be given, they are None.
     """
 
     name: str | None = None
     input: Input | None = None
     text_field: str | None = None
-    globs: Sequence[str] = ()
+    globs: Sequence[str] | None = None
     paragraphs: bool = False
 
 
@@ -128,12 +129,12 @@ def _check(source: Source, choice: Choice) -> None:
             any(window.texts for window in windows)
 
 
-def _files(paths: Sequence[str], globs: Sequence[str]) -> Iterator[str]:
+def _files(paths: Sequence[str], globs: Sequence[str] | None) -> Iterator[str]:
     """Yield the files named, and those in folders that match."""
     if globs and not any(map(_is_folder, paths)):
         raise UsageError("--glob is for folders", hint="name one")
     for path in paths:
-        if path == STDIN or not _is_folder(path):
+        if path == STDIN or globs is None or not _is_folder(path):
             yield path
             continue
         if not globs:
@@ -186,6 +187,8 @@ def _guess(path: str) -> Input:
 
 def _name(path: str) -> str | None:
     """Return the path in its shortest form, bytes of it that are not UTF-8 escaped."""
+    if path != STDIN == os.path.normpath(path):
+        return f"./{STDIN}"
     if path == STDIN:
         return None
     return os.fsencode(os.path.normpath(path)).decode(errors="backslashreplace")
