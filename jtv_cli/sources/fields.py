@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
 from jtv_cli.errors import UsageError
@@ -136,11 +136,11 @@ def read_delimited(source: Source, delimiter: str) -> Iterator[Window]:
 
 def _check_header(place: str, header: Sequence[str]) -> None:
     """Raise UsageError where of two fields' values one could not be kept."""
-    for at, name in enumerate(header):
-        if name in header[:at]:
-            raise UsageError(
-                f"{place} has two fields named {name or repr(name)}", hint="rename one of them"
-            )
+    [(name, times)] = Counter(header).most_common(1)
+    if times > 1:
+        raise UsageError(
+            f"{place} has two fields named {name or repr(name)}", hint="rename one of them"
+        )
 
 
 def _rows(lines: _Lines, delimiter: str) -> Iterator[tuple[int, list[str], str]]:
