@@ -14,8 +14,12 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         from jtv_cli import __version__
 
-        sys.stdout.write(f"jtv {__version__}\n")
-        return
+        try:
+            os.write(1, f"jtv {__version__}\n".encode())
+        except OSError:  # `run` says of it what it says of all output
+            pass
+        else:
+            return
     try:
         from jtv_cli.cli.run import run
 

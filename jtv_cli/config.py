@@ -23,10 +23,17 @@ JINA_API = "https://api.jina.ai"
 _DATABASE = ("JTV_DATABASE", "TIDB_DATABASE_URL")
 _API_KEY = ("JINA_API_KEY", "JINAAI_API_KEY")
 NAMES = (*_DATABASE, "JTV_TABLE", "JTV_MODEL", *_API_KEY, "JINA_API_BASE")
+_OUR_LINE = re.compile(
+    rf"^[ \t]*(?:export[ \t]+)?['\"]?(?P<name>{'|'.join(NAMES)})\b", re.MULTILINE
+)
 
 # TiDB takes 64 characters, and the longest name made from a table's adds 12.
 _TABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,51}")
 _RESERVED = re.compile(r"(jtv|sqlite)_.*|.*_(occurrences|sources|by_document)", re.IGNORECASE)
+
+_URL_FORM = "write mysql://USER:PASSWORD@HOST:4000/DATABASE"
+# What has a password in it and no ://, like Go's USER:PASSWORD@tcp(HOST:4000)/DATABASE.
+_CREDENTIALS = re.compile(r"(//)?[^/]*:.*@", re.DOTALL)
 
 
 class Setting(NamedTuple):
@@ -103,9 +110,6 @@ def find_database(settings: Settings, named: Setting | None = None) -> Database:
     """
     setting = named or settings.database
     value = setting.value or ""
-    if value == "embedded":
-        path = _user_folder("data") / "jtv.db"
-        return Database(str(path), setting.source, is_embedded=True, is_default=True)
     if value == "tidb":
         if settings.tidb_url.value is None:
             raise UsageError("TIDB_DATABASE_URL is not set", hint="set it to your cluster's URL")
@@ -113,6 +117,12 @@ def find_database(settings: Settings, named: Setting | None = None) -> Database:
         value = settings.tidb_url.value
     if "://" in value:
         return Database(value, setting.source, is_embedded=False)
+    if setting == settings.tidb_url or _CREDENTIALS.match(value):
+        # Nothing of it is shown: there may be a password in it.
+        raise UsageError(f"the database URL ({setting.source}) has no ://", hint=_URL_FORM)
+    if value == "embedded":
+        path = _user_folder("data") / "jtv.db"
+        return Database(str(path), setting.source, is_embedded=True, is_default=True)
     folder = setting.file.parent if setting.file else Path()
     return Database(str(folder / os.path.expanduser(value)), setting.source, is_embedded=True)  # noqa: PTH111
 
@@ -219,20 +229,31 @@ def _file_layer(path: Path) -> _Layer | None:
         raise UsageError(f"{path} is not UTF-8", hint="save it as UTF-8") from error
     if not any(name in text for name in NAMES):
         return None
-    values = _known_names(_parse(text))
+    values = _known_names(_parse(text, path))
     return _Layer(printable(str(path)), values, path) if values else None
 
 
-def _parse(text: str) -> Mapping[str, str | None]:
+def _parse(text: str, path: Path) -> Mapping[str, str | None]:
+    """Return what a settings file says; lines that are none of jtv's need be no settings.
+
+    Nothing is interpolated: ${JINA_API_KEY} in a foreign file would carry the key away.
+    """
     import io
-    import logging
 
-    from dotenv import dotenv_values
+    from dotenv.parser import parse_stream
 
-    # It would warn of lines that it cannot read, in a file that need not be ours.
-    logging.getLogger("dotenv.main").disabled = True
-    # Interpolation would let ${JINA_API_KEY} in a foreign file carry the key away.
-    return dotenv_values(stream=io.StringIO(text), interpolate=False)
+    values: dict[str, str | None] = {}
+    for binding in parse_stream(io.StringIO(text)):
+        broken = binding.original.string if binding.error else ""
+        if ours := _OUR_LINE.search(broken):
+            line = binding.original.line + broken.count("\n", 0, ours.start("name"))
+            raise UsageError(
+                f"{printable(str(path))}:{line}: {ours['name']} cannot be read",
+                hint="look at the quotation marks there, and above",
+            )
+        if binding.key is not None:
+            values[binding.key] = binding.value
+    return values
 
 
 def _known_names(values: Mapping[str, str | None]) -> dict[str, str]:

@@ -106,7 +106,9 @@ def test_meanings_for_the_shells_that_show_them(filled: Jtv) -> None:
 
 def test_a_shell_that_there_is_no_script_for(jtv: Jtv) -> None:
     assert jtv("completion", "tcsh").code == 2
-    assert jtv("completion").code == 2
+    result = jtv("completion")
+    assert (result.code, result.stderr.count("\n")) == (2, 1)
+    assert "Choose from: bash, zsh, fish; see: jtv completion --help" in result.error
 
 
 def test_in_a_real_bash(filled: Jtv) -> None:

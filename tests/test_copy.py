@@ -198,6 +198,13 @@ class TestSettings:
         result = jtv(*arguments("embedded", "tidb"))
         assert (result.code, "TIDB_DATABASE_URL is not set" in result.error) == (2, True)
 
+    def test_a_path_in_a_working_folder_that_is_gone(self, jtv: Jtv) -> None:
+        jtv.ok("init")
+        prefix = ["sh", "-c", 'mkdir gone && cd gone && rmdir ../gone && exec "$@"', "sh"]
+        result = jtv(*arguments("embedded", "b.db"), prefix=prefix)
+        assert (result.code, result.stderr.count("\n")) == (2, 1)
+        assert "b.db: No such file or directory" in result.error
+
     def test_a_password_is_not_shown(self, jtv: Jtv) -> None:
         jtv.ok("init")
         url = "mysql://root:pass_of_mine@127.0.0.1:1/d"

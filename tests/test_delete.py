@@ -49,7 +49,7 @@ class TestByIds:
         result = filled("delete", numbers["two"], "9999", str(1 << 70), "--yes")
         assert result.code == 2
         assert result.stderr.count("\n") == 1
-        assert f"there is no document 9999, {1 << 70} in table" in result.error
+        assert f"there are no documents 9999, {1 << 70} in table" in result.error
         assert ids(filled) == numbers
 
     def test_of_many_ids_that_are_not_there_some_are_named(self, filled: Jtv) -> None:
@@ -115,6 +115,12 @@ class TestByTexts:
 
 
 class TestAsking:
+    def test_a_folder_is_no_file_of_texts(self, filled: Jtv) -> None:
+        for command in (["delete", "--texts", "."], ["search", "--queries", "."]):
+            result = filled(*command)
+            assert result.code == 2
+            assert result.error == "jtv: cannot read .: Is a directory"
+
     def test_off_a_terminal_it_wants_a_yes(self, filled: Jtv) -> None:
         result = filled("delete", "--source", "a.txt")
         assert result.code == 2
@@ -181,7 +187,7 @@ class TestShow:
         result = filled("show", "777", ids(filled)["four"], "999")
         assert result.code == 1
         assert [row[2] for row in result.rows] == ["four"]
-        assert "there is no document 777, 999 in table" in result.error
+        assert "there are no documents 777, 999 in table" in result.error
 
     def test_on_a_terminal_it_is_a_block(self, filled: Jtv) -> None:
         with Terminal(filled, "show", ids(filled)["two"], env={"NO_COLOR": "1"}) as terminal:

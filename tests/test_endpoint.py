@@ -54,7 +54,7 @@ def test_bases(base: str, url: str) -> None:
     ],
 )
 def test_bases_that_are_refused(base: str) -> None:
-    with pytest.raises(UsageError, match="JINA_API_BASE") as caught:
+    with pytest.raises(UsageError, match="the API base") as caught:
         parse_base(base)
     assert_discreet(caught.value)
 

@@ -351,7 +351,8 @@ class TestImport:
         result = jtv("import", "x.jsonl")
         assert (result.code, result.stderr.count("\n")) == (2, 1)
         assert f"x.jsonl:3: {says}" in result.error
-        assert jtv.ok("tables").rows == [["notes", "model-of-tomorrow", "4", "0"]]
+        assert jtv.ok("tables").rows == []
+        assert not jtv.database.exists()
 
     @pytest.mark.parametrize(
         "line", ["not json", "[1]", '"x"', '{"content": "\\ud800"}', "", "null"]
@@ -400,6 +401,19 @@ class TestImport:
         result = jtv("import", "-", stdin="\n".join(change(lines)) + "\n")
         assert result.code == 2
         assert says in result.error
+        assert not jtv.database.exists()
+
+    @pytest.mark.parametrize("wrong", ["model", "cut"])
+    def test_a_broken_one_is_not_in_the_way_of_the_good_one(
+        self, on_each_store: Jtv, wrong: str
+    ) -> None:
+        jtv = on_each_store
+        whole = stream([record(number) for number in range(1, 401)])
+        another = whole.replace("model-of-tomorrow", "model-of-today")
+        broken = whole[: len(whole) // 2] if wrong == "cut" else another
+        assert jtv("import", "-", "--no-index", stdin=broken).code == 2
+        assert jtv.ok("tables").rows == []
+        jtv.ok("import", "-", "--no-index", stdin=whole)
 
     def test_cut_after_something_was_stored_it_is_done_in_part(self, on_each_store: Jtv) -> None:
         jtv = on_each_store

@@ -69,6 +69,15 @@ def test_on_a_terminal(sampled: Jtv) -> None:
     assert "occurrences" in screen
 
 
+def test_a_path_drives_no_terminal(jtv: Jtv) -> None:
+    path = ("--database", "\x1b[31m\u202ered.db")
+    jtv.ok("init", *path)
+    for options in ((), ("--json",)):
+        with Terminal(jtv, "info", *path, *options) as terminal:
+            assert terminal.wait() == 0
+        assert r"\u001b[31m\u202ered.db" in terminal.screen
+
+
 def test_no_table(on_each_store: Jtv) -> None:
     result = on_each_store("info")
     assert result.code == 5
@@ -96,6 +105,9 @@ class TestTables:
             "documents": 0,
         }
         assert second["documents"] == 2
+
+    def test_they_may_have_any_model(self, jtv: Jtv) -> None:
+        assert jtv("tables", "--model", "hashing-v1").code == 2
 
     def test_none(self, on_each_store: Jtv) -> None:
         result = on_each_store.ok("tables")

@@ -161,6 +161,54 @@ def test_files_are_opened_before_anything_is_done(
     assert contents(made) == []
 
 
+class TestReadingThatFails:
+    """It ends the input; what was read before is stored."""
+
+    def run(self, jtv: Jtv, *arguments: str, typed: bytes) -> tuple[int, str]:
+        """Run it on a terminal from which the other side goes: there is an error in its end."""
+        master, terminal = os.openpty()
+        os.write(terminal, typed)
+        os.close(terminal)
+        process = jtv.start(*arguments, stdin=master, stderr=subprocess.PIPE)
+        os.close(master)
+        _, stderr = process.communicate(timeout=60)
+        return process.returncode, stderr.decode()
+
+    @pytest.mark.parametrize("command", ["ingest", "sync"])
+    def test_after_something_was_read(self, made: Jtv, command: str) -> None:
+        for counts in ("2 stored, 0 known", "0 stored, 2 known"):
+            code, stderr = self.run(made, command, "-", "--source", "x", typed=b"one\ntwo\n")
+            assert "stopped before the end: cannot read -: Input/output error" in stderr
+            assert counts in stderr
+            assert code == 3
+        assert contents(made) == ["one", "two"]
+
+    def test_before(self, made: Jtv) -> None:
+        code, stderr = self.run(made, "ingest", "-", typed=b"")
+        assert "jtv: cannot read -: Input/output error\n" in stderr
+        assert code == 2
+
+    def test_a_first_record_without_a_text_that_comes_late(self, made: Jtv) -> None:
+        made.write("a.txt", "one\ntwo\n")
+        made.write("late.jsonl", b"\n" * (1 << 21) + b'{"body": "x"}\n')
+        result = made("ingest", "a.txt", "late.jsonl", "--json")
+        assert result.code == 3
+        assert contents(made) == ["one", "two"]
+        assert "late.jsonl has no field text or content" in result.records[0]["stopped"]
+        assert made("ingest", "late.jsonl").code == 2
+
+
+def test_a_name_that_is_empty(made: Jtv) -> None:
+    result = made("ingest", "")
+    assert (result.code, result.stderr) == (2, "jtv: a file name is empty\n")
+
+
+def test_a_file_called_as_standard_input_is(made: Jtv) -> None:
+    made.write("-", "a\n")
+    made.ok("ingest", "./-")
+    assert places(made) == [("a", "./-", "1")]
+
+
 def test_no_file_is_no_hang(made: Jtv) -> None:
     assert made("ingest").code == 2
 

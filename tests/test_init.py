@@ -67,13 +67,25 @@ def test_an_unknown_model_is_refused_with_the_ones_there_are(jtv: Jtv) -> None:
     assert not jtv.database.exists()
 
 
-@pytest.mark.parametrize("command", [["init"], ["ingest", "-"], ["search", "x"], ["list", "x"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(["init"], ["ingest", "-"], ["sync", "-", "--source", "x"], ["export"], ["info"]),
+        *(["search", "x"], ["search", "--like", "1"], ["list"], ["list", "x"], ["show", "1"]),
+        *(["delete", "1", "--dry-run"], ["delete", "1", "--yes"]),
+        *(["index", name] for name in ("status", "build", "drop", "wait", "check")),
+    ],
+    ids=" ".join,
+)
 def test_another_model_for_a_table_that_is_there_is_refused(jtv: Jtv, command: list[str]) -> None:
     jtv.ok("init")
+    jtv.ok("ingest", "-", stdin="a\n")
     result = jtv(*command, "--model", TUTORIAL_MODEL, env={"JINA_API_KEY": "jina_0123456789"})
     assert result.code == 5
     assert "hashing-v1" in result.error
     assert TUTORIAL_MODEL in result.error
+    assert len(jtv.ok("list").rows) == 1
+    assert "there is no model gpt" in jtv(*command, "--model", "gpt").error
 
 
 def test_a_model_from_the_environment_is_for_new_tables(jtv: Jtv) -> None:

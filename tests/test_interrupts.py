@@ -68,6 +68,15 @@ def test_an_answer_on_its_way_is_waited_for_and_stored(
     assert sorted(api.bill) == sorted(LINES.splitlines())
 
 
+def test_standard_input_is_not_there_again(ready: Jtv, api: JinaServer) -> None:
+    process = ready.start("ingest", "lines.txt", "-", stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_until(lambda: api.requests)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert re.fullmatch(r"jtv: interrupted: .* tokens, [0-9.]+ s\n", stderr.decode())
+
+
 def test_a_request_that_hangs_does_not_keep_the_process(ready: Jtv, api: JinaServer) -> None:
     api.misbehave(jina_faults.hang(60), times=None)
     process = ready.start("ingest", "lines.txt", stderr=subprocess.PIPE)

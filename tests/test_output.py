@@ -84,6 +84,17 @@ class TestFormats:
         assert rows[2] == ["0.000000", "2", "three", 'a "b"', "2"]
         assert jtv.ok("list", "--format", "csv", "--limit", "0").stdout == ",".join(rows[0]) + "\n"
 
+    def test_csv_can_be_read_back(self, jtv: Jtv) -> None:
+        jtv.ok("init")
+        texts = ["a\rb", 'c\r"d", e', "two\nlines\r\nthree"]
+        lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
+        jtv.ok("ingest", "-", "--input", "jsonl", stdin=lines)
+        jtv.write("x.csv", jtv.ok("list", "--format", "csv").raw_stdout)
+        jtv.ok("init", "--table", "again")
+        jtv.ok("ingest", "x.csv", "--table", "again")
+        again = jtv.ok("list", "--table", "again", "--json").records
+        assert [record["content"] for record in again] == texts
+
     def test_text_alone(self, wild: Jtv) -> None:
         assert wild.ok("list", "--format", "text").stdout == f"{WILD}\\tend\n"
 
@@ -153,7 +164,9 @@ class TestStreams:
         ).stdout
         assert output.splitlines()[0] == b"2"
 
-    @pytest.mark.parametrize("command", [["search", "x"], ["list"], ["--help"], ["init", "--json"]])
+    @pytest.mark.parametrize(
+        "command", [["search", "x"], ["list"], ["--help"], ["--version"], ["init", "--json"]]
+    )
     def test_a_full_disk(self, sampled: Jtv, command: list[str]) -> None:
         with open("/dev/full", "wb") as full:  # noqa: PTH123
             result = sampled(*command, stdout=full)
@@ -161,10 +174,19 @@ class TestStreams:
         assert result.error == "jtv: cannot write to stdout: No space left on device"
         assert "Traceback" not in result.stderr
 
-    def test_stdout_that_is_closed(self, sampled: Jtv) -> None:
-        result = sampled("list", prefix=["sh", "-c", 'exec "$@" >&-', "sh"])
+    @pytest.mark.parametrize("command", ["list", "--help", "--version"])
+    def test_stdout_that_is_closed(self, sampled: Jtv, command: str) -> None:
+        result = sampled(command, prefix=["sh", "-c", 'exec "$@" >&-', "sh"])
         assert result.code == 74
-        assert "stdout is closed" in result.error
+        assert result.stderr == "jtv: stdout is closed\n"
+
+    @pytest.mark.parametrize("command", ["--help", "--version"])
+    def test_a_reader_that_was_never_there(self, jtv: Jtv, command: str) -> None:
+        reader, writer = os.pipe()
+        os.close(reader)
+        result = jtv(command, stdout=writer)
+        os.close(writer)
+        assert (result.code, result.stderr) == (0, "")
 
     @pytest.mark.parametrize("where", ["2>&-", "2>/dev/full"])
     def test_stderr_that_takes_nothing(self, jtv: Jtv, where: str) -> None:

@@ -107,6 +107,26 @@ class TestFiles:
         assert result.stderr == ""
         assert "table fine" in jtv.ok("init").error
 
+    @pytest.mark.parametrize(
+        "content",
+        [
+            'A=1\n\nJTV_TABLE="unclosed\n',
+            "A=1\nB=2\n  export JTV_TABLE='x' junk\n",
+            'A=1\nB="unclosed\nJTV_TABLE=swallowed\nC="x"\n',
+        ],
+    )
+    def test_a_line_of_ours_that_is_broken_is_named(self, jtv: Jtv, content: str) -> None:
+        path = jtv.write(".env", content)
+        result = jtv("list")
+        assert result.code == 2
+        assert result.stderr.startswith(f"jtv: {path}:3: JTV_TABLE cannot be read; ")
+        assert result.stderr.count("\n") == 1
+
+    @pytest.mark.parametrize("content", ['A="unclosed\nB=2\n', 'MY_JTV_TABLE="x\nJTV_TABLES="\n'])
+    def test_a_broken_line_of_others_is_not(self, jtv: Jtv, content: str) -> None:
+        jtv.write(".env", f"{content}JTV_TABLE=fine\n")
+        assert "table fine" in jtv.ok("init").error
+
     def test_a_working_folder_that_is_gone(self, jtv: Jtv) -> None:
         prefix = ["sh", "-c", 'mkdir gone && cd gone && rmdir ../gone && exec "$@"', "sh"]
         jtv.ok("init", prefix=prefix)
@@ -148,6 +168,15 @@ class TestValues:
         jtv.ok("ingest", "-", "--table", name, stdin="a\n")
         assert len(jtv.ok("search", "a", "--table", name).rows) == 1
 
+    def test_an_api_base_that_cannot_be_is_named_by_its_source(self, jtv: Jtv) -> None:
+        jtv.ok("init", "--model", "jina-embeddings-v3")
+        env = {"JINA_API_KEY": KEY}
+        named = jtv("search", "x", "--api-base", "ftp://h", env=env)
+        assert (named.code, named.stderr.count("\n")) == (2, 1)
+        assert "the API base is not an http or https URL (--api-base); give one" in named.error
+        set_there = jtv("search", "x", env=env | {"JINA_API_BASE": "ftp://h"})
+        assert "(JINA_API_BASE in the environment)" in set_there.error
+
     def test_tidb_without_a_url(self, jtv: Jtv) -> None:
         result = jtv("list", "--database", "tidb")
         assert result.code == 2
@@ -160,6 +189,50 @@ class TestValues:
             assert result.code in (2, 5)
             for secret in ("se%2Fcret-pw", "se/cret-pw"):
                 assert secret not in result.stderr
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "root:sekret123@tcp(127.0.0.1:4000)/test",
+            "root:sekret123@h:4000/test",
+            "root:sek/sekret123@h:4000/test",
+            "//root:sekret123@h:4000/test",
+            "mysql:/root:sekret123@h/test",
+        ],
+    )
+    def test_what_has_a_password_and_is_no_url_is_no_path(self, jtv: Jtv, url: str) -> None:
+        to_copy = ["copy", "--to", "x.db", "--from"]
+        for arguments, env in (
+            (["list"], {"TIDB_DATABASE_URL": url}),
+            (["init"], {"TIDB_DATABASE_URL": url}),
+            (["init"], {"JTV_DATABASE": url}),
+            (["init"], {"JTV_DATABASE": "tidb", "TIDB_DATABASE_URL": url}),
+            (["list", "--database", url], {}),
+            ([*to_copy, url], {}),
+            (["copy", "--from", "embedded", "--to", url], {}),
+            (["doctor"], {"TIDB_DATABASE_URL": url}),
+        ):
+            result = jtv(*arguments, env=env)
+            assert result.code == 2
+            assert result.stderr.count("\n") == (arguments != ["doctor"])
+            assert "write mysql://USER:PASSWORD@HOST:4000/DATABASE" in result.stdout + result.stderr
+            assert "sekret" not in result.stdout + result.stderr
+        assert not list((jtv.folder / "work").iterdir())
+
+    @pytest.mark.parametrize("value", ["jtv.db", "embedded", "tidb"])
+    def test_the_tutorials_name_is_for_a_url(self, jtv: Jtv, value: str) -> None:
+        result = jtv("init", env={"TIDB_DATABASE_URL": value})
+        assert result.code == 2
+        assert result.error == (
+            "jtv: the database URL (TIDB_DATABASE_URL in the environment) has no ://;"
+            " write mysql://USER:PASSWORD@HOST:4000/DATABASE"
+        )
+
+    @pytest.mark.parametrize("path", ["a@b.db", "a:b.db", "c/a:b@c.db", "a@b:c.db"])
+    def test_a_path_may_have_such_characters(self, jtv: Jtv, path: str) -> None:
+        (jtv.folder / "work/c").mkdir()
+        jtv.ok("init", "--database", path)
+        assert (jtv.folder / "work" / path).exists()
 
 
 class TestWhereAKeyGoes:

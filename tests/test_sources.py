@@ -124,6 +124,37 @@ def test_a_header_that_is_bad(made: Jtv) -> None:
     assert "a.csv:1 should have the names of the fields: not UTF-8" in result.error
 
 
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ("text,tag,tag\nx,1,2\n", "a.csv:1 has two fields named tag"),
+        ("\ntext,text\nx,y\n", "a.csv:2 has two fields named text"),
+        ("text,,\nx,1,2\n", "a.csv:1 has two fields named ''"),
+    ],
+)
+def test_a_header_with_a_name_twice(made: Jtv, data: str, says: str) -> None:
+    made.write("a.csv", data)
+    result = made("ingest", "a.csv")
+    assert (result.code, result.stderr.count("\n")) == (2, 1)
+    assert says in result.error
+
+
+@pytest.mark.parametrize("number", [-(2**63), 2**64 - 1, 0.1234567890123456789])
+def test_numbers_are_kept(made: Jtv, number: float) -> None:
+    made.write("a.jsonl", json.dumps({"text": "x", "n": [number], "s": "9" * 30}) + "\n")
+    made.ok("ingest", "a.jsonl")
+    assert stored(made) == [("x", 1, {"n": [number], "s": "9" * 30})]
+
+
+@pytest.mark.parametrize("number", [-(2**63) - 1, 2**64, "9" * 5000])
+def test_an_integer_that_would_become_a_float_is_refused(made: Jtv, number: object) -> None:
+    made.write("a.jsonl", f'{{"text": "x"}}\n{{"text": "y", "n": [{number}]}}\n')
+    result = made("ingest", "a.jsonl")
+    assert result.code == 3
+    assert "a.jsonl:2: it has an integer of more than 64 bits, skipped" in result.stderr
+    assert [text for text, *_ in stored(made)] == ["x"]
+
+
 @pytest.mark.parametrize(("name", "data", "says"), BAD)
 def test_bad_records_are_named_and_skipped(made: Jtv, name: str, data: bytes, says: str) -> None:
     made.write(name, data)
@@ -234,6 +265,31 @@ class TestFolders:
         assert result.code == 2
         assert says in result.error
 
+    @pytest.mark.parametrize("mode", [0, 0o444])
+    @pytest.mark.parametrize("command", ["ingest", "sync"])
+    def test_one_that_cannot_be_read_is_not_passed_over(
+        self, folder: Jtv, as_a_user: list[str], command: str, mode: int
+    ) -> None:
+        folder.ok("ingest", "docs", "--glob", "*")
+        documents = stored(folder)
+        sub = folder.folder / "work/docs/sub"
+        sub.chmod(mode)
+        result = folder(command, "docs", "--glob", "*", prefix=as_a_user)
+        alone = folder(command, "docs/sub/c.md", prefix=as_a_user)
+        sub.chmod(0o700)
+        assert (result.code, alone.code) == (2, 2)
+        path = "docs/sub" if mode == 0 else "docs/sub/"
+        assert result.stderr.startswith(f"jtv: cannot read {path}")
+        assert result.stderr.endswith(": Permission denied\n")
+        assert alone.stderr == "jtv: cannot read docs/sub/c.md: Permission denied\n"
+        assert stored(folder) == documents
+
+    def test_links_to_nothing_are_passed_over(self, folder: Jtv) -> None:
+        docs = folder.folder / "work/docs"
+        (docs / "x.md").symlink_to("nothing")
+        (docs / "y.md").symlink_to("y.md")
+        assert self.texts(folder, "docs", "--glob", "?.md") == ["a.md", "b.md", "sub/c.md"]
+
     def test_more_files_than_can_be_open_at_once(self, made: Jtv) -> None:
         for number in range(300):
             made.write(f"docs/{number:03}.txt", f"text {number}")
@@ -243,6 +299,14 @@ class TestFolders:
 
 
 class TestPacked:
+    def test_standard_input_has_no_name_that_could_say_so(self, made: Jtv) -> None:
+        packed = gzip.compress(b'{"text": "one"}\n' * 2000 + b'{"text": "two"}\n')
+        made.ok("ingest", "-", "--input", "jsonl", stdin=packed)
+        assert [text for text, *_ in stored(made)] == ["one", "two"]
+        exported = gzip.compress(made.ok("export", "--vectors").raw_stdout)
+        assert "2 stored" in made.ok("import", "-", "--table", "again", stdin=exported).stderr
+        assert made("ingest", "-", stdin=gzip.compress(b"one\n")[:-4]).code == 3
+
     def test_lines_of_several_members_and_padding(self, made: Jtv) -> None:
         made.write("a.txt.gz", gzip.compress(b"one\ntw") + gzip.compress(b"o\n") + b"\0" * 99)
         made.ok("ingest", "a.txt.gz")

@@ -92,4 +92,5 @@ def no_documents(table: Table, ids: Sequence[int]) -> str:
     """Return which documents are not there, or the first of many."""
     named = ", ".join(map(str, ids[:_MOST_NAMED]))
     more = f" and {len(ids) - _MOST_NAMED:,} more" if len(ids) > _MOST_NAMED else ""
-    return f"there is no document {named}{more} in table {table.spec.name}"
+    there = "is no document" if len(ids) == 1 else "are no documents"
+    return f"there {there} {named}{more} in table {table.spec.name}"

@@ -35,7 +35,7 @@ def copy(
     with ExitStack() as stack:
         from_store = stack.enter_context(session.open_store(origin))
         to_store = stack.enter_context(session.open_store(destination, writable=True))
-        table = from_store.open(session.table_name)
+        table = session.open_table(from_store)
         spec = table.spec
         made = Target(session, to_store, spec)
         account = Account(session)
@@ -71,7 +71,14 @@ def _two_stores(
         config.find_database(session.settings, config.flagged(value, flag))
         for value, flag in ((source, "--from"), (target, "--to"))
     )
-    if is_same_store(one.location, other.location):
+    try:
+        is_same = is_same_store(one.location, other.location)
+    except OSError as error:  # the working folder was deleted, for one
+        raise UsageError(
+            f"cannot tell {one.location} from {other.location}: {error.strerror}",
+            hint="name both by their whole paths",
+        ) from error
+    if is_same:
         raise UsageError("--from and --to name the same store", hint="name two")
     return one, other
 

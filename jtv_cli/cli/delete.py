@@ -39,7 +39,7 @@ def delete(
     require_one({"ID": ids, "--source": source, "--texts": texts})
     require_utf8(source or "", "--source")
     with session.store(writable=not dry_run) as store:
-        table = store.open(session.table_name)
+        table = session.open_table(store)
         with session.talk.waiting("looking"):
             found = _find(table, ids, source, texts)
         if dry_run:

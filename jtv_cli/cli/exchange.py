@@ -19,13 +19,16 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from jtv_cli.exchange.stream import ExportReader
-    from jtv_cli.records import TableSpec, Transferred
+    from jtv_cli.records import StoredDocument, TableSpec, Transferred
     from jtv_cli.sources import Source
     from jtv_cli.sources.stream import Stream
     from jtv_cli.stores import Table
 
 # How often the moving line of an export changes.
 _LINES = 500
+# A table is made for no fewer documents, and characters, unless that is all there is.
+_FIRST = 512
+_FIRST_CHARACTERS = 4 << 20
 
 
 def export(session: Session, vectors: options.WithVectors = False) -> int:
@@ -35,8 +38,7 @@ def export(session: Session, vectors: options.WithVectors = False) -> int:
     asked, its vector; last a closing record, which proves that nothing is missing.
     """
     with session.store() as store:
-        table = store.open(session.table_name)
-        session.require_model(table.spec)
+        table = session.open_table(store)
         account = Account(session)
         with _moving(session) as progress:
             _write(session, table, account, progress, vectors=vectors)
@@ -131,13 +133,12 @@ def _lines(source: Source) -> Iterator[bytes]:
 def _fill(
     session: Session, target: Target, reader: ExportReader, account: Account, stream: Stream
 ) -> None:
-    """Store the documents, in a table that is made only once a first one was read."""
-    from itertools import chain, islice
+    """Store the documents, in a table that is made only once the first ones were read."""
+    from itertools import chain
 
     from jtv_cli.exchange.transfer import transfer
 
     documents = reader.documents()
-    first = list(islice(documents, 1))
     with account, session.talk.waiting("reading") as progress:
 
         def show(done: Transferred) -> None:
@@ -145,4 +146,17 @@ def _fill(
             share = f", {stream.consumed / stream.size:.0%}" if stream.size else ""
             progress(f"{account}{share}")
 
+        first = _beginning(documents)
         transfer(chain(first, documents), target.open(), progress=show, skipped=account.skip)
+
+
+def _beginning(documents: Iterator[StoredDocument]) -> list[StoredDocument]:
+    """Return as many documents as are stored at once, or all, and so to the end, of a few."""
+    first: list[StoredDocument] = []
+    size = 0
+    for document in documents:
+        first.append(document)
+        size += len(document.text)
+        if len(first) == _FIRST or size >= _FIRST_CHARACTERS:
+            break
+    return first

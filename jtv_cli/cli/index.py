@@ -20,7 +20,7 @@ _POLL_SECONDS = 0.5
 def status(session: Session, json: options.StatusJson = False) -> int:
     """Show how far the index is."""
     with session.store() as store:
-        found = store.open(session.table_name).index_status()
+        found = session.open_table(store).index_status()
     _show(session, found, json=json)
     return ExitCode.OK
 
@@ -28,7 +28,7 @@ def status(session: Session, json: options.StatusJson = False) -> int:
 def build(session: Session, json: options.Report = False) -> int:
     """Build the index, anew where there is one. Searches and writes go on meanwhile."""
     with session.store(writable=True) as store:
-        table = store.open(session.table_name)
+        table = session.open_table(store)
         with session.talk.waiting("building the index") as progress:
             table.build_index(progress=progress)
         _report(session, table.index_status(), json=json)
@@ -42,7 +42,7 @@ def drop(session: Session, json: options.Report = False) -> int:
     In an embedded store, the next documents to be added bring it back.
     """
     with session.store(writable=True) as store:
-        table = store.open(session.table_name)
+        table = session.open_table(store)
         dropped = table.drop_index()
         if json:
             session.print_json({"table": table.spec.name, "dropped": dropped})
@@ -56,7 +56,7 @@ def wait(session: Session, timeout: options.Timeout = 3600, json: options.Report
     """Wait until the index is built. Where none is being built, there is no wait."""
     deadline = time.monotonic() + timeout
     with session.store() as store, session.talk.waiting("reading") as progress:
-        table = store.open(session.table_name)
+        table = session.open_table(store)
         while (found := table.index_status()).state is IndexState.BUILDING:
             progress(described(found))
             left = deadline - time.monotonic()
@@ -82,7 +82,7 @@ def check(
     below 0.99, the number of candidates that 0.99 needs is kept for this table.
     """
     with session.store(writable=True) as store:
-        table = store.open(session.table_name)
+        table = session.open_table(store)
         with session.talk.waiting("checking the index") as progress:
             found = table.check_index(queries, progress=progress)
     if json:

@@ -8,6 +8,7 @@ from jtv_cli.cli import options
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode
 from jtv_cli.render.formats import readable_size, tab_separated
+from jtv_cli.render.visible import visible
 from jtv_cli.render.words import described
 
 if TYPE_CHECKING:
@@ -26,8 +27,7 @@ def info(session: Session, json: options.StatusJson = False) -> int:
     is in bytes, and a source has the number of its occurrences and of their documents.
     """
     with session.talk.waiting("counting"), session.store() as store:
-        table = store.open(session.table_name)
-        session.require_model(table.spec)
+        table = session.open_table(store)
         facts = _facts(store.location, table)
         sources, size, index = table.sources(), table.size(), table.index_status()
     if json:
@@ -111,7 +111,7 @@ def _print(
 
     values = {**facts, "size": None if size is None else readable_size(size)}
     for name, value in (values | {"index": described(index)}).items():
-        session.output.write(f"{name:<12} {_shown(value)}\n")
+        session.output.write(visible(f"{name:<12} {_shown(value)}") + "\n")
     if sources:
         columns = ("source", "occurrences", "documents")
         print_rows(columns, _source_rows(sources), session.output, colored=session.colored)

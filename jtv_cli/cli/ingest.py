@@ -10,7 +10,7 @@ from jtv_cli.cli.interrupts import Interrupted
 from jtv_cli.cli.session import Session
 from jtv_cli.cli.survey import report_survey
 from jtv_cli.errors import ExitCode
-from jtv_cli.records import IngestProgress, IngestReport
+from jtv_cli.records import STDIN, IngestProgress, IngestReport
 from jtv_cli.render.progress import ingest_progress
 from jtv_cli.sources import Choice, open_sources, read_windows
 
@@ -58,7 +58,7 @@ def ingest(
 
         terms = Terms(concurrency, Patience(max_wait), max_tokens, strict, truncate)
         with session.store(writable=True) as store:
-            table = store.open(session.table_name)
+            table = session.open_table(store)
             report = ingest_into(session, store, table, sources, windows, terms, quiet=json)
             if json:
                 session.print_json(report._asdict())
@@ -82,7 +82,7 @@ def ingest_into(
     session.note_connection(store, table)
     if session.settings.api_key.value:
         session.note_offline(table.spec)
-    run = _Run(session, _bytes(sources), embedder)
+    run = _Run(session, sources, embedder)
     report = run.ingest(windows, table, terms)
     if report.stopped:
         session.talk.error(f"stopped before the end: {report.stopped}")
@@ -94,9 +94,9 @@ def ingest_into(
 class _Run:
     """An ingest that says how far it came, if it does not come to its end."""
 
-    def __init__(self, session: Session, size: int | None, embedder: Embedder) -> None:
+    def __init__(self, session: Session, sources: Sequence[Source], embedder: Embedder) -> None:
         self._session = session
-        self._size = size
+        self._sources = sources
         self._embedder = embedder
         self._report = IngestReport()
 
@@ -106,7 +106,7 @@ class _Run:
         talk = self._session.talk
         price = self._embedder.model.price
         try:
-            with ingest_progress(talk, size=self._size, price=price) as show:
+            with ingest_progress(talk, size=_bytes(self._sources), price=price) as show:
 
                 def progress(progress: IngestProgress) -> None:
                     self._report = progress.report
@@ -121,7 +121,9 @@ class _Run:
                     skipped=self._session.name_skipped,
                 )
         except Interrupted as interrupted:
-            interrupted.detail = f"{_summary(self._report)}; the same command goes on from here"
+            interrupted.detail = _summary(self._report)
+            if not any(source.path == STDIN for source in self._sources):
+                interrupted.detail += "; the same command goes on from here"
             raise
         except BaseException:
             talk.report(_summary(self._report))

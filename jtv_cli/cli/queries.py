@@ -46,7 +46,7 @@ def answer_queries(
     from jtv_cli import pipeline
 
     with open_sources([path], Choice(input=Input.LINES)) as sources, session.store() as store:
-        table = store.open(session.table_name)
+        table = session.open_table(store)
         queries = _Queries(session, read_windows(sources), are_typed=path == STDIN)
         groups = pipeline.answers(
             queries.read(),

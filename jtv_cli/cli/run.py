@@ -76,7 +76,9 @@ def _dispatch(arguments: Sequence[str], streams: Streams) -> int:
 def _usage(error: typer.BadParameter) -> str:
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "jtv"
-    return f"{error.format_message().rstrip('.')}; see: {command} --help"
+    # Typer lists choices on lines of their own.
+    message = " ".join(error.format_message().split())
+    return f"{message.rstrip('.')}; see: {command} --help"
 
 
 def _discard_stdout() -> None:

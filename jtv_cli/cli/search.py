@@ -61,9 +61,9 @@ def search(
     if queries is not None:
         return answer_queries(session, queries, wanted, form, nul=nul, max_wait=max_wait)
     with session.talk.waiting("searching"), session.store() as store:
-        table = store.open(session.table_name)
+        table = session.open_table(store)
         if like is not None:
-            hits = _neighbours(session, table, like, wanted)
+            hits = _neighbours(table, like, wanted)
         else:
             [hits] = wanted.nearest(table, _embed(session, table, text or "", max_wait)[None])
     if form is not Format.TABLE:
@@ -77,9 +77,8 @@ def search(
     return ExitCode.OK if hits else ExitCode.NOTHING_FOUND
 
 
-def _neighbours(session: Session, table: Table, like: int, wanted: Wanted) -> list[Hit]:
+def _neighbours(table: Table, like: int, wanted: Wanted) -> list[Hit]:
     """Return what is nearest to a document, itself left out."""
-    session.require_model(table.spec)
     found = table.get([like], vectors=True)
     if not found:
         raise UsageError(no_documents(table, [like]))
@@ -125,7 +124,7 @@ def list_documents(
     text = None if query is None else checked_query(query)
     form = chosen_format(session, format, json=json, nul=nul)
     with session.store() as store:
-        table = store.open(session.table_name)
+        table = session.open_table(store)
         vector = None
         if text is not None:
             with session.talk.waiting("embedding the query"):

@@ -16,6 +16,7 @@ from jtv_cli.errors import UsageError
 from jtv_cli.records import IndexState, TableSpec
 from jtv_cli.render.output import Output
 from jtv_cli.render.talk import Talk
+from jtv_cli.render.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -83,6 +84,15 @@ class Session(NamedTuple):
         with closing(store):
             yield store
 
+    def open_table(self, store: Store) -> Table:
+        """Open the table that the settings name.
+
+        Raises TableMismatch where --model demands another model.
+        """
+        table = store.open(self.table_name)
+        self.require_model(table.spec)
+        return table
+
     def model_for_new_table(self) -> Model:
         """Return the model that the settings name or, in their silence, what there is a key for.
 
@@ -110,7 +120,18 @@ class Session(NamedTuple):
         if model.is_offline:
             return open_embedder(model)
         api_base, api_key = config.find_api(self.settings)
+        self._check_base(api_base)
         return open_embedder(model, api_base=api_base, api_key=api_key, truncate=truncate)
+
+    def _check_base(self, api_base: str) -> None:
+        """Raise UsageError, with the base's source, where that is none."""
+        from jtv_cli.embedders.jina.endpoint import parse_base
+
+        try:
+            parse_base(api_base)
+        except UsageError as error:
+            error.message += f" ({self.settings.api_base.source})"
+            raise
 
     def require_model(self, spec: TableSpec) -> None:
         """Raise TableMismatch where --model demands another than the table's."""
@@ -161,7 +182,8 @@ class Session(NamedTuple):
         """Print a report as one JSON object on a line of stdout."""
         import orjson
 
-        self.output.write(orjson.dumps(record).decode() + "\n")
+        clean = visible if self.output.is_terminal else str
+        self.output.write(clean(orjson.dumps(record).decode()) + "\n")
 
     def sign_off(self, store: Store, spec: TableSpec) -> None:
         """End a command that writes: say where it wrote and with which model."""

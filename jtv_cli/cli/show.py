@@ -24,7 +24,7 @@ def show(
     """
     form = chosen_format(session, format, json=json, nul=nul)
     with session.store() as store:
-        table = store.open(session.table_name)
+        table = session.open_table(store)
         documents = table.get(ids)
     if form is Format.TABLE:
         from jtv_cli.render.tables import print_documents

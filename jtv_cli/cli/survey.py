@@ -61,10 +61,9 @@ def report_survey(
 
 def _open(session: Session, store: Store) -> tuple[Table | None, Model]:
     try:
-        table = store.open(session.table_name)
+        table = session.open_table(store)
     except NoTable:
         return None, session.model_for_new_table()
-    session.require_model(table.spec)
     return table, find_model(table.spec.model)
 
 

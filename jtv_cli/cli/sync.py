@@ -67,7 +67,7 @@ def sync(
             )
         terms = Terms(concurrency, Patience(max_wait), max_tokens, truncate=truncate)
         with session.store(writable=True) as store:
-            table = store.open(session.table_name)
+            table = session.open_table(store)
             with if_interrupted("nothing is removed"):
                 report = ingest_into(session, store, table, sources, windows, terms, quiet=json)
             removed = None

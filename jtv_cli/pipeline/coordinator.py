@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jtv_cli.embedders import Embedder
+    from jtv_cli.errors import UsageError
     from jtv_cli.pipeline.batches import Batch
     from jtv_cli.pipeline.dispatcher import Call
     from jtv_cli.pipeline.tally import Tally
@@ -34,7 +35,8 @@ class Coordinator:
     """Does one thing at a time: what the `calls` say that other threads leave.
 
     It puts into `wanted` whether the reader should go on, for every window it has
-    dealt with, and into `done` when it has ended; `error` is then what ended it.
+    dealt with, and into `done` when it has ended; `error` is then what ended it, and
+    `unreadable` what ended the input.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Coordinator:
         self.wanted: SimpleQueue[bool] = SimpleQueue()
         self.done: SimpleQueue[None] = SimpleQueue()
         self.error: BaseException | None = None
+        self.unreadable: UsageError | None = None
         self._table = table
         self._tally = tally
         self._skipped = skipped
@@ -98,8 +101,9 @@ class Coordinator:
         if not self._input_ended:
             self._windows.append(window)
 
-    def end_input(self) -> None:
-        """Hear that all was read."""
+    def end_input(self, unreadable: UsageError | None = None) -> None:
+        """Hear that all was read, or all up to what cannot be."""
+        self.unreadable = unreadable
         self._input_ended = True
 
     def take_answer(self, batch: Batch, embeddings: Embeddings) -> None:

@@ -12,7 +12,7 @@ from functools import partial
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from jtv_cli.errors import ServiceError
+from jtv_cli.errors import ServiceError, UsageError
 from jtv_cli.pipeline.coordinator import Coordinator
 from jtv_cli.pipeline.tally import Tally
 
@@ -46,6 +46,9 @@ def ingest(
     `progress` hears of every step, `skipped` of every text left out: where it was read,
     as file:line, and why. Another thread calls them, one at a time.
 
+    An error of reading ends the input. What was read before is stored, and the report then
+    says what stopped it; was there nothing, the error is raised.
+
     Raises the errors of reading, of the embedder (after as much patience as granted)
     and of the table, these last in place of an interrupt too.
     """
@@ -64,6 +67,10 @@ def ingest(
         raise
     if coordinator.error is not None:
         raise coordinator.error
+    if coordinator.unreadable is not None and tally.report.stopped is None:
+        if not (tally.report.stored or tally.report.known):
+            raise coordinator.unreadable
+        tally.stop(str(coordinator.unreadable))
     return tally.report
 
 
@@ -74,6 +81,8 @@ def _read(windows: Iterable[Window], coordinator: Coordinator) -> None:
             coordinator.calls.put(partial(coordinator.take_window, window))
             if not coordinator.wanted.get():
                 return
+    except UsageError as error:
+        coordinator.calls.put(partial(coordinator.end_input, error))
     except BaseException as error:
         coordinator.calls.put(partial(coordinator.give_up, error))
     else:

@@ -183,10 +183,11 @@ def _csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[s
     import io
 
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
+    # Before Python 3.13, only characters of its own line end make it quote a field.
+    writer = csv.writer(buffer, lineterminator="\r\n")
     for row in chain([columns], rows):
         writer.writerow(row)
-        yield buffer.getvalue()
+        yield buffer.getvalue().removesuffix("\r\n") + "\n"
         buffer.seek(0)
         buffer.truncate()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
 from jtv_cli.errors import UsageError
@@ -10,12 +10,15 @@ from jtv_cli.records import is_metadata, may_nest_deeply
 from jtv_cli.sources.source import BadRecord, bad_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from jtv_cli.sources.source import Source, Text, Window
 
 # Of one field: more is a quotation mark that nobody closed.
 _LONGEST_FIELD = 1 << 24
+_MOST_DIGITS = 20  # of an integer of 64 bits, with its sign
+_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_LONG_NUMBER = b"0" * 19
 
 
 class _Records:
@@ -70,6 +73,9 @@ def read_jsonl(source: Source) -> Iterator[Window]:
             if not line.strip():
                 records.add_empty()
                 continue
+            if _LONG_NUMBER in line.translate(_ZEROS) and _has_large_integer(line):
+                records.add_bad(at, "it has an integer of more than 64 bits")
+                continue
             try:
                 record = orjson.loads(line)
             except orjson.JSONDecodeError as error:
@@ -82,6 +88,24 @@ def read_jsonl(source: Source) -> Iterator[Window]:
             else:
                 records.add(at, record)
         yield records.window()
+
+
+def _has_large_integer(line: bytes) -> bool:
+    """Return whether JSON has an integer of which orjson would make a float."""
+    import json
+
+    try:
+        json.loads(line, parse_int=_refuse_large)
+    except OverflowError:
+        return True
+    except (ValueError, RecursionError):  # no JSON, or nested too deeply: said elsewhere
+        return False
+    return False
+
+
+def _refuse_large(digits: str) -> None:
+    if len(digits) > _MOST_DIGITS or not -(1 << 63) <= int(digits) < 1 << 64:
+        raise OverflowError
 
 
 def read_delimited(source: Source, delimiter: str) -> Iterator[Window]:
@@ -101,6 +125,7 @@ def read_delimited(source: Source, delimiter: str) -> Iterator[Window]:
             records.add_empty()
         elif not header:
             header = row
+            _check_header(f"{source.path}:{line}", header)
             source.choose_field(header)
         elif len(row) == len(header):
             records.add(line, dict(zip(header, row, strict=True)))
@@ -110,6 +135,15 @@ def read_delimited(source: Source, delimiter: str) -> Iterator[Window]:
         if not lines.are_there:
             yield records.window()
     yield records.window()
+
+
+def _check_header(place: str, header: Sequence[str]) -> None:
+    """Raise UsageError where of two fields' values one could not be kept."""
+    [(name, times)] = Counter(header).most_common(1)
+    if times > 1:
+        raise UsageError(
+            f"{place} has two fields named {name or repr(name)}", hint="rename one of them"
+        )
 
 
 def _rows(lines: _Lines, delimiter: str) -> Iterator[tuple[int, list[str], str]]:

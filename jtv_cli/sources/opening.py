@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import ExitStack, closing, contextmanager
 from fnmatch import fnmatchcase
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from jtv_cli.errors import UsageError
 from jtv_cli.records import STDIN, printable
 from jtv_cli.sources.fields import read_delimited, read_jsonl
 from jtv_cli.sources.plain import read_lines, read_paragraphs
 from jtv_cli.sources.source import BadRecord, Input, Source
-from jtv_cli.sources.stream import Damaged, Stream
+from jtv_cli.sources.stream import Damaged, Stream, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -42,13 +43,14 @@ class Choice(NamedTuple):
     """How the user wants sources to be read; what is None is derived.
 
     `name` is what occurrences record, `input` what sources are made of, `text_field`
-    where records have their text. `globs` choose among the files of a folder.
+    where records have their text. `globs` choose among the files of a folder; where they
+    cannot be given, they are None.
     """
 
     name: str | None = None
     input: Input | None = None
     text_field: str | None = None
-    globs: Sequence[str] = ()
+    globs: Sequence[str] | None = None
     paragraphs: bool = False
 
 
@@ -128,12 +130,12 @@ def _check(source: Source, choice: Choice) -> None:
             any(window.texts for window in windows)
 
 
-def _files(paths: Sequence[str], globs: Sequence[str]) -> Iterator[str]:
+def _files(paths: Sequence[str], globs: Sequence[str] | None) -> Iterator[str]:
     """Yield the files named, and those in folders that match."""
-    if globs and not any(Path(path).is_dir() for path in paths):
+    if globs and not any(map(_is_folder, paths)):
         raise UsageError("--glob is for folders", hint="name one")
     for path in paths:
-        if path == STDIN or not Path(path).is_dir():
+        if path == STDIN or globs is None or not _is_folder(path):
             yield path
             continue
         if not globs:
@@ -146,19 +148,37 @@ def _files(paths: Sequence[str], globs: Sequence[str]) -> Iterator[str]:
         yield from files
 
 
+def _is_folder(path: str) -> bool:
+    # `Path.is_dir` raises where it may not look; what is wrong, opening says.
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def _walk(folder: str, globs: Sequence[str]) -> Iterator[str]:
     """Yield the files in a folder and those below that match; nothing hidden, no links to folders.
 
     A pattern with a slash is for the path below the folder, any other for the name.
     """
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder, onerror=_refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             path = Path(parent, name)
             below = path.relative_to(folder).as_posix()
             matches = any(fnmatchcase(below if "/" in glob else name, glob) for glob in globs)
-            if matches and not name.startswith(".") and path.is_file():
+            if matches and not name.startswith(".") and _is_file(path):
                 yield str(path)
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise unreadable(error.filename, error) from error
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except PermissionError as error:  # which `Path.is_file` would hide, from Python 3.14 on
+        _refuse(error)
+    except OSError:  # a link to nothing
+        return False
 
 
 def _guess(path: str) -> Input:
@@ -170,4 +190,5 @@ def _name(path: str) -> str | None:
     """Return the path in its shortest form, bytes of it that are not UTF-8 escaped."""
     if path == STDIN:
         return None
-    return printable(os.path.normpath(path))
+    name = printable(os.path.normpath(path))
+    return f"./{name}" if name == STDIN else name

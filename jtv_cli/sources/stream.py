@@ -9,13 +9,14 @@ import sys
 import zlib
 from collections import deque
 from contextlib import contextmanager
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from jtv_cli.errors import UsageError
 from jtv_cli.records import STDIN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from io import FileIO
 
 
@@ -76,7 +77,13 @@ class Stream:
 
     def blocks(self) -> Iterator[bytes]:
         """Yield the bytes, in blocks that are not empty; raises Damaged."""
-        return self._unpacked() if self._is_packed else self._raw()
+        blocks = self._raw()
+        is_packed = self._is_packed
+        if self.path == STDIN:  # it has no name that could say so
+            first = list(islice(blocks, 1))
+            is_packed = any(block.startswith(_GZIP_MAGIC) for block in first)
+            blocks = chain(first, blocks)
+        yield from _unpacked(blocks) if is_packed else blocks
 
     def check_beginning(self) -> None:
         """Raise UsageError for a file that is not packed as its name says, or is UTF-16."""
@@ -106,40 +113,44 @@ class Stream:
         try:
             return self._file.read(_BLOCK_BYTES) or b""
         except OSError as error:
-            raise _unreadable(self.path, error) from error
+            raise unreadable(self.path, error) from error
 
-    def _unpacked(self) -> Iterator[bytes]:
-        """Yield what is in the gzip files that stand in this one, one after the other."""
-        unpacker = None
-        for block in self._raw():
-            left = block
-            while left:
-                if unpacker is None:
-                    # Zeros may fill up the end.
-                    if not (left := left.lstrip(b"\0")):
-                        break
-                    unpacker = zlib.decompressobj(_GZIP)
-                try:
-                    data = unpacker.decompress(left, _BLOCK_BYTES)
-                except zlib.error as error:
-                    raise Damaged("it cannot be unpacked from here on") from error
-                left = unpacker.unconsumed_tail
-                if unpacker.eof:
-                    left, unpacker = unpacker.unused_data, None
-                if data:
-                    yield data
-        if unpacker is not None:
-            raise Damaged("its packed end is missing")
+
+def _unpacked(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield what is in the gzip files that stand in the blocks, one after the other."""
+    unpacker = None
+    for block in blocks:
+        left = block
+        while left:
+            if unpacker is None:
+                # Zeros may fill up the end.
+                if not (left := left.lstrip(b"\0")):
+                    break
+                unpacker = zlib.decompressobj(_GZIP)
+            try:
+                data = unpacker.decompress(left, _BLOCK_BYTES)
+            except zlib.error as error:
+                raise Damaged("it cannot be unpacked from here on") from error
+            left = unpacker.unconsumed_tail
+            if unpacker.eof:
+                left, unpacker = unpacker.unused_data, None
+            if data:
+                yield data
+    if unpacker is not None:
+        raise Damaged("its packed end is missing")
 
 
 def _open(path: str) -> FileIO:
+    if not path:
+        raise UsageError("a file name is empty")
     if path == STDIN and sys.stdin is None:
         raise UsageError("standard input is closed")
     try:
         return open(0 if path == STDIN else path, "rb", buffering=0, closefd=path != STDIN)
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
-def _unreadable(path: str, error: OSError) -> UsageError:
+def unreadable(path: str, error: OSError) -> UsageError:
+    """Return the error that a file or folder cannot be read."""
     return UsageError(f"cannot read {path}: {error.strerror or error}")

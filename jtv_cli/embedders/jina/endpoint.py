@@ -89,7 +89,7 @@ def check_key(api_key: str | None, endpoint: Endpoint) -> str | None:
 
 
 def _unfit(what: str, hint: str) -> UsageError:
-    return UsageError(f"the API base (JINA_API_BASE) {what}", hint=hint)
+    return UsageError(f"the API base {what}", hint=hint)
 
 
 def _host(parts: SplitResult) -> str:
