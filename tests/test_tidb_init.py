@@ -127,10 +127,12 @@ class TestWithTiflash:
     def test_an_index_made_by_hand_will_do(self, flash: Jtv) -> None:
         flash.ok("init", "--no-index", *OFFLINE)
         database(flash).execute(f"ALTER TABLE {TABLE} SET TIFLASH REPLICA 1")
-        by_hand = "mine ((VEC_COSINE_DISTANCE(content_vec))) USING HNSW"
+        by_hand = "`my%s ``100%` ((VEC_COSINE_DISTANCE(content_vec))) USING HNSW"
         database(flash).execute(f"ALTER TABLE {TABLE} {ADD} {by_hand}")
         assert "nothing to do" in flash.ok("init").stderr
         assert_finished(flash)
+        flash.ok("index", "drop")
+        assert state(flash) is IndexState.NONE
 
     def test_an_index_of_another_metric_is_none(self, flash: Jtv) -> None:
         flash.ok("init", "--no-index", *OFFLINE)
@@ -178,6 +180,11 @@ class TestWithoutTiflash:
             assert part in documents
         plain.ok("ingest", str(SAMPLE_TEXTS))
         assert [row[1] for row in plain.ok("list").rows] == [str(i) for i in range(1, 35)]
+
+    def test_the_longest_names(self, plain: Jtv, plain_server: TidbServer) -> None:
+        with plain_server.database("x" * 64) as url:
+            plain.ok("init", *OFFLINE, "--table", "t" * 52, "--database", url)
+            assert plain.ok("tables", "--database", url).rows[0][0] == "t" * 52
 
     def test_drop(self, plain: Jtv) -> None:
         plain.ok("init", *OFFLINE)

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from jtv_cli.stores.tidb.database import Database
 
 _ADD = "ADD VECTOR INDEX jtv_vector ((VEC_COSINE_DISTANCE(content_vec))) USING HNSW"
-# Any name will do: the tutorial's readers may have made one by hand.
+# Any name will do: the tutorial's readers may have made one by hand. It stays quoted.
 _COSINE = re.compile(
-    r"VECTOR INDEX `([^`]+)`\s*\(\(VEC_COSINE_DISTANCE\(`content_vec`\)\)\)", re.IGNORECASE
+    r"VECTOR INDEX (`(?:[^`]|``)+`)\s*\(\(VEC_COSINE_DISTANCE\(`content_vec`\)\)\)", re.IGNORECASE
 )
 
 _REPLICA = sa.text(
@@ -75,8 +75,8 @@ class VectorIndex:
     def build(self, *, wait: bool, progress: Callable[[str], None]) -> None:
         """Make what is missing of replica and index, and wait until both are ready.
 
-        In a cluster without TiFlash there can be no index; `notice` hears it. Without
-        `wait`, it returns as soon as the server goes on by itself.
+        In a cluster without TiFlash there can be no index, which is said to the user.
+        Without `wait`, it returns as soon as the server goes on by itself.
 
         Raises StoreError where the build fails, or gets no further for ten minutes.
         """
@@ -99,7 +99,8 @@ class VectorIndex:
         """Drop the index; return whether there was one. The replica stays."""
         name = self._database.read(self._name)
         if name is not None:
-            drop = f"ALTER TABLE `{self._table}` DROP INDEX `{name}`"
+            # The driver takes every statement for a format, and % for a mark.
+            drop = f"ALTER TABLE `{self._table}` DROP INDEX {name.replace('%', '%%')}"
             self._database.read(lambda connection: connection.exec_driver_sql(drop))
         return name is not None
 
@@ -165,6 +166,7 @@ class VectorIndex:
         return IndexStatus(state, indexed, pending, detail)
 
     def _name(self, connection: Connection) -> str | None:
+        """Return the name of the index, as it is quoted."""
         row = connection.exec_driver_sql(f"SHOW CREATE TABLE `{self._table}`").one()
         found = _COSINE.search(row[1])
         return found[1] if found else None
