@@ -19,10 +19,11 @@ from tidb_cluster import Cluster
 from tidb_proxy import Proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from conftest import Jtv
     from jina_server import JinaServer
+    from tidb_cluster import TidbServer
 
 TABLE = "jinaai_tidb_demo_documents"
 TEXTS = [
@@ -259,14 +260,60 @@ class TestAdoption:
         assert len(filled) == len(set(filled)) == 1500 + DISTINCT
 
 
+class TestRights:
+    """SELECT, UPDATE, CREATE and ALTER are what README names."""
+
+    @pytest.fixture
+    def limited(self, reader: Jtv, tiflash_server: TidbServer) -> Callable[[str], None]:
+        """Have the user be one with these rights only."""
+        name = reader.environment["TIDB_DATABASE_URL"].rpartition("/")[2]
+
+        def limit(rights: str) -> None:
+            tiflash_server.execute("DROP USER IF EXISTS 'some.user'")
+            tiflash_server.execute("CREATE USER 'some.user' IDENTIFIED BY 'hunter2'")
+            tiflash_server.execute(f"GRANT {rights} ON {name}.* TO 'some.user'")
+            url = tiflash_server.url(name, user="some.user", password="hunter2")
+            reader.environment["TIDB_DATABASE_URL"] = url
+
+        return limit
+
+    @pytest.mark.parametrize("step", [None, "COMMENT", "ADD UNIQUE INDEX", "UPDATE"])
+    def test_those_that_an_adoption_needs(
+        self, reader: Jtv, limited: Callable[[str], None], step: str | None
+    ) -> None:
+        before = rows(reader)
+        limited("SELECT, UPDATE, CREATE, ALTER")
+        if step is not None:
+            with Proxy(reader.environment["TIDB_DATABASE_URL"]) as proxy:
+                proxy.on(step, lambda: process.send_signal(signal.SIGKILL), lose=True)
+                url = {"TIDB_DATABASE_URL": proxy.url}
+                process = reader.start("init", "--yes", env=url, stderr=subprocess.DEVNULL)
+                assert process.wait(60) == -signal.SIGKILL
+        reader.ok("init", "--yes")
+        assert_adopted(reader, before)
+
+    @pytest.mark.parametrize("missing", ["UPDATE", "CREATE", "ALTER"])
+    def test_one_is_missing_and_the_table_stays_as_it_is(
+        self, reader: Jtv, limited: Callable[[str], None], missing: str
+    ) -> None:
+        before = database(reader).execute(f"SHOW CREATE TABLE {TABLE}")
+        limited(", ".join({"SELECT", "UPDATE", "CREATE", "ALTER"} - {missing}))
+        result = reader("init", "--yes")
+        assert result.code == 5
+        assert "a right is missing: " in result.error
+        assert missing in result.error.upper()
+        limited("SELECT")
+        assert database(reader).execute(f"SHOW CREATE TABLE {TABLE}") == before
+
+
 class TestInterrupted:
     STEPS = (
-        f"CREATE TABLE {TABLE}_sources",
-        f"CREATE TABLE {TABLE}_occurrences",
+        f"CREATE TABLE IF NOT EXISTS {TABLE}_sources",
+        f"CREATE TABLE IF NOT EXISTS {TABLE}_occurrences",
         "COMMENT",
         "MODIFY content",
         "ADD COLUMN",
-        "CREATE UNIQUE INDEX",
+        "ADD UNIQUE INDEX",
         "UPDATE",
         "COMMIT",
         "ADD VECTOR INDEX",

@@ -186,6 +186,14 @@ class TestWithoutTiflash:
             plain.ok("init", *OFFLINE, "--table", "t" * 52, "--database", url)
             assert plain.ok("tables", "--database", url).rows[0][0] == "t" * 52
 
+    def test_what_a_drop_that_was_killed_left_over_is_not_kept(self, plain: Jtv) -> None:
+        plain.ok("init", *OFFLINE)
+        plain.ok("ingest", str(SAMPLE_TEXTS))
+        database(plain).execute(f"DROP TABLE {TABLE}")
+        plain.ok("init", *OFFLINE)
+        for part in ("sources", "occurrences"):
+            assert database(plain).execute(f"SELECT * FROM {TABLE}_{part}") == []
+
     def test_drop(self, plain: Jtv) -> None:
         plain.ok("init", *OFFLINE)
         plain.ok("ingest", str(SAMPLE_TEXTS))
@@ -316,8 +324,8 @@ class TestInterrupted:
     @pytest.mark.parametrize(
         ("words", "after"),
         [
-            (f"CREATE TABLE {TABLE}_sources", False),
-            (f"CREATE TABLE {TABLE}_occurrences", False),
+            (f"CREATE TABLE IF NOT EXISTS {TABLE}_sources", False),
+            (f"CREATE TABLE IF NOT EXISTS {TABLE}_occurrences", False),
             (f"CREATE TABLE {TABLE} ", False),
             ("SET TIFLASH REPLICA", False),
             (ADD, False),
@@ -331,7 +339,9 @@ class TestInterrupted:
         flash.ok("init", *OFFLINE)
         assert_finished(flash)
 
-    @pytest.mark.parametrize("words", [f"CREATE TABLE {TABLE}_sources", "SET TIFLASH REPLICA"])
+    @pytest.mark.parametrize(
+        "words", [f"CREATE TABLE IF NOT EXISTS {TABLE}_sources", "SET TIFLASH REPLICA"]
+    )
     def test_control_c(self, flash: Jtv, proxy: Proxy, words: str) -> None:
         proxy.on(words, lambda: process.send_signal(signal.SIGINT))
         process = flash.start("init", *OFFLINE, stderr=subprocess.PIPE)
@@ -376,6 +386,19 @@ class TestRights:
         limited("SELECT")
         found = flash.ok("search", "What is TiDB?", "--explain")
         assert (len(found.rows), found.stderr) == (5, "the vector index was used\n")
+
+    @pytest.mark.parametrize(
+        "words", [f"CREATE TABLE IF NOT EXISTS {TABLE}_occurrences", f"CREATE TABLE {TABLE} "]
+    )
+    def test_killed_without_the_right_to_drop(self, flash: Jtv, limited: Any, words: str) -> None:
+        limited("SELECT, INSERT, UPDATE, CREATE, ALTER")
+        with Proxy(flash.environment["TIDB_DATABASE_URL"]) as proxy:
+            proxy.on(words, lambda: process.send_signal(signal.SIGKILL), lose=True)
+            url = {"TIDB_DATABASE_URL": proxy.url}
+            process = flash.start("init", *OFFLINE, env=url, stderr=subprocess.DEVNULL)
+            assert process.wait(30) == -signal.SIGKILL
+        flash.ok("init", *OFFLINE)
+        assert_finished(flash)
 
     @pytest.mark.parametrize(
         ("rights", "missing"),
