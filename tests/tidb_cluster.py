@@ -150,9 +150,9 @@ class Cluster:
             return list(cursor.fetchall())
 
     @contextmanager
-    def database(self) -> Iterator[str]:
+    def database(self, name: str = "") -> Iterator[str]:
         """The URL of a database that exists within this block."""
-        name = f"jtv_test_{uuid4().hex[:12]}"
+        name = name or f"jtv_test_{uuid4().hex[:12]}"
         self.execute(f"CREATE DATABASE {name}")
         try:
             yield self.url(name)

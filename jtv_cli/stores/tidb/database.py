@@ -89,7 +89,8 @@ class Database:
 
         Raises StoreError where one of them is at it for a minute.
         """
-        statement = sa.text("SELECT GET_LOCK(CONCAT(DATABASE(), ' ', :name), :seconds)")
+        # A lock's name has no more than 64 characters: two names may have more together.
+        statement = sa.text("SELECT GET_LOCK(MD5(CONCAT(DATABASE(), ' ', :name)), :seconds)")
         parameters = {"name": name, "seconds": _LOCK_SECONDS}
         with ExitStack() as connections:
 
