@@ -126,7 +126,7 @@ class Table(Protocol):
         ...
 
     def build_index(self, *, progress: Callable[[str], None] = lambda _: None) -> None:
-        """Build the index, anew where there is one, which serves until this one is done.
+        """Build the index, anew where there is one; searches go on meanwhile.
 
         `progress` hears how far it is. A table too small for an index gets none.
         """

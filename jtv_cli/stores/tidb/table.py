@@ -184,8 +184,8 @@ class TidbTable:
         return self._index.status()
 
     def build_index(self, *, progress: Callable[[str], None] = lambda _: None) -> None:
-        """Build the vector index where there is none, and wait until it is ready."""
-        self._index.build(wait=True, progress=progress)
+        """Build the vector index, anew where jtv made one, and wait until it is ready."""
+        self._index.rebuild(progress)
 
     def drop_index(self) -> bool:
         """Drop the vector index; return whether there was one. The TiFlash replica stays."""
