@@ -260,6 +260,55 @@ class TestAdoption:
         assert len(filled) == len(set(filled)) == 1500 + DISTINCT
 
 
+class TestEqualTexts:
+    """Whichever of them is deleted, a text that is still there is known and not paid for."""
+
+    # The ids of rows with equal texts, first the one that has the hash.
+    EQUAL = ("2", "4", "7")
+
+    @pytest.fixture
+    def adopted(self, reader: Jtv) -> Jtv:
+        reader.ok("init", "--yes", "--no-index")
+        reader.write("texts.txt", f"{TEXTS[1]}\n")
+        return reader
+
+    def assert_known(self, jtv: Jtv, api: JinaServer) -> None:
+        assert "0 stored, 1 known" in jtv.ok("ingest", "texts.txt").stderr
+        assert api.bill == []
+        values = [value for value in hashes(jtv) if value]
+        assert len(values) == len(set(values))
+
+    def test_by_id(self, adopted: Jtv, api: JinaServer) -> None:
+        for number in self.EQUAL[:2]:
+            adopted.ok("delete", number, "--yes")
+            self.assert_known(adopted, api)
+        adopted.ok("delete", self.EQUAL[2], "--yes")
+        assert "1 stored, 0 known" in adopted.ok("ingest", "texts.txt").stderr
+
+    def test_one_without_the_hash(self, adopted: Jtv, api: JinaServer) -> None:
+        adopted.ok("delete", self.EQUAL[2], "--yes")
+        assert hashes(adopted) == FIRSTS[:6] + FIRSTS[7:]
+        self.assert_known(adopted, api)
+
+    @pytest.mark.parametrize("what", ["--texts", "--source"])
+    def test_by_text_and_by_source(self, adopted: Jtv, api: JinaServer, what: str) -> None:
+        adopted.ok("ingest", "texts.txt")
+        adopted.ok("delete", what, "texts.txt", "--yes")
+        self.assert_known(adopted, api)
+        assert adopted.ok("list", "--json", "--limit", "2").records[1]["id"] == 3
+        assert hashes(adopted)[2] == text_hash(TEXTS[3])
+
+    def test_all_that_there_are(self, adopted: Jtv) -> None:
+        ids = [str(number) for number in range(1, len(TEXTS) + 1)]
+        assert f"deleted {len(ids)} documents" in adopted.ok("delete", *ids, "--yes").stderr
+
+    def test_a_table_without_any_is_not_searched_for_them(self, adopted: Jtv, proxy: Proxy) -> None:
+        adopted.ok("init", "--table", "own", "--no-index", "--model", "hashing-v1")
+        adopted.ok("ingest", "texts.txt", "--table", "own")
+        adopted.ok("delete", "1", "--yes", "--table", "own")
+        assert not any(sql.startswith("UPDATE") for sql in proxy.statements)
+
+
 class TestRights:
     """SELECT, UPDATE, CREATE and ALTER are what README names."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from jtv_cli.errors import StoreError, TableMismatch
 from jtv_cli.records import Added, IndexState, Occurrence
 from jtv_cli.stores.metadata import new_places
+from jtv_cli.stores.tidb.duplicates import hand_on_hashes
 from jtv_cli.stores.tidb.failures import TooLarge
 from jtv_cli.stores.tidb.index import VectorIndex
 from jtv_cli.stores.tidb.reading import Reading
@@ -224,7 +225,10 @@ class TidbTable:
             writing = Writing(connection, self._schema)
             writing.lock(documents)
             self._require_same(connection)
-            return work(writing)
+            removed = work(writing)
+            if removed.documents:
+                hand_on_hashes(connection, self._schema)
+            return removed
 
         return self._database.write(in_transaction)
 
