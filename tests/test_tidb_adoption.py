@@ -132,7 +132,8 @@ class TestAsItStands:
         before = structure(reader)
         result = reader("ingest", "-", stdin="a\n")
         assert result.code == 5
-        assert "is the tutorial's and can only be read; jtv init adds" in result.error
+        [line] = result.stderr.splitlines()
+        assert "is the tutorial's and can only be read; jtv init adds" in line
         assert (api.bill, structure(reader)) == ([], before)
 
     def test_off_a_terminal_it_needs_a_yes(self, reader: Jtv) -> None:

@@ -40,6 +40,10 @@ class Table(Protocol):
         """Return the number of documents."""
         ...
 
+    def require_writable(self) -> None:
+        """Raise StoreError where documents could not be added; nothing is changed."""
+        ...
+
     def known(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
         """Return the ids of those of the hashes that are stored, found by index."""
         ...

@@ -60,6 +60,11 @@ class TidbTable:
         """Return the number of documents."""
         return self._reading.count()
 
+    def require_writable(self) -> None:
+        """Raise StoreError where documents could not be added."""
+        self._require_adopted()
+        self._database.read(lambda connection: Writing(connection, self._schema).insert_nothing())
+
     def known(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
         """Return the ids of those of the hashes that are stored, found by their unique index."""
         self._require_adopted()
