@@ -282,6 +282,11 @@ class TestBuilding:
         flash.ok("index", "wait")
         assert_finished(flash)
 
+    def test_a_replica_that_is_all_there_but_not_available(self, flash: Jtv) -> None:
+        said = flash.ok("init", "--no-wait", *OFFLINE).stderr
+        assert "100%" not in said
+        assert "(TiFlash replica: " in said or "built the vector index" in said
+
     def test_to_build_what_is_being_built_is_to_wait(
         self, flash: Jtv, tiflash_server: TidbServer
     ) -> None:

@@ -173,6 +173,9 @@ class VectorIndex:
         name = self._name(connection)
         is_adding = name is None and self._is_adding(connection)
         if name is None and not is_adding:
+            # What was being added a moment ago may be there by now.
+            name = self._name(connection)
+        if name is None and not is_adding:
             return IndexStatus(IndexState.NONE, detail="there is none; jtv init makes it")
         replica = self._replica(connection)
         is_replicated = replica is not None and replica.available
@@ -185,7 +188,8 @@ class VectorIndex:
             detail = f"vector index: {indexed:,} of {indexed + pending:,} rows"
         elif not is_replicated:
             share = replica.progress if replica else 0
-            state, detail = IndexState.BUILDING, f"TiFlash replica: {share:.0%}"
+            done_so_far = f"{share:.0%}" if share < 1 else "not available yet"
+            state, detail = IndexState.BUILDING, f"TiFlash replica: {done_so_far}"
         else:
             state, detail = IndexState.READY, "HNSW on TiFlash"
         return IndexStatus(state, indexed, pending, detail)
