@@ -59,6 +59,10 @@ def test_what_is_looked_at_in_a_cluster(jtv: Jtv, tiflash_tidb: str) -> None:
     ]
     jtv.ok("ingest", "-", stdin="a\n")
     assert "the vector index was used" in details(jtv.ok("doctor", "--no-api"), "ok")["index"]
+    # As after a build that failed.
+    jtv.ok("index", "drop")
+    said = details(jtv.ok("doctor", "--no-api"), "warning")
+    assert said["index"] == "none: there is none; jtv init makes it"
 
 
 def test_as_json(sampled: Jtv) -> None:

@@ -331,3 +331,13 @@ def test_eight_at_once_are_stored_in_the_order_of_the_input(keyed: Jtv, api: Jin
     lengths = [[len(text) for text in request.texts] for request in api.requests]
     spread = sum(max(each) - min(each) for each in lengths) / len(lengths)
     assert spread < 80
+
+
+def test_what_cannot_be_written_to_costs_nothing(
+    keyed: Jtv, api: JinaServer, as_a_user: list[str]
+) -> None:
+    keyed.ok("init")
+    keyed.database.chmod(0o400)
+    result = keyed("ingest", str(SAMPLE_TEXTS), prefix=as_a_user)
+    assert (result.code, api.bill) == (5, [])
+    assert len(result.stderr.splitlines()) == 1

@@ -19,10 +19,11 @@ from tidb_cluster import Cluster
 from tidb_proxy import Proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from conftest import Jtv
     from jina_server import JinaServer
+    from tidb_cluster import TidbServer
 
 TABLE = "jinaai_tidb_demo_documents"
 TEXTS = [
@@ -131,7 +132,8 @@ class TestAsItStands:
         before = structure(reader)
         result = reader("ingest", "-", stdin="a\n")
         assert result.code == 5
-        assert "is the tutorial's and can only be read; jtv init adds" in result.error
+        [line] = result.stderr.splitlines()
+        assert "is the tutorial's and can only be read; jtv init adds" in line
         assert (api.bill, structure(reader)) == ([], before)
 
     def test_off_a_terminal_it_needs_a_yes(self, reader: Jtv) -> None:
@@ -259,14 +261,109 @@ class TestAdoption:
         assert len(filled) == len(set(filled)) == 1500 + DISTINCT
 
 
+class TestEqualTexts:
+    """Whichever of them is deleted, a text that is still there is known and not paid for."""
+
+    # The ids of rows with equal texts, first the one that has the hash.
+    EQUAL = ("2", "4", "7")
+
+    @pytest.fixture
+    def adopted(self, reader: Jtv) -> Jtv:
+        reader.ok("init", "--yes", "--no-index")
+        reader.write("texts.txt", f"{TEXTS[1]}\n")
+        return reader
+
+    def assert_known(self, jtv: Jtv, api: JinaServer) -> None:
+        assert "0 stored, 1 known" in jtv.ok("ingest", "texts.txt").stderr
+        assert api.bill == []
+        values = [value for value in hashes(jtv) if value]
+        assert len(values) == len(set(values))
+
+    def test_by_id(self, adopted: Jtv, api: JinaServer) -> None:
+        for number in self.EQUAL[:2]:
+            adopted.ok("delete", number, "--yes")
+            self.assert_known(adopted, api)
+        adopted.ok("delete", self.EQUAL[2], "--yes")
+        assert "1 stored, 0 known" in adopted.ok("ingest", "texts.txt").stderr
+
+    def test_one_without_the_hash(self, adopted: Jtv, api: JinaServer) -> None:
+        adopted.ok("delete", self.EQUAL[2], "--yes")
+        assert hashes(adopted) == FIRSTS[:6] + FIRSTS[7:]
+        self.assert_known(adopted, api)
+
+    @pytest.mark.parametrize("what", ["--texts", "--source"])
+    def test_by_text_and_by_source(self, adopted: Jtv, api: JinaServer, what: str) -> None:
+        adopted.ok("ingest", "texts.txt")
+        adopted.ok("delete", what, "texts.txt", "--yes")
+        self.assert_known(adopted, api)
+        assert adopted.ok("list", "--json", "--limit", "2").records[1]["id"] == 3
+        assert hashes(adopted)[2] == text_hash(TEXTS[3])
+
+    def test_all_that_there_are(self, adopted: Jtv) -> None:
+        ids = [str(number) for number in range(1, len(TEXTS) + 1)]
+        assert f"deleted {len(ids)} documents" in adopted.ok("delete", *ids, "--yes").stderr
+
+    def test_a_table_without_any_is_not_searched_for_them(self, adopted: Jtv, proxy: Proxy) -> None:
+        adopted.ok("init", "--table", "own", "--no-index", "--model", "hashing-v1")
+        adopted.ok("ingest", "texts.txt", "--table", "own")
+        adopted.ok("delete", "1", "--yes", "--table", "own")
+        assert not any(sql.startswith("UPDATE") for sql in proxy.statements)
+
+
+class TestRights:
+    """SELECT, UPDATE, CREATE and ALTER are what README names."""
+
+    @pytest.fixture
+    def limited(self, reader: Jtv, tiflash_server: TidbServer) -> Callable[[str], None]:
+        """Have the user be one with these rights only."""
+        name = reader.environment["TIDB_DATABASE_URL"].rpartition("/")[2]
+
+        def limit(rights: str) -> None:
+            tiflash_server.execute("DROP USER IF EXISTS 'some.user'")
+            tiflash_server.execute("CREATE USER 'some.user' IDENTIFIED BY 'hunter2'")
+            tiflash_server.execute(f"GRANT {rights} ON {name}.* TO 'some.user'")
+            url = tiflash_server.url(name, user="some.user", password="hunter2")
+            reader.environment["TIDB_DATABASE_URL"] = url
+
+        return limit
+
+    @pytest.mark.parametrize("step", [None, "COMMENT", "ADD UNIQUE INDEX", "UPDATE"])
+    def test_those_that_an_adoption_needs(
+        self, reader: Jtv, limited: Callable[[str], None], step: str | None
+    ) -> None:
+        before = rows(reader)
+        limited("SELECT, UPDATE, CREATE, ALTER")
+        if step is not None:
+            with Proxy(reader.environment["TIDB_DATABASE_URL"]) as proxy:
+                proxy.on(step, lambda: process.send_signal(signal.SIGKILL), lose=True)
+                url = {"TIDB_DATABASE_URL": proxy.url}
+                process = reader.start("init", "--yes", env=url, stderr=subprocess.DEVNULL)
+                assert process.wait(60) == -signal.SIGKILL
+        reader.ok("init", "--yes")
+        assert_adopted(reader, before)
+
+    @pytest.mark.parametrize("missing", ["UPDATE", "CREATE", "ALTER"])
+    def test_one_is_missing_and_the_table_stays_as_it_is(
+        self, reader: Jtv, limited: Callable[[str], None], missing: str
+    ) -> None:
+        before = database(reader).execute(f"SHOW CREATE TABLE {TABLE}")
+        limited(", ".join({"SELECT", "UPDATE", "CREATE", "ALTER"} - {missing}))
+        result = reader("init", "--yes")
+        assert result.code == 5
+        assert "a right is missing: " in result.error
+        assert missing in result.error.upper()
+        limited("SELECT")
+        assert database(reader).execute(f"SHOW CREATE TABLE {TABLE}") == before
+
+
 class TestInterrupted:
     STEPS = (
-        f"CREATE TABLE {TABLE}_sources",
-        f"CREATE TABLE {TABLE}_occurrences",
+        f"CREATE TABLE IF NOT EXISTS {TABLE}_sources",
+        f"CREATE TABLE IF NOT EXISTS {TABLE}_occurrences",
         "COMMENT",
         "MODIFY content",
         "ADD COLUMN",
-        "CREATE UNIQUE INDEX",
+        "ADD UNIQUE INDEX",
         "UPDATE",
         "^COMMIT",
         "ADD VECTOR INDEX",

@@ -81,6 +81,10 @@ def assert_finished(jtv: Jtv) -> None:
         assert said == ["the vector index was used"]
 
 
+def rows_in_index(jtv: Jtv, table: str = TABLE) -> int:
+    return int(jtv.ok("index", "status", "--json", "--table", table).records[0]["indexed"])
+
+
 def state(jtv: Jtv) -> IndexState:
     with closing(open_store(jtv.environment["TIDB_DATABASE_URL"], writable=False)) as store:
         return store.open(TABLE).index_status().state
@@ -142,6 +146,31 @@ class TestWithTiflash:
         assert state(flash) is IndexState.NONE
         assert "built the vector index" in flash.ok("init").stderr
         assert "VEC_COSINE_DISTANCE" in definition(flash)
+        assert rows_in_index(flash) == 2000
+        flash.ok("index", "drop")
+        assert rows_in_index(flash) == 0
+
+    def test_rows_are_those_of_this_table_whatever_the_case_of_its_name(self, flash: Jtv) -> None:
+        for name in ("One", "Other"):
+            flash.ok("init", *OFFLINE, "--table", name)
+        assert rows_in_index(flash, "One") == 2000
+
+    def test_build_anew(self, flash: Jtv, proxy: Proxy) -> None:
+        flash.ok("init", *OFFLINE)
+        assert flash.ok("index", "build").stderr.startswith("ready: 2,000 documents indexed")
+        assert "DROP INDEX `jtv_vector`" in "".join(proxy.statements)
+        assert sum(ADD in sql for sql in proxy.statements) == 2
+        assert_finished(flash)
+
+    def test_build_leaves_what_was_made_by_hand(self, flash: Jtv) -> None:
+        flash.ok("init", "--no-index", *OFFLINE)
+        database(flash).execute(f"ALTER TABLE {TABLE} SET TIFLASH REPLICA 1")
+        by_hand = "mine ((VEC_COSINE_DISTANCE(content_vec))) USING HNSW"
+        database(flash).execute(f"ALTER TABLE {TABLE} {ADD} {by_hand}")
+        before = definition(flash)
+        said = flash.ok("index", "build").stderr.splitlines()
+        assert said[0] == "jtv: index `mine` was not made by jtv and stays; jtv index drop drops it"
+        assert definition(flash) == before
 
     def test_another_was_faster(self, flash: Jtv, proxy: Proxy, tiflash_tidb: str) -> None:
         same = f"ALTER TABLE {TABLE} {ADD} jtv_vector ((VEC_COSINE_DISTANCE(content_vec)))"
@@ -185,6 +214,14 @@ class TestWithoutTiflash:
         with plain_server.database("x" * 64) as url:
             plain.ok("init", *OFFLINE, "--table", "t" * 52, "--database", url)
             assert plain.ok("tables", "--database", url).rows[0][0] == "t" * 52
+
+    def test_what_a_drop_that_was_killed_left_over_is_not_kept(self, plain: Jtv) -> None:
+        plain.ok("init", *OFFLINE)
+        plain.ok("ingest", str(SAMPLE_TEXTS))
+        database(plain).execute(f"DROP TABLE {TABLE}")
+        plain.ok("init", *OFFLINE)
+        for part in ("sources", "occurrences"):
+            assert database(plain).execute(f"SELECT * FROM {TABLE}_{part}") == []
 
     def test_drop(self, plain: Jtv) -> None:
         plain.ok("init", *OFFLINE)
@@ -245,6 +282,22 @@ class TestBuilding:
         flash.ok("index", "wait")
         assert_finished(flash)
 
+    def test_a_replica_that_is_all_there_but_not_available(self, flash: Jtv) -> None:
+        said = flash.ok("init", "--no-wait", *OFFLINE).stderr
+        assert "100%" not in said
+        assert "(TiFlash replica: " in said or "built the vector index" in said
+
+    def test_to_build_what_is_being_built_is_to_wait(
+        self, flash: Jtv, tiflash_server: TidbServer
+    ) -> None:
+        tiflash_server.set_index("building")
+        flash.ok("init", "--no-wait", *OFFLINE)
+        with Terminal(flash, "index", "build") as terminal:
+            terminal.wait_for("of 2,000 rows")
+            tiflash_server.set_index("ready")
+            assert terminal.wait() == 0
+        assert_finished(flash)
+
     @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
     def test_interrupted_while_it_waits(
         self, flash: Jtv, tiflash_server: TidbServer, sent: signal.Signals
@@ -294,10 +347,12 @@ class TestBuilding:
         tiflash_server.set_index("failing")
         result = flash("init", *OFFLINE)
         assert result.code == 5
+        assert f"table {TABLE} got no vector index: TiFlash backfill" in result.error
         assert "the stand-in was told to fail" in result.error
+        assert result.error.endswith("see to TiFlash, then: jtv index build")
         assert len(result.stderr.splitlines()) == 1
         tiflash_server.set_index("ready")
-        flash.ok("init")
+        flash.ok("index", "build")
         assert_finished(flash)
 
     def test_it_fails_meanwhile(self, flash: Jtv, tiflash_server: TidbServer) -> None:
@@ -316,8 +371,8 @@ class TestInterrupted:
     @pytest.mark.parametrize(
         ("words", "after"),
         [
-            (f"CREATE TABLE {TABLE}_sources", False),
-            (f"CREATE TABLE {TABLE}_occurrences", False),
+            (f"CREATE TABLE IF NOT EXISTS {TABLE}_sources", False),
+            (f"CREATE TABLE IF NOT EXISTS {TABLE}_occurrences", False),
             (f"CREATE TABLE {TABLE} ", False),
             ("SET TIFLASH REPLICA", False),
             (ADD, False),
@@ -331,7 +386,9 @@ class TestInterrupted:
         flash.ok("init", *OFFLINE)
         assert_finished(flash)
 
-    @pytest.mark.parametrize("words", [f"CREATE TABLE {TABLE}_sources", "SET TIFLASH REPLICA"])
+    @pytest.mark.parametrize(
+        "words", [f"CREATE TABLE IF NOT EXISTS {TABLE}_sources", "SET TIFLASH REPLICA"]
+    )
     def test_control_c(self, flash: Jtv, proxy: Proxy, words: str) -> None:
         proxy.on(words, lambda: process.send_signal(signal.SIGINT))
         process = flash.start("init", *OFFLINE, stderr=subprocess.PIPE)
@@ -378,6 +435,19 @@ class TestRights:
         assert (len(found.rows), found.stderr) == (5, "the vector index was used\n")
 
     @pytest.mark.parametrize(
+        "words", [f"CREATE TABLE IF NOT EXISTS {TABLE}_occurrences", f"CREATE TABLE {TABLE} "]
+    )
+    def test_killed_without_the_right_to_drop(self, flash: Jtv, limited: Any, words: str) -> None:
+        limited("SELECT, INSERT, UPDATE, CREATE, ALTER")
+        with Proxy(flash.environment["TIDB_DATABASE_URL"]) as proxy:
+            proxy.on(words, lambda: process.send_signal(signal.SIGKILL), lose=True)
+            url = {"TIDB_DATABASE_URL": proxy.url}
+            process = flash.start("init", *OFFLINE, env=url, stderr=subprocess.DEVNULL)
+            assert process.wait(30) == -signal.SIGKILL
+        flash.ok("init", *OFFLINE)
+        assert_finished(flash)
+
+    @pytest.mark.parametrize(
         ("rights", "missing"),
         [
             ("SELECT", "CREATE"),
@@ -390,6 +460,18 @@ class TestRights:
         assert result.code == 5
         assert f"a right is missing: {missing} command denied" in result.error
         assert "hunter2" not in flash("init", "--debug").stderr
+
+    def test_an_index_of_another_metric_without_the_right_to_see_jobs(
+        self, flash: Jtv, limited: Any
+    ) -> None:
+        flash.ok("init", "--no-index", *OFFLINE)
+        database(flash).execute(f"ALTER TABLE {TABLE} SET TIFLASH REPLICA 1")
+        other = "mine ((VEC_L2_DISTANCE(content_vec))) USING HNSW"
+        database(flash).execute(f"ALTER TABLE {TABLE} {ADD} {other}")
+        limited("SELECT, INSERT, UPDATE, CREATE, ALTER")
+        assert flash.ok("index", "status").stdout.startswith("none")
+        flash.ok("init")
+        flash.ok("index", "build")
 
     def test_a_lost_connection_without_the_right_to_see_jobs(
         self, flash: Jtv, limited: Any, tiflash_server: TidbServer

@@ -127,6 +127,18 @@ def test_an_index_is_explained(indexed: Jtv) -> None:
     assert "prefers to look at every vector of so small a table" in explained(indexed)
 
 
+def test_a_search_that_documents_without_a_distance_kept_from_the_index(indexed: Jtv) -> None:
+    execute(
+        indexed,
+        f"INSERT INTO {TABLE} (content, content_vec, content_hash)"
+        f" VALUES ('nothing', '{ZERO}', UNHEX(SHA2('nothing', 256)))",
+    )
+    why = "documents without a distance made it look at every vector"
+    for more in ([], ["--source", "*.txt"]):
+        assert explained(indexed, "-k", "2", *more).startswith(f"the vector index was used; {why}")
+        assert why not in explained(indexed, "-k", "2", "--exact", *more)
+
+
 def test_an_index_that_is_not_ready_is_explained(flash: Jtv, tiflash_server: TidbServer) -> None:
     tiflash_server.set_index("building")
     flash.ok("init", "--no-wait")

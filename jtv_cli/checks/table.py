@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 _MANY = 10_000
 
 
-def check_table(table: Table) -> Iterator[Check]:
-    """Yield what the table is, and how it is searched."""
+def check_table(table: Table, *, has_tiflash: bool = False) -> Iterator[Check]:
+    """Yield what the table is, and how it is searched.
+
+    `has_tiflash` says that it could have an index, however small it is.
+    """
     spec, documents = table.spec, table.count()
     what = f"{spec.name}: model {spec.model}, {spec.dimensions} dimensions, {documents:,} documents"
     if spec.identity:
@@ -27,10 +30,10 @@ def check_table(table: Table) -> Iterator[Check]:
             Outcome.WARNING,
             f"{what}; it is the tutorial's: jtv init makes it jtv's, which ingest needs",
         )
-    yield _check_index(table, documents)
+    yield _check_index(table, wants_index=has_tiflash or documents > _MANY)
 
 
-def _check_index(table: Table, documents: int) -> Check:
+def _check_index(table: Table, *, wants_index: bool) -> Check:
     status = table.index_status()
     detail = f"{status.state.value}: {status.detail}"
     if status.state is IndexState.READY:
@@ -39,16 +42,16 @@ def _check_index(table: Table, documents: int) -> Check:
         return Check("index", Outcome.OK, detail if way == status.detail else f"{detail}; {way}")
     if status.state is IndexState.FAILED:
         return Check("index", Outcome.WARNING, f"{detail}; try jtv index build")
-    if status.state is IndexState.NONE and documents > _MANY:
-        return Check("index", Outcome.WARNING, f"{detail}; make searches fast: jtv index build")
+    if status.state is IndexState.NONE and wants_index:
+        return Check("index", Outcome.WARNING, detail)
     return Check("index", Outcome.OK, detail)
 
 
 def _way_of_a_search(table: Table) -> str:
     """Return what a search for the first document says of the way that it takes."""
     said: list[str] = []
-    for document in table.read(vectors=True):
+    first = [hit.id for hit in table.scan(limit=1)]
+    for document in table.get(first, vectors=True):
         if document.vector is not None:
             table.search(document.vector[None], 1, explain=said.append)
-        break
     return "".join(said) or "there is nothing to search yet"

@@ -64,10 +64,12 @@ class _Visit:
 
     def _database(self) -> Iterator[Check]:
         with self._session.store() as store:
+            has_tiflash = False
             for check in store.checks():
                 yield check
                 if check.outcome is Outcome.FAILED:
                     return
+                has_tiflash |= check.name == "TiFlash" and check.outcome is Outcome.OK
             try:
                 table = store.open(self._session.table_name)
                 self._table = table.spec
@@ -75,7 +77,7 @@ class _Visit:
             except StoreError as error:
                 yield Check("table", Outcome.FAILED, str(error))
             else:
-                yield from check_table(table)
+                yield from check_table(table, has_tiflash=has_tiflash)
 
     def _api(self) -> Iterator[Check]:
         session = self._session

@@ -79,6 +79,8 @@ def ingest_into(
     """Embed and store, say how far it is and, unless `quiet`, what was done in the end."""
     with session.talk.waiting("opening the embedder"):
         embedder = session.embedder(table.spec, truncate=terms.truncate)
+        # Before anything is paid for.
+        table.require_writable()
     session.note_connection(store, table)
     if session.settings.api_key.value:
         session.note_offline(table.spec)

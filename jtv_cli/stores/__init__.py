@@ -40,6 +40,10 @@ class Table(Protocol):
         """Return the number of documents."""
         ...
 
+    def require_writable(self) -> None:
+        """Raise StoreError where documents could not be added; nothing is changed."""
+        ...
+
     def known(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
         """Return the ids of those of the hashes that are stored, found by index."""
         ...
@@ -126,7 +130,7 @@ class Table(Protocol):
         ...
 
     def build_index(self, *, progress: Callable[[str], None] = lambda _: None) -> None:
-        """Build the index, anew where there is one, which serves until this one is done.
+        """Build the index, anew where there is one; searches go on meanwhile.
 
         `progress` hears how far it is. A table too small for an index gets none.
         """

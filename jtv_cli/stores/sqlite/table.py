@@ -42,8 +42,7 @@ if TYPE_CHECKING:
     )
 
 _PLACES = 10_000  # read at once
-# Segments indexed after an addition, where many wait: half a second of work.
-_CATCH_UP = 32
+_CATCH_UP = 32  # segments after an addition, where many wait: half a second of work
 
 
 class SqliteTable:
@@ -60,6 +59,11 @@ class SqliteTable:
         """Return the number of documents, from the catalogue's counter."""
         with self._reading():
             return self.rows.count()
+
+    def require_writable(self) -> None:
+        """Raise StoreError where documents could not be added."""
+        with translated(self._location):
+            self.rows.execute("UPDATE jtv_tables SET name = name WHERE FALSE")
 
     def known(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
         """Return the ids of those of the hashes that are stored, found by their unique index."""
@@ -222,10 +226,9 @@ class SqliteTable:
             if live is None or not live.last:
                 return IndexStatus(IndexState.NONE, 0, documents, detail)
             pending = self.index.pending(live)
-            indexed = documents - pending
-            if deleted := self.index.codes(live) - indexed:
+            if deleted := self.index.codes(live) + pending - documents:
                 detail += f"; jtv index build drops {deleted:,} codes of deleted documents"
-            return IndexStatus(IndexState.READY, indexed, pending, detail)
+            return IndexStatus(IndexState.READY, documents - pending, pending, detail)
 
     def build_index(self, *, progress: Callable[[str], None] = lambda _: None) -> None:
         """Build the index in short transactions, anew where there is one."""
@@ -254,10 +257,8 @@ class SqliteTable:
         with self._reading():
             live = self.index.live()
             if live is None or self.rows.count() <= USUAL_K:
-                raise StoreError(
-                    f"table {self.spec.name} has no index to check",
-                    hint="see why: jtv index status",
-                )
+                message = f"table {self.spec.name} has no index to check"
+                raise StoreError(message, hint="see why: jtv index status")
             found, candidates = check(self.rows, self.index, live, queries)
         if candidates != live.candidates:
             with self.writing():
@@ -287,8 +288,7 @@ class SqliteTable:
             yield
 
     def _catch_up(self) -> None:
-        """Index some of the segments that wait."""
-        # What was added is stored, whatever becomes of this: the next addition goes on.
+        """Index some of the segments that wait; where that fails, the next addition goes on."""
         with suppress(StoreError):
             for _ in range(_CATCH_UP):
                 with self.writing():

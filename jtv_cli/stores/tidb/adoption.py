@@ -11,8 +11,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from jtv_cli.records import Change, TableSpec, text_hash
+from jtv_cli.stores.tidb.failures import DUPLICATE_INDEX, code_of
 from jtv_cli.stores.tidb.schema import encode_comment, make_parts, schema
 from jtv_cli.stores.tidb.writing import Writing
 
@@ -62,15 +64,22 @@ def plan_adoption(name: str) -> list[Change]:
 
 
 def adopt(database: Database, spec: TableSpec, progress: Callable[[str], None]) -> None:
-    """Make the tutorial's table, as it is or half adopted, the one that the spec says."""
+    """Make the tutorial's table, as it is or half adopted, the one that the spec says.
+
+    It takes the rights SELECT, UPDATE, CREATE and ALTER; the table is as it was where one
+    is missing.
+    """
     adoption = _Adoption(database, spec)
+    # Needed last, and refused first.
+    adoption.run("UPDATE `{}` SET id = id WHERE FALSE")
     progress("making room for where texts were read")
     database.read(lambda connection: make_parts(connection, schema(spec)))
     adoption.run("ALTER TABLE `{}` COMMENT = %s", encode_comment(spec, adopting=True))
     progress("adding content_hash")
     adoption.run("ALTER TABLE `{}` MODIFY content MEDIUMTEXT NOT NULL")
     adoption.run("ALTER TABLE `{}` ADD COLUMN IF NOT EXISTS content_hash BINARY(32)")
-    adoption.run("CREATE UNIQUE INDEX IF NOT EXISTS content_hash ON `{}` (content_hash)")
+    # CREATE INDEX would need a right more, and know the index that is there.
+    adoption.run("ALTER TABLE `{}` ADD UNIQUE INDEX content_hash (content_hash)")
     adoption.fill_hashes(progress)
     adoption.run("ALTER TABLE `{}` COMMENT = %s", encode_comment(spec))
 
@@ -84,9 +93,17 @@ class _Adoption:
         self._documents = self._schema.documents
 
     def run(self, statement: str, *parameters: str) -> None:
-        """Run a statement, in which {} stands for the table's name."""
+        """Run a statement, in which {} stands for the table's name; an index may be there."""
         statement = statement.format(self._documents.name)
-        self._database.read(lambda connection: connection.exec_driver_sql(statement, parameters))
+
+        def work(connection: Connection) -> None:
+            try:
+                connection.exec_driver_sql(statement, parameters)
+            except DBAPIError as error:
+                if code_of(error) != DUPLICATE_INDEX:
+                    raise
+
+        self._database.read(work)
 
     def fill_hashes(self, progress: Callable[[str], None]) -> None:
         """Give the first of each text its hash, in short transactions by id."""

@@ -9,6 +9,8 @@ from jtv_cli.stores.tidb.hits import to_hits
 from jtv_cli.stores.tidb.search import nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import Connection
 
     from jtv_cli.records import Filter, Hit, Vectors
@@ -27,14 +29,16 @@ def search(
     far: float,
     filter: Filter,
     by_index: bool,
+    fell_back: Callable[[], object],
 ) -> tuple[list[list[Hit]], int]:
     """Return the k nearest that fit and are not farther, to each of (m, dimensions) queries.
 
     An index knows nothing of filters, so more are asked of it; where too few of them
-    fit, all that fit are compared. The number returned says for how many queries.
+    fit, all that fit are compared. The number returned says for how many queries, and `fell_back`
+    hears of those for which the index had to be left out.
     """
     fitting = Fitting(connection, schema, filter)
-    search = _Search(connection, schema, fitting, k, far)
+    search = _Search(connection, schema, fitting, k, far, fell_back)
     found = [search.by_index(query) if by_index else None for query in queries]
     hits = [
         search.exactly(query) if some is None else some
@@ -47,13 +51,20 @@ class _Search:
     """Searches for the k nearest documents that fit a filter and are not too far."""
 
     def __init__(
-        self, connection: Connection, schema: Schema, fitting: Fitting, k: int, far: float
+        self,
+        connection: Connection,
+        schema: Schema,
+        fitting: Fitting,
+        k: int,
+        far: float,
+        fell_back: Callable[[], object],
     ) -> None:
         self._connection = connection
         self._schema = schema
         self._fitting = fitting
         self._k = k
         self._far = far
+        self._fell_back = fell_back
 
     def by_index(self, query: Vectors) -> list[Hit] | None:
         """Return what is nearest of what the index finds, None where too few of that fit."""
@@ -73,7 +84,15 @@ class _Search:
     def _look(self, query: Vectors, wanted: int, *, exact: bool) -> tuple[list[Hit], bool]:
         """Return those that fit of so many nearest, and whether any farther are too far."""
         which = self._fitting.documents() if exact else ()
-        rows = nearest(self._connection, self._schema, query, wanted, exact=exact, which=which)
+        rows = nearest(
+            self._connection,
+            self._schema,
+            query,
+            wanted,
+            exact=exact,
+            which=which,
+            fell_back=self._fell_back,
+        )
         near = [row for row in rows if row.distance <= self._far]
         are_all = len(near) < (wanted if exact else len(rows))
         return to_hits(self._connection, self._schema, near, self._fitting), are_all

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from jtv_cli.stores.tidb.database import Database
 
-_ADD = "ADD VECTOR INDEX jtv_vector ((VEC_COSINE_DISTANCE(content_vec))) USING HNSW"
+_OURS = "jtv_vector"
+_ADD = f"ADD VECTOR INDEX {_OURS} ((VEC_COSINE_DISTANCE(content_vec))) USING HNSW"
 # Any name will do: the tutorial's readers may have made one by hand. It stays quoted.
 _COSINE = re.compile(
     r"VECTOR INDEX (`(?:[^`]|``)+`)\s*\(\(VEC_COSINE_DISTANCE\(`content_vec`\)\)\)", re.IGNORECASE
@@ -37,11 +38,14 @@ _REPLICA = sa.text(
     "SELECT available, progress FROM information_schema.tiflash_replica"
     " WHERE table_schema = DATABASE() AND table_name = :table AND replica_count > 0"
 )
+# Conditions on one column the server hands to TiFlash with the names in lower case, under
+# which that knows none that has capitals.
 _PROGRESS = sa.text(
     "SELECT COALESCE(SUM(rows_stable_indexed + rows_delta_indexed), 0) AS indexed,"
     " COALESCE(SUM(rows_stable_not_indexed + rows_delta_not_indexed), 0) AS pending,"
     " COALESCE(MAX(error_message), '') AS error FROM information_schema.tiflash_indexes"
-    " WHERE tidb_database = DATABASE() AND tidb_table = :table AND column_name = 'content_vec'"
+    " WHERE LOWER(CONCAT(tidb_database, '.', tidb_table, '.', index_name))"
+    " = LOWER(CONCAT(DATABASE(), '.', :table, '.', :index))"
 )
 _JOBS = (
     "ADMIN SHOW DDL JOBS WHERE db_name = DATABASE() AND table_name = %s"
@@ -49,9 +53,11 @@ _JOBS = (
     " AND state NOT IN ('synced', 'done', 'cancelled', 'rollback done')"
 )
 
+_BACKFILL_FAILED = 9014
 _NO_FAILURES = {*CONNECTION_LOST, DUPLICATE_INDEX}
 
 _LOOK_SECONDS = 0.5
+_LOOKS = 10
 # A replica or an index that has got no further for so long needs a look at the cluster.
 _STALL_SECONDS = 600.0
 
@@ -91,9 +97,26 @@ class VectorIndex:
             if wait:
                 self._wait(statement, progress)
         except DBAPIError as error:
+            if code_of(error) == _BACKFILL_FAILED:
+                raise self._failure(str(error.orig and error.orig.args[-1])) from error
             if not says_no_tiflash(error):
                 raise self._database.translated(error) from error
             self._database.notice("this cluster has no TiFlash, so there can be no vector index")
+
+    def rebuild(self, progress: Callable[[str], None]) -> None:
+        """Build the index anew, but wait for one that is being built; one made by hand stays.
+
+        Searches look at every vector meanwhile. Raises StoreError as `build` does.
+        """
+        name = self._database.read(self._name)
+        if name == f"`{_OURS}`":
+            progress("dropping the vector index")
+            self.drop()
+        elif name is not None:
+            self._database.notice(
+                f"index {name} was not made by jtv and stays; jtv index drop drops it"
+            )
+        self.build(wait=True, progress=progress)
 
     def drop(self) -> bool:
         """Drop the index; return whether there was one. The replica stays."""
@@ -117,7 +140,7 @@ class VectorIndex:
 
     def _wait(self, statement: _Statement | None, progress: Callable[[str], None]) -> None:
         last, since = "", time.monotonic()
-        while (status := self.status()).state is not IndexState.READY:
+        while (status := self._settled_status()).state is not IndexState.READY:
             if statement is not None:
                 statement.check()
             if status.state is IndexState.NONE:
@@ -126,10 +149,7 @@ class VectorIndex:
                     hint="run the same command again",
                 )
             if status.state is IndexState.FAILED:
-                raise StoreError(
-                    f"table {self._table} got no vector index: {status.detail}",
-                    hint="see to TiFlash, then: jtv index drop, jtv init",
-                )
+                raise self._failure(status.detail)
             if status.detail != last:
                 last, since = status.detail, time.monotonic()
             elif time.monotonic() - since > _STALL_SECONDS:
@@ -140,18 +160,35 @@ class VectorIndex:
             progress(status.detail)
             time.sleep(_LOOK_SECONDS)
 
+    def _settled_status(self) -> IndexStatus:
+        """Return the status, NONE only if it stays so.
+
+        A server may know that it has built an index before it knows the index.
+        """
+        for _ in range(_LOOKS):
+            if (status := self.status()).state is not IndexState.NONE:
+                break
+            time.sleep(_LOOK_SECONDS)
+        return status
+
+    def _failure(self, why: str) -> StoreError:
+        return StoreError(
+            f"table {self._table} got no vector index: {why}",
+            hint="see to TiFlash, then: jtv index build",
+        )
+
     def _alter(self, what: str) -> None:
         with self._database.patient_connection() as connection:
             connection.exec_driver_sql(f"ALTER TABLE `{self._table}` {what}")
 
     def _status(self, connection: Connection) -> IndexStatus:
-        is_there = self._name(connection) is not None
-        is_adding = not is_there and self._is_adding(connection)
-        if not (is_there or is_adding):
+        name = self._name(connection)
+        is_adding = name is None and self._is_adding(connection)
+        if name is None and not is_adding:
             return IndexStatus(IndexState.NONE, detail="there is none; jtv init makes it")
         replica = self._replica(connection)
         is_replicated = replica is not None and replica.available
-        done = connection.execute(_PROGRESS, {"table": self._table}).one()
+        done = self._progress(connection, name)
         indexed, pending = int(done.indexed), int(done.pending)
         if done.error:
             state, detail = IndexState.FAILED, f"TiFlash could not build it: {done.error}"
@@ -160,7 +197,8 @@ class VectorIndex:
             detail = f"vector index: {indexed:,} of {indexed + pending:,} rows"
         elif not is_replicated:
             share = replica.progress if replica else 0
-            state, detail = IndexState.BUILDING, f"TiFlash replica: {share:.0%}"
+            done_so_far = f"{share:.0%}" if share < 1 else "not available yet"
+            state, detail = IndexState.BUILDING, f"TiFlash replica: {done_so_far}"
         else:
             state, detail = IndexState.READY, "HNSW on TiFlash"
         return IndexStatus(state, indexed, pending, detail)
@@ -174,6 +212,11 @@ class VectorIndex:
     def _replica(self, connection: Connection) -> Any:  # noqa: ANN401  # a row
         return connection.execute(_REPLICA, {"table": self._table}).first()
 
+    def _progress(self, connection: Connection, name: str | None) -> Any:  # noqa: ANN401  # a row
+        """Return how far the index of that quoted name is, or the one to come."""
+        index = _OURS if name is None else name[1:-1].replace("``", "`")
+        return connection.execute(_PROGRESS, {"table": self._table, "index": index}).one()
+
     def _is_adding(self, connection: Connection) -> bool:
         """Return whether the server is at it.
 
@@ -184,7 +227,7 @@ class VectorIndex:
         except DBAPIError as error:
             if code_of(error) not in NO_RIGHT:
                 raise
-        done = connection.execute(_PROGRESS, {"table": self._table}).one()
+        done = self._progress(connection, None)
         return bool(done.indexed + done.pending)
 
 

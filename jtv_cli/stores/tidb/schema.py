@@ -145,19 +145,23 @@ def comment_of(connection: sa.Connection, name: str) -> str | None:
 
 
 def make_parts(connection: sa.Connection, tables: Schema) -> None:
-    """Make the tables that belong to a table, empty, in place of any that were left over.
+    """Make the tables that belong to a table, empty, where they are not there yet.
+
+    Only what a drop that was interrupted left over takes the right to drop it.
 
     Raises StoreError where another's table has such a name.
     """
-    for part in tables.parts:
-        if comment_of(connection, part.name) not in (None, part.comment):
+    comments = [comment_of(connection, part.name) for part in tables.parts]
+    for part, comment in zip(tables.parts, comments, strict=True):
+        if comment not in (None, part.comment):
             raise StoreError(
                 f"there is a table {part.name} already that is not jtv's",
                 hint="name another --table",
             )
-    drop_parts(connection, tables)
-    for part in tables.parts:
-        connection.execute(CreateTable(part))
+    for part, comment in zip(tables.parts, comments, strict=True):
+        if comment is not None and connection.execute(sa.select(part).limit(1)).first():
+            connection.execute(DropTable(part))
+        connection.execute(CreateTable(part, if_not_exists=True))
 
 
 def drop_parts(connection: sa.Connection, tables: Schema) -> None:

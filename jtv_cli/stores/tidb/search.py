@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from jtv_cli.stores.tidb.statements import vector_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy import ColumnElement, Connection, Select
 
@@ -31,15 +31,18 @@ def nearest(
     *,
     exact: bool,
     which: Sequence[ColumnElement[bool]] = (),
+    fell_back: Callable[[], object] = lambda: None,
 ) -> Sequence[Any]:
     """Return id, content and distance of the k nearest documents that have a distance.
 
-    `which` is true of them; with any of that, the index cannot answer.
+    `which` is true of them; with any of that, the index cannot answer. `fell_back` hears
+    of an answer of the index that did not do, so that every vector was looked at.
     """
     statement = _statement(schema, query, k, exact=exact).where(*which)
     rows = connection.execute(statement).all()
     if not exact and any(row.distance is None for row in rows):
         # They sort first: beside them, fewer than k would be left.
+        fell_back()
         return nearest(connection, schema, query, k, exact=True)
     return [row for row in rows if row.distance is not None]
 

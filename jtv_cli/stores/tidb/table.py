@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING
 
 from jtv_cli.errors import StoreError, TableMismatch
 from jtv_cli.records import Added, IndexState, Occurrence
-from jtv_cli.stores.explanations import all_compared
 from jtv_cli.stores.places import new_places
+from jtv_cli.stores.tidb.duplicates import hand_on_hashes
 from jtv_cli.stores.tidb.failures import TooLarge
-from jtv_cli.stores.tidb.hits import to_hits
 from jtv_cli.stores.tidb.index import VectorIndex
 from jtv_cli.stores.tidb.occurrences import noted
 from jtv_cli.stores.tidb.reading import Reading
 from jtv_cli.stores.tidb.schema import comment_of, encode_comment, schema
-from jtv_cli.stores.tidb.search import explain, nearest
+from jtv_cli.stores.tidb.searching import Searching
 from jtv_cli.stores.tidb.transactions import place_transactions, text_size, transactions
 from jtv_cli.stores.tidb.writing import Writing
 
@@ -57,10 +56,16 @@ class TidbTable:
         self._schema = schema(spec, has_parts=is_adopted)
         self._reading = Reading(database, self._schema)
         self._index = VectorIndex(database, spec.name)
+        self._searching = Searching(database, self._schema, self._index)
 
     def count(self) -> int:
         """Return the number of documents."""
         return self._reading.count()
+
+    def require_writable(self) -> None:
+        """Raise StoreError where documents could not be added."""
+        self._require_adopted()
+        self._database.read(lambda connection: Writing(connection, self._schema).insert_nothing())
 
     def known(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
         """Return the ids of those of the hashes that are stored, found by their unique index."""
@@ -114,22 +119,15 @@ class TidbTable:
         far = 2.0 if max_distance is None else max_distance
         if not len(vectors):
             return []
-        if filter is not None:
-            hits, explanation = self._filtered(vectors, k, filter, exact=exact, far=far)
-            if explain is not None:
-                explain(explanation)
-            return hits
-
-        def work(connection: Connection) -> list[list[Hit]]:
-            found = (nearest(connection, self._schema, v, k, exact=exact) for v in vectors)
-            return [
-                to_hits(connection, self._schema, [row for row in rows if row.distance <= far])
-                for rows in found
-            ]
-
+        if filter is None:
+            hits, how = self._searching.all(
+                vectors, k, exact=exact, far=far, explained=explain is not None
+            )
+        else:
+            hits, how = self._searching.fitting(vectors, k, filter, exact=exact, far=far)
         if explain is not None:
-            explain(self._explanation(vectors[0], k, exact=exact)[1])
-        return self._database.read(work)
+            explain(how)
+        return hits
 
     def scan(
         self, query: Vectors | None = None, *, after: int | None = None, limit: int | None = None
@@ -175,8 +173,8 @@ class TidbTable:
         return self._index.status()
 
     def build_index(self, *, progress: Callable[[str], None] = lambda _: None) -> None:
-        """Build the vector index where there is none, and wait until it is ready."""
-        self._index.build(wait=True, progress=progress)
+        """Build the vector index, anew where jtv made one, and wait until it is ready."""
+        self._index.rebuild(progress)
 
     def drop_index(self) -> bool:
         """Drop the vector index; return whether there was one. The TiFlash replica stays."""
@@ -236,36 +234,6 @@ class TidbTable:
 
         return self._database.write(work)
 
-    def _filtered(
-        self, vectors: Vectors, k: int, filter: Filter, *, exact: bool, far: float
-    ) -> tuple[list[list[Hit]], str]:
-        """Return the nearest that fit a filter, and how they were found."""
-        from jtv_cli.stores.tidb.filtered import OVER_FETCH, search
-
-        if not self._schema.has_parts:
-            return [[] for _ in vectors], "the tutorial's table has no sources and no metadata"
-        by_index, explanation = self._explanation(vectors[0], k * OVER_FETCH, exact=exact)
-        hits, compared = self._database.read(
-            lambda connection: search(
-                connection, self._schema, vectors, k, far=far, filter=filter, by_index=by_index
-            )
-        )
-        return hits, explanation + all_compared(compared, len(vectors))
-
-    def _explanation(self, query: Vectors, k: int, *, exact: bool) -> tuple[bool, str]:
-        """Return whether the index answers a search, as the server plans it, or why not."""
-        if exact:
-            return False, "no index was used: --exact looks at every vector"
-        used, why = self._database.read(
-            lambda connection: explain(connection, self._schema, query, k)
-        )
-        if used:
-            return True, "the vector index was used"
-        status = self.index_status()
-        if not why and status.state is IndexState.READY:
-            why = "the server prefers to look at every vector of so small a table"
-        return False, f"no index was used: {why or status.detail}"
-
     def _remove(self, documents: Collection[int], work: Callable[[Writing], Removed]) -> Removed:
         """Return what some work removes of documents that are locked, in one transaction."""
         self._require_adopted()
@@ -274,7 +242,10 @@ class TidbTable:
             writing = Writing(connection, self._schema)
             writing.lock(documents)
             self._require_same(connection)
-            return work(writing)
+            removed = work(writing)
+            if removed.documents:
+                hand_on_hashes(connection, self._schema)
+            return removed
 
         return self._database.write(in_transaction)
 

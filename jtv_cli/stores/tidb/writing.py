@@ -44,6 +44,13 @@ class Writing:
         )
         return self._insert(self._schema.documents, "content, content_vec, content_hash", rows)
 
+    def insert_nothing(self) -> None:
+        """Send what needs the rights that an insert needs."""
+        self._connection.exec_driver_sql(
+            f"INSERT INTO `{self._schema.documents.name}` (content, content_vec, content_hash)"
+            " SELECT NULL, NULL, NULL FROM DUAL WHERE FALSE ON DUPLICATE KEY UPDATE id = id"
+        )
+
     def ids(self, hashes: Sequence[bytes], *, lock: bool = False) -> dict[bytes, int]:
         """Return the ids of those texts that are stored, by hash."""
         columns = self._schema.documents.c

@@ -1,0 +1,92 @@
+"""Searches of one table, and what can be said of the way that they took."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from jtv_cli.records import IndexState
+from jtv_cli.stores.explanations import all_compared
+from jtv_cli.stores.tidb.hits import to_hits
+from jtv_cli.stores.tidb.search import explain, nearest
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from jtv_cli.records import Filter, Hit, Vectors
+    from jtv_cli.stores.tidb.database import Database
+    from jtv_cli.stores.tidb.index import VectorIndex
+    from jtv_cli.stores.tidb.schema import Schema
+
+_FELL_BACK = "; documents without a distance made it look at every vector"
+
+
+class Searching:
+    """Searches one table. Raises StoreError."""
+
+    def __init__(self, database: Database, schema: Schema, index: VectorIndex) -> None:
+        self._database = database
+        self._schema = schema
+        self._index = index
+
+    def all(
+        self, vectors: Vectors, k: int, *, exact: bool, far: float, explained: bool
+    ) -> tuple[list[list[Hit]], str]:
+        """Return the k nearest to each vector, none farther, and if `explained`, how."""
+        fallen: list[None] = []
+
+        def work(connection: Connection) -> list[list[Hit]]:
+            fell_back = partial(fallen.append, None)
+            found = (
+                nearest(connection, self._schema, v, k, exact=exact, fell_back=fell_back)
+                for v in vectors
+            )
+            return [
+                to_hits(connection, self._schema, [row for row in rows if row.distance <= far])
+                for rows in found
+            ]
+
+        hits = self._database.read(work)
+        if not explained:
+            return hits, ""
+        by_index, how = self._way(vectors[0], k, exact=exact)
+        return hits, how + (_FELL_BACK if by_index and fallen else "")
+
+    def fitting(
+        self, vectors: Vectors, k: int, filter: Filter, *, exact: bool, far: float
+    ) -> tuple[list[list[Hit]], str]:
+        """Return the k nearest that fit a filter, none farther, and how they were found."""
+        from jtv_cli.stores.tidb.filtered import OVER_FETCH, search
+
+        if not self._schema.has_parts:
+            return [[] for _ in vectors], "the tutorial's table has no sources and no metadata"
+        by_index, how = self._way(vectors[0], k * OVER_FETCH, exact=exact)
+        fallen: list[None] = []
+        hits, compared = self._database.read(
+            lambda connection: search(
+                connection,
+                self._schema,
+                vectors,
+                k,
+                far=far,
+                filter=filter,
+                by_index=by_index,
+                fell_back=partial(fallen.append, None),
+            )
+        )
+        how += _FELL_BACK if fallen else ""
+        return hits, how + all_compared(compared, len(vectors))
+
+    def _way(self, query: Vectors, k: int, *, exact: bool) -> tuple[bool, str]:
+        """Return whether the index answers a search, as the server plans it, or why not."""
+        if exact:
+            return False, "no index was used: --exact looks at every vector"
+        used, why = self._database.read(
+            lambda connection: explain(connection, self._schema, query, k)
+        )
+        if used:
+            return True, "the vector index was used"
+        status = self._index.status()
+        if not why and status.state is IndexState.READY:
+            why = "the server prefers to look at every vector of so small a table"
+        return False, f"no index was used: {why or status.detail}"
