@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 # How often the moving line of an export changes.
 _LINES = 500
-# A table is made for no fewer documents, and characters, unless that is all there is.
-_FIRST = 512
-_FIRST_CHARACTERS = 4 << 20
 
 
 def export(session: Session, vectors: options.WithVectors = False) -> int:
@@ -136,7 +133,7 @@ def _fill(
     """Store the documents, in a table that is made only once the first ones were read."""
     from itertools import chain
 
-    from jtv_cli.exchange.transfer import transfer
+    from jtv_cli.exchange.transfer import batches, transfer
 
     documents = reader.documents()
     with account, session.talk.waiting("reading") as progress:
@@ -146,17 +143,5 @@ def _fill(
             share = f", {stream.consumed / stream.size:.0%}" if stream.size else ""
             progress(f"{account}{share}")
 
-        first = _beginning(documents)
+        first = next(batches(documents), [])
         transfer(chain(first, documents), target.open(), progress=show, skipped=account.skip)
-
-
-def _beginning(documents: Iterator[StoredDocument]) -> list[StoredDocument]:
-    """Return as many documents as are stored at once, or all, and so to the end, of a few."""
-    first: list[StoredDocument] = []
-    size = 0
-    for document in documents:
-        first.append(document)
-        size += len(document.text)
-        if len(first) == _FIRST or size >= _FIRST_CHARACTERS:
-            break
-    return first

@@ -30,7 +30,7 @@ def transfer(
     batch, which is one transaction, `skipped` of texts that are longer than the table takes.
     """
     done = Transferred()
-    for batch in _batches(_fitting(documents, table, skipped)):
+    for batch in batches(_fitting(documents, table, skipped)):
         more = _store(_merged(batch), table)
         done = Transferred(
             done.stored + more.stored,
@@ -100,7 +100,7 @@ def _missing(
 ) -> int:
     """Return how many of the documents the table does not have."""
     missing = looked_up = 0
-    for batch in _batches(documents):
+    for batch in batches(documents):
         hashes = {document.hash for document in batch}
         missing += len(hashes - table.known(list(hashes)).keys())
         looked_up += len(batch)
@@ -108,7 +108,8 @@ def _missing(
     return missing
 
 
-def _batches(documents: Iterable[StoredDocument]) -> Iterator[list[StoredDocument]]:
+def batches(documents: Iterable[StoredDocument]) -> Iterator[list[StoredDocument]]:
+    """Yield as many documents together as are stored in one transaction."""
     batch: list[StoredDocument] = []
     size = 0
     for document in documents:

@@ -6,12 +6,10 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from jtv_cli.records import STDIN
+
 if TYPE_CHECKING:
     from jtv_cli.records import Filter
-
-STDIN = "-"
-"""The only pattern that what was read from stdin fits."""
-
 
 def fits_source(filter: Filter, source: str | None) -> bool:
     """Return whether an occurrence in that source may fit."""

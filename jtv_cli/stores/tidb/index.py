@@ -57,7 +57,7 @@ _BACKFILL_FAILED = 9014
 _NO_FAILURES = {*CONNECTION_LOST, DUPLICATE_INDEX}
 
 _LOOK_SECONDS = 0.5
-_LOOKS = 10
+_LOOKS = 3
 # A replica or an index that has got no further for so long needs a look at the cluster.
 _STALL_SECONDS = 600.0
 
@@ -88,12 +88,15 @@ class VectorIndex:
         """
         statement = None
         try:
-            if not self._database.read(self._replica):
-                progress("making a TiFlash replica")
-                self._alter("SET TIFLASH REPLICA 1")
-            if self.status().state in {IndexState.NONE, IndexState.FAILED}:
-                progress("adding the vector index")
-                statement = self._begin()
+            # Of two statements that add it at once, the server undoes the second, and with
+            # it what the first has built.
+            with self._database.lock(f"jtv index {self._table}"):
+                if not self._database.read(self._replica):
+                    progress("making a TiFlash replica")
+                    self._alter("SET TIFLASH REPLICA 1")
+                if self.status().state in {IndexState.NONE, IndexState.FAILED}:
+                    progress("adding the vector index")
+                    statement = self._begin()
             if wait:
                 self._wait(statement, progress)
         except DBAPIError as error:
@@ -163,7 +166,7 @@ class VectorIndex:
     def _settled_status(self) -> IndexStatus:
         """Return the status, NONE only if it stays so.
 
-        A server may know that it has built an index before it knows the index.
+        Between the two questions, what is being added may have been.
         """
         for _ in range(_LOOKS):
             if (status := self.status()).state is not IndexState.NONE:
