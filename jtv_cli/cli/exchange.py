@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from jtv_cli.exchange.stream import ExportReader
-    from jtv_cli.records import StoredDocument, TableSpec, Transferred
+    from jtv_cli.records import TableSpec, Transferred
     from jtv_cli.sources import Source
     from jtv_cli.sources.stream import Stream
     from jtv_cli.stores import Table

@@ -11,6 +11,7 @@ from jtv_cli.records import STDIN
 if TYPE_CHECKING:
     from jtv_cli.records import Filter
 
+
 def fits_source(filter: Filter, source: str | None) -> bool:
     """Return whether an occurrence in that source may fit."""
     if filter.source is None:
