@@ -247,6 +247,15 @@ def test_a_vector_that_cannot_be_searched_for_is_left_out(jtv: Jtv) -> None:
     assert "34 stored, 0 known, 35 new occurrences, 1 skipped" in result.stderr
 
 
+@pytest.mark.tidb
+def test_a_text_that_the_cluster_does_not_take_is_left_out(jtv: Jtv, plain_tidb: str) -> None:
+    fill(jtv, "embedded", f"short\n{'x' * (7 << 20)}\nas short\n")
+    result = jtv(*arguments("embedded", plain_tidb))
+    assert result.code == 3
+    assert "jtv: document 2: 7,340,032 bytes are more than" in result.stderr
+    assert "3 stored, 0 known, 4 new occurrences, 1 skipped; verified: every other" in result.stderr
+
+
 def test_on_a_terminal_it_shows_how_far_it_is(jtv: Jtv) -> None:
     fill(jtv, "embedded", LINES)
     with Terminal(jtv, *arguments("embedded", "b.db")) as terminal:

@@ -53,7 +53,8 @@ def copy(
                 | {"skipped": account.skipped}
             )
         else:
-            session.talk.report(f"{account}; verified: every document of the table is there")
+            which = "every other document" if account.skipped else "every document"
+            session.talk.report(f"{account}; verified: {which} of the table is there")
         session.talk.report(
             f"from {stores['from']} (--from) to {stores['to']} (--to),"
             f" table {spec.name}, model {spec.model}"
