@@ -94,7 +94,6 @@ def test_the_store_is_not_closed_while_it_is_used(ready: Jtv, api: JinaServer) -
     ready.ok("ingest", "-", "--source", "before", stdin="known\n")
     api.latency = 2.0
     with closing(sqlite3.connect(ready.database, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
         process = ready.start(
             *("ingest", "-", "--concurrency", "1"), stdin=subprocess.PIPE, stderr=subprocess.PIPE
         )
@@ -102,6 +101,7 @@ def test_the_store_is_not_closed_while_it_is_used(ready: Jtv, api: JinaServer) -
         process.stdin.write("".join(LINES.splitlines(keepends=True)[:512]).encode())
         process.stdin.flush()
         wait_until(lambda: len(api.requests) == 2)
+        other.execute("BEGIN IMMEDIATE")
         process.stdin.write(b"known\n")
         process.stdin.flush()
         time.sleep(0.5)
