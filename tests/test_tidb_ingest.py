@@ -166,7 +166,7 @@ def test_a_connection_that_is_lost_again_and_again(
     assert result.error.startswith("jtv: the connection to 127.0.0.1:")
     assert result.error.endswith("was lost; run the same command again")
     attempts = proxy.statements.count("COMMIT")
-    assert result.stderr.count("trying again") == attempts / 4 >= 1
+    assert result.stderr.count("trying again") == attempts / 6 >= 1
     paying.ok(*INGEST)
     assert_complete(paying)
     assert len(api.bill) <= len(LINES) + 2 * 512

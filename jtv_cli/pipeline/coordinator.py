@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from functools import partial
 from math import inf
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
@@ -70,6 +71,7 @@ class Coordinator:
         self._dispatcher = Dispatcher(embedder, terms, self, self.calls)
         self._windows: deque[Window] = deque()
         self._groups: deque[Group] = deque()
+        self._refused: set[Group] = set()
         self._input_ended = False
         self._deadline: float | None = None
 
@@ -219,18 +221,13 @@ class Coordinator:
 
         A group that the table refuses keeps no other from being stored.
         """
-        refused: set[Group] = set()
         while True:
             while not self.calls.empty():
                 self._try(self.calls.get())
-            rest = (group for group in self._groups if not (group.is_stored or group in refused))
+            rest = (g for g in self._groups if not (g.is_stored or g in self._refused))
             if (group := next(rest, None)) is None:
                 return
-            try:
-                self._store_part(group)
-            except BaseException as error:
-                self.give_up(error)
-                refused.add(group)
+            self._try(partial(self._store_part, group))
 
     def _store_part(self, group: Group) -> None:
         """Store a batch's worth of what is answered of a group.
@@ -238,7 +235,11 @@ class Coordinator:
         Other calls need not wait longer than that, nor databases take more at once.
         """
         documents, vectors = group.answered(self._texts_at_once)
-        added = self._table.add(documents, vectors)
+        try:
+            added = self._table.add(documents, vectors)
+        except BaseException:
+            self._refused.add(group)
+            raise
         group.stored += len(documents)
         self._intake.forget(documents)
         self._tally.count(stored=added.documents, known=len(documents) - added.documents)
