@@ -319,10 +319,7 @@ class TestRights:
         name = reader.environment["TIDB_DATABASE_URL"].rpartition("/")[2]
 
         def limit(rights: str) -> None:
-            tiflash_server.execute("DROP USER IF EXISTS 'some.user'")
-            tiflash_server.execute("CREATE USER 'some.user' IDENTIFIED BY 'hunter2'")
-            tiflash_server.execute(f"GRANT {rights} ON {name}.* TO 'some.user'")
-            url = tiflash_server.url(name, user="some.user", password="hunter2")
+            url = tiflash_server.limited_url(name, rights)
             reader.environment["TIDB_DATABASE_URL"] = url
 
         return limit

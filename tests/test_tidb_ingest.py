@@ -231,11 +231,8 @@ def test_without_the_right_to_write_nothing_is_paid_for(
     paying: Jtv, plain_server: TidbServer, api: JinaServer, missing: str
 ) -> None:
     name = paying.environment["TIDB_DATABASE_URL"].rpartition("/")[2]
-    plain_server.execute("DROP USER IF EXISTS 'some.user'")
-    plain_server.execute("CREATE USER 'some.user' IDENTIFIED BY 'hunter2'")
     rights = ", ".join({"SELECT", "INSERT", "UPDATE"} - {missing})
-    plain_server.execute(f"GRANT {rights} ON {name}.* TO 'some.user'")
-    url = plain_server.url(name, user="some.user", password="hunter2")
+    url = plain_server.limited_url(name, rights)
     result = paying(*INGEST, env={"TIDB_DATABASE_URL": url})
     assert (result.code, api.bill) == (5, [])
     [line] = result.stderr.splitlines()

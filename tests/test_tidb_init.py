@@ -90,6 +90,13 @@ def state(jtv: Jtv) -> IndexState:
         return store.open(TABLE).index_status().state
 
 
+def make_by_hand(jtv: Jtv, index: str) -> None:
+    """Make a table and, with SQL, an index of it."""
+    jtv.ok("init", "--no-index", *OFFLINE)
+    database(jtv).execute(f"ALTER TABLE {TABLE} SET TIFLASH REPLICA 1")
+    database(jtv).execute(f"ALTER TABLE {TABLE} {ADD} {index} USING HNSW")
+
+
 class TestWithTiflash:
     def test_table_replica_and_index(self, flash: Jtv) -> None:
         result = flash.ok("init", *OFFLINE)
@@ -129,20 +136,14 @@ class TestWithTiflash:
         assert_finished(flash)
 
     def test_an_index_made_by_hand_will_do(self, flash: Jtv) -> None:
-        flash.ok("init", "--no-index", *OFFLINE)
-        database(flash).execute(f"ALTER TABLE {TABLE} SET TIFLASH REPLICA 1")
-        by_hand = "`my%s ``100%` ((VEC_COSINE_DISTANCE(content_vec))) USING HNSW"
-        database(flash).execute(f"ALTER TABLE {TABLE} {ADD} {by_hand}")
+        make_by_hand(flash, "`my%s ``100%` ((VEC_COSINE_DISTANCE(content_vec)))")
         assert "nothing to do" in flash.ok("init").stderr
         assert_finished(flash)
         flash.ok("index", "drop")
         assert state(flash) is IndexState.NONE
 
     def test_an_index_of_another_metric_is_none(self, flash: Jtv) -> None:
-        flash.ok("init", "--no-index", *OFFLINE)
-        database(flash).execute(f"ALTER TABLE {TABLE} SET TIFLASH REPLICA 1")
-        other = "mine ((VEC_L2_DISTANCE(content_vec))) USING HNSW"
-        database(flash).execute(f"ALTER TABLE {TABLE} {ADD} {other}")
+        make_by_hand(flash, "mine ((VEC_L2_DISTANCE(content_vec)))")
         assert state(flash) is IndexState.NONE
         assert "built the vector index" in flash.ok("init").stderr
         assert "VEC_COSINE_DISTANCE" in definition(flash)
@@ -163,10 +164,7 @@ class TestWithTiflash:
         assert_finished(flash)
 
     def test_build_leaves_what_was_made_by_hand(self, flash: Jtv) -> None:
-        flash.ok("init", "--no-index", *OFFLINE)
-        database(flash).execute(f"ALTER TABLE {TABLE} SET TIFLASH REPLICA 1")
-        by_hand = "mine ((VEC_COSINE_DISTANCE(content_vec))) USING HNSW"
-        database(flash).execute(f"ALTER TABLE {TABLE} {ADD} {by_hand}")
+        make_by_hand(flash, "mine ((VEC_COSINE_DISTANCE(content_vec)))")
         before = definition(flash)
         said = flash.ok("index", "build").stderr.splitlines()
         assert said[0] == "jtv: index `mine` was not made by jtv and stays; jtv index drop drops it"
@@ -417,10 +415,7 @@ class TestRights:
 
         def limit(rights: str) -> None:
             name = flash.environment["TIDB_DATABASE_URL"].rpartition("/")[2]
-            tiflash_server.execute("DROP USER IF EXISTS 'some.user'")
-            tiflash_server.execute("CREATE USER 'some.user' IDENTIFIED BY 'hunter2'")
-            tiflash_server.execute(f"GRANT {rights} ON {name}.* TO 'some.user'")
-            url = tiflash_server.url(name, user="some.user", password="hunter2")
+            url = tiflash_server.limited_url(name, rights)
             flash.environment["TIDB_DATABASE_URL"] = url
 
         return limit
@@ -464,10 +459,7 @@ class TestRights:
     def test_an_index_of_another_metric_without_the_right_to_see_jobs(
         self, flash: Jtv, limited: Any
     ) -> None:
-        flash.ok("init", "--no-index", *OFFLINE)
-        database(flash).execute(f"ALTER TABLE {TABLE} SET TIFLASH REPLICA 1")
-        other = "mine ((VEC_L2_DISTANCE(content_vec))) USING HNSW"
-        database(flash).execute(f"ALTER TABLE {TABLE} {ADD} {other}")
+        make_by_hand(flash, "mine ((VEC_L2_DISTANCE(content_vec)))")
         limited("SELECT, INSERT, UPDATE, CREATE, ALTER")
         assert flash.ok("index", "status").stdout.startswith("none")
         flash.ok("init")

@@ -160,6 +160,13 @@ class Cluster:
             self.reset()
             self.execute(f"DROP DATABASE {name}")
 
+    def limited_url(self, database: str, rights: str) -> str:
+        """The URL of a user, made anew, who has these rights in a database and no others."""
+        self.execute("DROP USER IF EXISTS 'some.user'")
+        self.execute("CREATE USER 'some.user' IDENTIFIED BY 'hunter2'")
+        self.execute(f"GRANT {rights} ON {database}.* TO 'some.user'")
+        return self.url(database, user="some.user", password="hunter2")
+
     def reset(self) -> None:
         """Undo what a test did to the cluster; of one's own it may do nothing."""
 
