@@ -137,6 +137,7 @@ class TestWithTiflash:
 
     def test_an_index_made_by_hand_will_do(self, flash: Jtv) -> None:
         make_by_hand(flash, "`my%s ``100%` ((VEC_COSINE_DISTANCE(content_vec)))")
+        flash.ok("index", "wait")
         assert "nothing to do" in flash.ok("init").stderr
         assert_finished(flash)
         flash.ok("index", "drop")
