@@ -180,6 +180,15 @@ class TestApi:
         assert "jina-embeddings-v2-base-en answers" in details(keyed.ok("doctor"), "ok")["API"]
         assert len(api.requests) == 1
 
+    def test_the_model_that_is_demanded_is_tried(self, keyed: Jtv, api: JinaServer) -> None:
+        keyed.ok("init", "--model", "hashing-v1")
+        result = keyed("doctor", "--model", "jina-embeddings-v3")
+        assert list(details(result, "failed")) == ["table"]
+        assert "jina-embeddings-v3 answers" in details(result, "ok")["API"]
+        result = keyed.ok("doctor", "--model", "hashing-v1")
+        assert "jina-embeddings-v2-base-en answers" in details(result, "ok")["API"]
+        assert len(api.requests) == 2
+
     def test_a_wrong_key(self, keyed: Jtv) -> None:
         keyed.ok("init")
         result = keyed("doctor", env={"JINA_API_KEY": "jina_another_key"})

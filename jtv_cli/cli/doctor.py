@@ -72,8 +72,8 @@ class _Visit:
                 has_tiflash |= check.name == "TiFlash" and check.outcome is Outcome.OK
             try:
                 table = store.open(self._session.table_name)
-                self._table = table.spec
                 self._session.require_model(table.spec)
+                self._table = table.spec
             except StoreError as error:
                 yield Check("table", Outcome.FAILED, str(error))
             else:

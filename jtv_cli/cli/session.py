@@ -111,11 +111,10 @@ class Session(NamedTuple):
 
         `truncate` has it cut texts that are too long for the model.
 
-        Raises TableMismatch where --model demands another.
+        Raises UsageError where there is no API key, or no base that can be.
         """
         from jtv_cli.embedders import open_embedder
 
-        self.require_model(spec)
         model = find_model(spec.model)
         if model.is_offline:
             return open_embedder(model)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.stores.tidb.fitting import Fitting
 from jtv_cli.stores.tidb.hits import to_hits
 from jtv_cli.stores.tidb.search import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sqlalchemy import Connection
 
     from jtv_cli.records import Filter, Hit, Vectors
@@ -18,6 +16,17 @@ if TYPE_CHECKING:
 
 OVER_FETCH = 10
 """How many times k are asked of the index."""
+
+
+class Found(NamedTuple):
+    """What was found, and how."""
+
+    hits: list[list[Hit]]
+    """The hits of each query."""
+    compared: int
+    """For how many queries all that fit were compared."""
+    fell_back: bool
+    """Whether the index's answer to any did not do, so that every vector was looked at."""
 
 
 def search(
@@ -29,22 +38,19 @@ def search(
     far: float,
     filter: Filter,
     by_index: bool,
-    fell_back: Callable[[], object],
-) -> tuple[list[list[Hit]], int]:
-    """Return the k nearest that fit and are not farther, to each of (m, dimensions) queries.
+) -> Found:
+    """Find the k nearest that fit and are not farther, to each of (m, dimensions) queries.
 
     An index knows nothing of filters, so more are asked of it; where too few of them
-    fit, all that fit are compared. The number returned says for how many queries, and `fell_back`
-    hears of those for which the index had to be left out.
+    fit, all that fit are compared.
     """
-    fitting = Fitting(connection, schema, filter)
-    search = _Search(connection, schema, fitting, k, far, fell_back)
+    search = _Search(connection, schema, Fitting(connection, schema, filter), k, far)
     found = [search.by_index(query) if by_index else None for query in queries]
     hits = [
         search.exactly(query) if some is None else some
         for query, some in zip(queries, found, strict=True)
     ]
-    return hits, found.count(None)
+    return Found(hits, found.count(None), search.fell_back)
 
 
 class _Search:
@@ -57,14 +63,13 @@ class _Search:
         fitting: Fitting,
         k: int,
         far: float,
-        fell_back: Callable[[], object],
     ) -> None:
         self._connection = connection
         self._schema = schema
         self._fitting = fitting
         self._k = k
         self._far = far
-        self._fell_back = fell_back
+        self.fell_back = False
 
     def by_index(self, query: Vectors) -> list[Hit] | None:
         """Return what is nearest of what the index finds, None where too few of that fit."""
@@ -84,15 +89,10 @@ class _Search:
     def _look(self, query: Vectors, wanted: int, *, exact: bool) -> tuple[list[Hit], bool]:
         """Return those that fit of so many nearest, and whether any farther are too far."""
         which = self._fitting.documents() if exact else ()
-        rows = nearest(
-            self._connection,
-            self._schema,
-            query,
-            wanted,
-            exact=exact,
-            which=which,
-            fell_back=self._fell_back,
+        rows, fell_back = nearest(
+            self._connection, self._schema, query, wanted, exact=exact, which=which
         )
+        self.fell_back |= fell_back
         near = [row for row in rows if row.distance <= self._far]
         are_all = len(near) < (wanted if exact else len(rows))
         return to_hits(self._connection, self._schema, near, self._fitting), are_all

@@ -67,6 +67,6 @@ def _timed(
 ) -> tuple[set[int], float]:
     """Return the ids of a document's neighbours, and how long that took."""
     started = time.perf_counter()
-    rows = nearest(connection, schema, vector, _K + 1, exact=exact)
+    found = nearest(connection, schema, vector, _K + 1, exact=exact)
     seconds = time.perf_counter() - started
-    return set([row.id for row in rows if row.id != document][:_K]), seconds
+    return set([row.id for row in found.rows if row.id != document][:_K]), seconds

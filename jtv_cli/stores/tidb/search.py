@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
 from jtv_cli.stores.tidb.statements import vector_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from sqlalchemy import ColumnElement, Connection, Select
 
     from jtv_cli.records import Vectors
     from jtv_cli.stores.tidb.schema import Schema
+
+
+class Nearest(NamedTuple):
+    """What a search found."""
+
+    rows: Sequence[Any]
+    """Id, content and distance, nearest first."""
+    fell_back: bool
+    """Whether the index's answer did not do, so that every vector was looked at."""
 
 
 def distance(schema: Schema, query: Vectors) -> ColumnElement[float]:
@@ -31,20 +40,17 @@ def nearest(
     *,
     exact: bool,
     which: Sequence[ColumnElement[bool]] = (),
-    fell_back: Callable[[], object] = lambda: None,
-) -> Sequence[Any]:
-    """Return id, content and distance of the k nearest documents that have a distance.
+) -> Nearest:
+    """Return the k nearest documents that have a distance.
 
-    `which` is true of them; with any of that, the index cannot answer. `fell_back` hears
-    of an answer of the index that did not do, so that every vector was looked at.
+    `which` is true of them; with any of that, the index cannot answer.
     """
     statement = _statement(schema, query, k, exact=exact).where(*which)
     rows = connection.execute(statement).all()
     if not exact and any(row.distance is None for row in rows):
         # They sort first: beside them, fewer than k would be left.
-        fell_back()
-        return nearest(connection, schema, query, k, exact=True)
-    return [row for row in rows if row.distance is not None]
+        return nearest(connection, schema, query, k, exact=True)._replace(fell_back=True)
+    return Nearest([row for row in rows if row.distance is not None], fell_back=False)
 
 
 def explain(connection: Connection, schema: Schema, query: Vectors, k: int) -> tuple[bool, str]:

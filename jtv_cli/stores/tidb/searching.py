@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from jtv_cli.records import IndexState
@@ -33,24 +32,18 @@ class Searching:
         self, vectors: Vectors, k: int, *, exact: bool, far: float, explained: bool
     ) -> tuple[list[list[Hit]], str]:
         """Return the k nearest to each vector, none farther, and if `explained`, how."""
-        fallen: list[None] = []
 
-        def work(connection: Connection) -> list[list[Hit]]:
-            fell_back = partial(fallen.append, None)
-            found = (
-                nearest(connection, self._schema, v, k, exact=exact, fell_back=fell_back)
-                for v in vectors
-            )
-            return [
-                to_hits(connection, self._schema, [row for row in rows if row.distance <= far])
-                for rows in found
-            ]
+        def work(connection: Connection) -> tuple[list[list[Hit]], bool]:
+            found = [nearest(connection, self._schema, v, k, exact=exact) for v in vectors]
+            near = ([row for row in one.rows if row.distance <= far] for one in found)
+            hits = [to_hits(connection, self._schema, rows) for rows in near]
+            return hits, any(one.fell_back for one in found)
 
-        hits = self._database.read(work)
+        hits, fell_back = self._database.read(work)
         if not explained:
             return hits, ""
         by_index, how = self._way(vectors[0], k, exact=exact)
-        return hits, how + (_FELL_BACK if by_index and fallen else "")
+        return hits, how + (_FELL_BACK if by_index and fell_back else "")
 
     def fitting(
         self, vectors: Vectors, k: int, filter: Filter, *, exact: bool, far: float
@@ -61,8 +54,7 @@ class Searching:
         if not self._schema.has_parts:
             return [[] for _ in vectors], "the tutorial's table has no sources and no metadata"
         by_index, how = self._way(vectors[0], k * OVER_FETCH, exact=exact)
-        fallen: list[None] = []
-        hits, compared = self._database.read(
+        found = self._database.read(
             lambda connection: search(
                 connection,
                 self._schema,
@@ -71,11 +63,10 @@ class Searching:
                 far=far,
                 filter=filter,
                 by_index=by_index,
-                fell_back=partial(fallen.append, None),
             )
         )
-        how += _FELL_BACK if fallen else ""
-        return hits, how + all_compared(compared, len(vectors))
+        how += _FELL_BACK if found.fell_back else ""
+        return found.hits, how + all_compared(found.compared, len(vectors))
 
     def _way(self, query: Vectors, k: int, *, exact: bool) -> tuple[bool, str]:
         """Return whether the index answers a search, as the server plans it, or why not."""
