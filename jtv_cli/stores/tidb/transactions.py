@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
+from jtv_cli.records.parts import by_weight
 from jtv_cli.stores.metadata import encode_metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from jtv_cli.records import Document, Occurrence, Place, Vectors
-
-    Item = TypeVar("Item")
 
 _MOST_BYTES = 8 << 20
 # With this of occurrences, the largest text that there can be goes into one, too.
@@ -31,14 +30,16 @@ def transactions(
         for position, document in enumerate(documents)
         for piece in _pieces(document)
     )
-    for part in _cut(pieces, lambda item: _size(item[1]) + vectors[item[0]].nbytes, _MOST_BYTES):
+    for part in by_weight(
+        pieces, lambda item: _size(item[1]) + vectors[item[0]].nbytes, _MOST_BYTES
+    ):
         positions = [position for position, _ in part]
         yield [piece for _, piece in part], vectors[positions]
 
 
 def place_transactions(places: Iterable[Place]) -> Iterator[list[Place]]:
     """Yield the places to note in one transaction each."""
-    return _cut(places, _occurrence_size, _PIECE_BYTES)
+    return by_weight(places, _occurrence_size, _PIECE_BYTES)
 
 
 def text_size(document: Document) -> int:
@@ -51,23 +52,8 @@ def _pieces(document: Document) -> Iterator[Document]:
     if len(document.occurrences) <= 1:
         yield document
         return
-    for part in _cut(document.occurrences, _occurrence_size, _PIECE_BYTES):
+    for part in by_weight(document.occurrences, _occurrence_size, _PIECE_BYTES):
         yield document._replace(occurrences=part)
-
-
-def _cut(items: Iterable[Item], size: Callable[[Item], int], most: int) -> Iterator[list[Item]]:
-    """Yield the items in order, together as many as have so many bytes, or one."""
-    part: list[Item] = []
-    total = 0
-    for item in items:
-        more = size(item)
-        if part and total + more > most:
-            yield part
-            part, total = [], 0
-        part.append(item)
-        total += more
-    if part:
-        yield part
 
 
 def _size(document: Document) -> int:

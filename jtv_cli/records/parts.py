@@ -1,0 +1,39 @@
+"""Many items, a part at a time: as many as a statement, a transaction or a request takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    Item = TypeVar("Item")
+
+
+def in_parts(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    """Yield the items in order, so many at a time; in the end, what is left."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def by_weight(
+    items: Iterable[Item], weight: Callable[[Item], int], most: int, count: int | None = None
+) -> Iterator[list[Item]]:
+    """Yield the items in order, together as many as weigh at most so much, or one.
+
+    No more than `count` of them, where that is given; with so many, none is waited for.
+    """
+    part: list[Item] = []
+    total = 0
+    for item in items:
+        more = weight(item)
+        if part and total + more > most:
+            yield part
+            part, total = [], 0
+        part.append(item)
+        total += more
+        if len(part) == count:
+            yield part
+            part, total = [], 0
+    if part:
+        yield part

@@ -1,0 +1,42 @@
+"""Many items, a part at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jtv_cli.records.parts import by_weight, in_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.mark.parametrize(
+    ("items", "parts"),
+    [("", []), ("abc", ["abc"]), ("abcd", ["abc", "d"]), ("abcdef", ["abc", "def"])],
+)
+def test_so_many_at_a_time(items: str, parts: list[str]) -> None:
+    assert list(in_parts(items, 3)) == parts
+
+
+@pytest.mark.parametrize(
+    ("weights", "parts"),
+    [
+        ([], []),
+        ([4, 6, 1], [[4, 6], [1]]),
+        ([11, 1, 20], [[11], [1], [20]]),
+        ([0] * 7, [[0] * 3, [0] * 3, [0]]),
+        ([9, 1, 0, 1], [[9, 1, 0], [1]]),
+    ],
+)
+def test_by_weight(weights: list[int], parts: list[list[int]]) -> None:
+    assert list(by_weight(weights, int, 10, count=3)) == parts
+
+
+def test_a_full_part_waits_for_nothing_more() -> None:
+    def endless() -> Iterator[int]:
+        yield from (1, 2)
+        pytest.fail("one more was asked for")
+
+    assert next(by_weight(endless(), int, 10, count=2)) == [1, 2]
