@@ -32,6 +32,7 @@ from jina_api import (
     token_limit,
 )
 from jina_http import Request, Server
+from waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,8 +135,7 @@ class JinaServer:
 
     def settle(self) -> None:
         """Wait until no request is being answered."""
-        while self._active:
-            time.sleep(0.01)
+        wait_until(lambda: not self._active)
 
     def respond(self, request: Request) -> Reply:
         """Return the reply to a request, once it is time to send it."""

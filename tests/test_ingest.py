@@ -7,13 +7,13 @@ import os
 import random
 import subprocess
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 import jina_faults
 from conftest import SAMPLE_TEXTS
+from waiting import send, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -308,11 +308,8 @@ def test_a_disk_that_is_full(keyed: Jtv, api: JinaServer) -> None:
 def test_a_file_that_is_removed_is_not_written_to(made: Jtv) -> None:
     """SQLite would go on writing what nobody can open again."""
     process = made.start("ingest", "-", stdin=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdin
-    process.stdin.write("".join(f"line {number}\n" for number in range(3000)).encode())
-    process.stdin.flush()
-    while not contents(made):
-        time.sleep(0.05)
+    send(process.stdin, "".join(f"line {number}\n" for number in range(3000)).encode())
+    wait_until(lambda: contents(made))
     made.database.unlink()
     more = "".join(f"another {number}\n" for number in range(3000)).encode()
     _, stderr = process.communicate(more, timeout=60)

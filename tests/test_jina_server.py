@@ -180,7 +180,7 @@ def test_it_stops_at_once_even_while_an_answer_hangs() -> None:
                 timeout=0.1,
             )
         started = time.monotonic()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 def test_connections_are_kept(server: JinaServer) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 import jina_faults
 from terminal import Terminal
+from waiting import wait_until
 
 if TYPE_CHECKING:
     from conftest import Jtv
@@ -195,10 +195,7 @@ class TestPaying:
         api.misbehave(jina_faults.hang(60), times=None)
         asked = len(api.requests)
         process = paid.start("sync", "a.txt", "--yes", stderr=subprocess.PIPE)
-        deadline = time.monotonic() + 30
-        while len(api.requests) == asked:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: len(api.requests) > asked)
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=30)
         assert process.returncode == 130

@@ -6,7 +6,6 @@ import os
 import ssl
 import subprocess
 import sys
-import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from pymysql.constants import CLIENT
 
 import tidb_cluster
 from tidb_cluster import VERSION, Cluster, NoServerError
+from waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,14 +53,6 @@ def tiflash(tiflash_tidb: str) -> Cluster:
     return filled(tiflash_tidb)
 
 
-def wait_for(condition: Callable[[], object]) -> None:
-    """Wait for what TiDB does by itself and tells nobody."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def available(cluster: Cluster) -> object:
     ((available,),) = cluster.execute(
         "SELECT available FROM information_schema.tiflash_replica WHERE table_schema = DATABASE()"
@@ -70,7 +62,7 @@ def available(cluster: Cluster) -> object:
 
 def replicate(cluster: Cluster) -> None:
     cluster.execute(REPLICA)
-    wait_for(lambda: available(cluster))
+    wait_until(lambda: available(cluster))
 
 
 def rows_to_index(cluster: Cluster) -> list[tuple[Any, ...]]:
@@ -180,7 +172,7 @@ def test_an_index_that_comes_with_the_table(tiflash: Cluster) -> None:
     tiflash.execute("DROP TABLE t")
     tiflash.execute(f"{TABLE[:-1]}, {INDEX})")
     tiflash.execute(ROWS)
-    wait_for(lambda: available(tiflash))
+    wait_until(lambda: available(tiflash))
     assert [row[0] for row in tiflash.execute(NEAREST)] == [2, 3]
     assert "annIndex:COSINE(v..[" in str(tiflash.execute(f"EXPLAIN {NEAREST}"))
 
@@ -197,7 +189,7 @@ def test_a_replica_that_is_not_there_yet(tiflash_server: TidbServer, tiflash: Cl
     assert not available(tiflash)
     assert "mpp[tiflash]" not in str(tiflash.execute(f"EXPLAIN {forced}"))
     tiflash_server.set_replica("ready")
-    wait_for(lambda: available(tiflash))
+    wait_until(lambda: available(tiflash))
     assert "mpp[tiflash]" in str(tiflash.execute(f"EXPLAIN {forced}"))
 
 
@@ -214,7 +206,7 @@ def test_an_index_is_built_though_its_connection_is_lost(
     assert rows_to_index(tiflash) == [(750,), (750,)]
     assert last_job(tiflash) == ("add vector index", "running")
     tiflash_server.set_index("ready")
-    wait_for(lambda: last_job(tiflash) == ("add vector index", "synced"))
+    wait_until(lambda: last_job(tiflash) == ("add vector index", "synced"))
     assert "HNSW" in str(tiflash.execute("SHOW INDEX FROM t"))
 
 
@@ -319,7 +311,7 @@ def test_it_does_not_outlive_whoever_started_it(
         assert server.execute("SELECT DATABASE()") == [("test",)]
         assert list(tmp_path.iterdir())
         process.kill()
-    wait_for(lambda: not list(tmp_path.iterdir()) and is_gone(server))
+    wait_until(lambda: not list(tmp_path.iterdir()) and is_gone(server))
 
 
 def test_without_go_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
