@@ -7,6 +7,7 @@ import re
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -244,3 +245,26 @@ def assert_sound(jtv: Jtv) -> None:
     ).fetchone()
     assert placed == counted
     connection.close()
+
+
+def test_an_interrupt_that_python_drops_comes_again() -> None:
+    """It drops what is raised in an import's locks and in a generator that is thrown away."""
+    script = """if True:
+        import signal, threading
+        from jtv_cli.cli.interrupts import Interrupted, raise_interrupts
+
+        class Tidy:
+            def __del__(self):
+                signal.raise_signal(signal.SIGTERM)
+
+        raise_interrupts()
+        try:
+            Tidy()
+            threading.Event().wait()
+        except Interrupted as interrupted:
+            print(interrupted)
+    """
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, timeout=60, check=True
+    )
+    assert (result.stdout, result.stderr) == (b"terminated\n", b"")

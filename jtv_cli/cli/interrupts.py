@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ _SIGNALS = {
     "SIGTERM": ("terminated", ExitCode.TERMINATED),
     "SIGHUP": ("terminated: the terminal was closed", ExitCode.TERMINATED),
 }
+
+_SOON = 0.01  # seconds
 
 
 class Interrupted(BaseException):
@@ -60,6 +63,16 @@ def _raiser(what: str, exit_code: ExitCode) -> Callable[[int, FrameType | None],
         for name in _SIGNALS:
             if number := getattr(signal, name, None):
                 signal.signal(number, signal.SIG_IGN)
+        sys.unraisablehook = again
         raise Interrupted(what, exit_code)
+
+    def again(dropped: sys.UnraisableHookArgs) -> None:
+        """Raise it a little later, where Python has dropped it: in an import, or in tidying up.
+
+        What tidying up has to say after an interrupt is not for the user.
+        """
+        if isinstance(dropped.exc_value, Interrupted):
+            signal.signal(signal.SIGALRM, handle)
+            signal.setitimer(signal.ITIMER_REAL, _SOON)
 
     return handle
