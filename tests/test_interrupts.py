@@ -138,6 +138,40 @@ def test_a_text_that_the_store_refuses_keeps_no_other_group_from_it(
     assert f"{of_later_groups:,} stored" in result.stderr
 
 
+# No other thread gets on between the end of the ingest and the signal.
+SIGNAL_AT_THE_END = """
+import os, signal, sys
+from jtv_cli.__main__ import main
+from jtv_cli.pipeline.coordinator import Coordinator
+
+def run_and_signal(coordinator, run=Coordinator.run):
+    run(coordinator)
+    os.kill(os.getpid(), signal.SIGINT)
+
+Coordinator.run = run_and_signal
+sys.setswitchinterval(10)
+sys.argv[:2] = ["jtv"]
+main()
+"""
+
+
+def test_a_signal_as_the_ingest_ends_finds_it_ended(jtv: Jtv) -> None:
+    jtv.ok("init")
+    process = jtv.start(
+        *("ingest", "-", "--source", "x"),
+        prefix=[sys.executable, "-c", SIGNAL_AT_THE_END],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        _, stderr = process.communicate(b"one\ntwo\n", timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 130, stderr
+    assert b"interrupted: 2 stored" in stderr
+    assert b"waiting" not in stderr
+
+
 def test_waiting_for_input_can_be_interrupted(ready: Jtv) -> None:
     process = ready.start("ingest", "-", stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     send(process.stdin, b"one line, and then nothing")

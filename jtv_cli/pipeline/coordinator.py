@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from contextlib import suppress
 from functools import partial
 from math import inf
 from queue import Empty, SimpleQueue
@@ -33,11 +34,11 @@ _GRACE_SECONDS = 3.0
 
 
 class Coordinator:
-    """Does one thing at a time: what the `calls` say that other threads leave.
+    """Runs, one after another, the calls that other threads put into `calls`.
 
     It puts into `wanted` whether the reader should go on, for every window it has
-    dealt with, and into `done` when it has ended; `error` is then what ended it, and
-    `unreadable` what ended the input.
+    dealt with. Once it has ended, `error` is what ended it, and `unreadable` what ended
+    the input.
     """
 
     def __init__(
@@ -50,7 +51,6 @@ class Coordinator:
     ) -> None:
         self.calls: SimpleQueue[Call] = SimpleQueue()
         self.wanted: SimpleQueue[bool] = SimpleQueue()
-        self.done: SimpleQueue[None] = SimpleQueue()
         self.error: BaseException | None = None
         self.unreadable: UsageError | None = None
         self._table = table
@@ -74,6 +74,8 @@ class Coordinator:
         self._refused: set[Group] = set()
         self._input_ended = False
         self._deadline: float | None = None
+        self._has_ended = False
+        self._end: SimpleQueue[None] = SimpleQueue()
 
     def run(self) -> None:
         """Work until there is nothing left to do, then store all that was answered."""
@@ -83,7 +85,20 @@ class Coordinator:
             self._store_rest()
         finally:
             self.wanted.put(False)
-            self.done.put(None)
+            self._has_ended = True
+            self._end.put(None)
+
+    def wait_for_end(self, seconds: float | None = None) -> bool:
+        """Wait until it has ended, or for so long; return whether it has. For the main thread.
+
+        A signal may raise at any moment of it, even when the end was taken from the
+        queue already, and one can wait again all the same. Not so with an Event: a
+        signal within its Python code may leave its lock locked for ever.
+        """
+        if not self._has_ended:
+            with suppress(Empty):
+                self._end.get(timeout=seconds)
+        return self._has_ended
 
     def interrupt(self) -> None:
         """Have it end: wait for the grace at most for answers, and for the table to be let go.
@@ -92,11 +107,9 @@ class Coordinator:
         are ignored.
         """
         self.calls.put(self._begin_grace)
-        try:
-            self.done.get(timeout=_GRACE_SECONDS + 1)
-        except Empty:
+        if not self.wait_for_end(_GRACE_SECONDS + 1):
             self._tally.wait(Wait(inf, "interrupted, but the database is not done yet"))
-            self.done.get()
+            self.wait_for_end()
 
     def take_window(self, window: Window) -> None:
         """Hear what was read."""

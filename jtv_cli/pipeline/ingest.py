@@ -47,7 +47,7 @@ def ingest(
     as file:line, and why. Another thread calls them, one at a time.
 
     An error of reading ends the input. What was read before is stored, and the report then
-    says what stopped it; was there nothing, the error is raised.
+    says what stopped it; if there was nothing, the error is raised.
 
     Raises the errors of reading, of the embedder (after as much patience as granted)
     and of the table, these last in place of an interrupt too.
@@ -59,7 +59,7 @@ def ingest(
         # Daemons, for a read or a request that does not return must not keep the process.
         Thread(target=work, daemon=True).start()
     try:
-        coordinator.done.get()
+        coordinator.wait_for_end()
     except BaseException:
         coordinator.interrupt()
         if not isinstance(coordinator.error, ServiceError | None):
