@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import random
@@ -142,11 +143,22 @@ def test_quiet_still_names_what_was_skipped(made: Jtv) -> None:
     assert "-:2" in result.stderr
 
 
-def test_utf16_is_recognised(made: Jtv) -> None:
-    made.write("windows.txt", "text\n".encode("utf-16"))
-    result = made("ingest", "windows.txt")
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("name", ["windows.txt", "windows.txt.gz", "-"])
+def test_utf16_is_recognised(made: Jtv, name: str, encoding: str) -> None:
+    data = "\ufeffone\ntwo\n".encode(encoding)
+    made.write(name, gzip.compress(data) if name.endswith(".gz") else data)
+    result = made("ingest", name, stdin=data)
     assert result.code == 2
-    assert "UTF-16" in result.error
+    assert result.error == f"jtv: {name} is UTF-16; turn it into UTF-8 first, with iconv for one"
+    assert contents(made) == []
+
+
+def test_utf16_is_recognised_before_another_file_is_stored(made: Jtv) -> None:
+    made.write("one.txt", "one\n")
+    made.write("windows.txt.gz", gzip.compress("two\n".encode("utf-16")))
+    assert made("ingest", "one.txt", "windows.txt.gz").code == 2
+    assert contents(made) == []
 
 
 @pytest.mark.parametrize("bad", ["missing.txt", ".", "unreadable.txt"])

@@ -8,8 +8,8 @@ import stat
 import sys
 import zlib
 from collections import deque
-from contextlib import contextmanager
-from itertools import chain, islice
+from contextlib import contextmanager, suppress
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from jtv_cli.errors import UsageError
@@ -46,15 +46,14 @@ class Stream:
         self._file: FileIO | None = _open(path)
         status = os.fstat(self._file.fileno())
         self._is_packed = path.lower().endswith(".gz")
-        self._is_regular = stat.S_ISREG(status.st_mode)
-        self.size = status.st_size if self._is_regular else None
+        self.size = status.st_size if stat.S_ISREG(status.st_mode) else None
         self._kept: list[bytes] | None = None
         self._again: deque[bytes] = deque()
 
     @property
     def may_wait(self) -> bool:
         """Whether reading may have to wait for somebody who writes."""
-        return not self._is_regular
+        return self.size is None
 
     @contextmanager
     def rehearsal(self) -> Iterator[None]:
@@ -64,7 +63,7 @@ class Stream:
         yield
         self._kept = None
         self.consumed = 0
-        if self._is_regular and self.path != STDIN:
+        if not self.may_wait and self.path != STDIN:
             self.close()
         else:
             self._again.extendleft(reversed(kept))
@@ -75,26 +74,35 @@ class Stream:
             self._file.close()
             self._file = None
 
-    def blocks(self) -> Iterator[bytes]:
-        """Yield the bytes, in blocks that are not empty; raises Damaged."""
-        blocks = self._raw()
-        is_packed = self._is_packed
-        if self.path == STDIN:  # it has no name that could say so
-            first = list(islice(blocks, 1))
-            is_packed = any(block.startswith(_GZIP_MAGIC) for block in first)
-            blocks = chain(first, blocks)
-        yield from _unpacked(blocks) if is_packed else blocks
-
     def check_beginning(self) -> None:
-        """Raise UsageError for a file that is not packed as its name says, or is UTF-16."""
-        with self.rehearsal():
-            start = next(self._raw(), b"")
-        if self._is_packed:
-            if start and not start.startswith(_GZIP_MAGIC):
+        """Raise UsageError as `blocks` does for what is not what it should be."""
+        with self.rehearsal(), suppress(Damaged):
+            next(self.blocks(), b"")
+
+    def blocks(self) -> Iterator[bytes]:
+        """Yield the bytes, unpacked, in blocks that are not empty.
+
+        Raises Damaged, and UsageError for what is not packed as its name says, or is
+        UTF-16, whose lines have other ends.
+        """
+        blocks = self._unpacked()
+        if start := next(blocks, b""):
+            if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                hint = "turn it into UTF-8 first, with iconv for one"
+                raise UsageError(f"{self.path} is UTF-16", hint=hint)
+            yield start
+            yield from blocks
+
+    def _unpacked(self) -> Iterator[bytes]:
+        blocks = self._raw()
+        if start := next(blocks, b""):
+            is_gzip = start.startswith(_GZIP_MAGIC)
+            if self._is_packed and not is_gzip:
                 raise UsageError(f"{self.path} is not packed by gzip", hint="name it without .gz")
-        elif start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            hint = "turn it into UTF-8 first, with iconv for one"
-            raise UsageError(f"{self.path} is UTF-16", hint=hint)
+            # Standard input has no name that could say so.
+            may_be_packed = self._is_packed or self.path == STDIN
+            every = chain([start], blocks)
+            yield from _gunzipped(every) if is_gzip and may_be_packed else every
 
     def _raw(self) -> Iterator[bytes]:
         while block := self._read():
@@ -116,7 +124,7 @@ class Stream:
             raise unreadable(self.path, error) from error
 
 
-def _unpacked(blocks: Iterable[bytes]) -> Iterator[bytes]:
+def _gunzipped(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """Yield what is in the gzip files that stand in the blocks, one after the other."""
     unpacker = None
     for block in blocks:
