@@ -324,6 +324,24 @@ class TestPacked:
         assert texts[:-1] == lines.splitlines()[: len(texts) - 1]
         assert f"a.gz:{len(texts)}: its packed end is missing, skipped" in result.stderr
 
+    def test_where_it_is_damaged_is_said_by_its_line(self, made: Jtv) -> None:
+        whole = gzip.compress(b"one\n\n\xff\n\n\nsix")
+        made.write("a.gz", whole[:-4])
+        result = made("ingest", "a.gz")
+        assert "jtv: a.gz:6: its packed end is missing, skipped" in result.stderr
+        assert result.counts.startswith("1 stored, 0 known, 3 empty, 2 skipped")
+
+    def test_records_over_several_lines_before_the_damage_are_kept(self, made: Jtv) -> None:
+        """Blocks never end with a record here, and so no window is full."""
+        rows = [f'"{number}\n{os.urandom(600).hex()}"\n' for number in range(200)]
+        made.write("a.csv.gz", gzip.compress("".join(["text\n", *rows]).encode())[:-1000])
+        result = made("ingest", "a.csv.gz")
+        texts = [text for text, *_ in stored(made)]
+        assert len(texts) > 190
+        assert texts == [row.strip('"\n') for row in rows[: len(texts)]]
+        assert result.code == 3
+        assert "its packed end is missing, skipped" in result.stderr
+
     def test_one_that_is_none(self, made: Jtv) -> None:
         made.write("a.gz", "plain")
         result = made("ingest", "a.gz")

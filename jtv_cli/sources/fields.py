@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jtv_cli.errors import UsageError
 from jtv_cli.records import is_metadata, may_nest_deeply
 from jtv_cli.sources.source import BadRecord, bad_bytes
+from jtv_cli.sources.stream import Damaged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -113,8 +114,18 @@ def read_delimited(source: Source, delimiter: str) -> Iterator[Window]:
 
     A record may go on over several lines, within quotation marks.
     """
-    lines = _Lines(source)
     records = _Records(source)
+    try:
+        yield from _read_rows(source, records, delimiter)
+    except (Damaged, UsageError):
+        yield records.window()  # what was read before it is sound
+        raise
+    yield records.window()
+
+
+def _read_rows(source: Source, records: _Records, delimiter: str) -> Iterator[Window]:
+    """Add the rows to the records, and yield these before more would be waited for."""
+    lines = _Lines(source)
     header: list[str] = []
     for line, row, wrong in _rows(lines, delimiter):
         if not header and wrong:
@@ -134,7 +145,6 @@ def read_delimited(source: Source, delimiter: str) -> Iterator[Window]:
             records.add_bad(line, f"{many}, where the first record has {len(header)}")
         if not lines.are_there:
             yield records.window()
-    yield records.window()
 
 
 def _check_header(place: str, header: Sequence[str]) -> None:

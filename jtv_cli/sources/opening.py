@@ -106,13 +106,10 @@ def read_windows(sources: Sequence[Source], *, paragraphs: bool = False) -> Iter
 
 def _read(source: Source, *, paragraphs: bool) -> Iterator[Window]:
     reader = read_paragraphs if paragraphs else _READERS[source.input]
-    line = 0
     try:
-        for window in reader(source):
-            yield window
-            line = window.texts[-1][0] if window.texts else line
+        yield from reader(source)
     except Damaged as damaged:
-        yield source.window([], 0, [BadRecord(line + 1, str(damaged))])
+        yield source.window([], 0, [BadRecord(source.lines_read + 1, str(damaged))])
 
 
 def _check(source: Source, choice: Choice) -> None:

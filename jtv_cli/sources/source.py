@@ -74,7 +74,8 @@ class Window(NamedTuple):
 class Source:
     """An open source. `path` is as the user gave it, `name` what its occurrences record.
 
-    `text_field` is the field that has the text, once it is chosen.
+    `text_field` is the field that has the text, once it is chosen, `lines_read` how many
+    whole lines were read.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Source:
         self.name = name
         self.input = form
         self.text_field = text_field
+        self.lines_read = 0
 
     def choose_field(self, fields: Collection[str]) -> str:
         """Return the field that has the text, of those that there are.
@@ -112,18 +114,20 @@ class Source:
         It does not wait for more than one. Raises Damaged.
         """
         unfinished: list[bytes] = []
-        start, mark = 1, codecs.BOM_UTF8
+        self.lines_read, mark = 0, codecs.BOM_UTF8
         for block in self.stream.blocks():
             *lines, rest = block.split(b"\n")
             if lines:
                 lines[0] = b"".join((*unfinished, lines[0])).removeprefix(mark)
                 unfinished = []
+                start = self.lines_read + 1
+                self.lines_read += len(lines)
                 yield start, lines
-                start, mark = start + len(lines), b""
+                mark = b""
             if rest:
                 unfinished.append(rest)
         if unfinished:
-            yield start, [b"".join(unfinished).removeprefix(mark)]
+            yield self.lines_read + 1, [b"".join(unfinished).removeprefix(mark)]
 
 
 def bad_bytes(error: UnicodeDecodeError) -> str:
