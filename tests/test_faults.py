@@ -161,7 +161,7 @@ def test_a_limit_of_two_at_once_makes_eight_two(ready: Jtv, api: JinaServer) -> 
     assert len(api.bill) == 140
     refused = sum(len(request.texts) for request in api.requests) - len(api.bill)
     assert refused > 0
-    # Once there are as few as the limit allows, none is refused any more.
+    # Once there are as few as the limit allows, next to none is refused any more.
     paid = [request for request in api.requests if request.texts[0] in api.bill]
     assert len(paid) - len({request.texts[0] for request in paid}) < 20
 

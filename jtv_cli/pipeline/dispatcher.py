@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     Call = Callable[[], None]
 
 _TOO_LONG = "it is too long for the model"
+# After so many answers, one more request at once is tried: where the service still has
+# its limit, one request in so many is then refused, which costs no tokens.
+_ANSWERS_BEFORE_ONE_MORE = 50
 
 
 class Listener(Protocol):
@@ -73,6 +76,7 @@ class Dispatcher:
         self._ready: deque[Batch] = deque()
         self._sent: list[Batch] = []
         self._at_once = terms.concurrency
+        self._answered_since = 0
         self._not_before = 0.0
         self._spent = 0
 
@@ -149,6 +153,9 @@ class Dispatcher:
         self._sent.remove(batch)
         # A service that does not say what it counted is taken to have counted as we do.
         self._spent += embeddings.tokens or batch.tokens
+        self._answered_since += 1
+        if self._answered_since == _ANSWERS_BEFORE_ONE_MORE:
+            self._set_at_once(self._at_once + 1)
         self._listener.take_answer(batch, embeddings)
 
     def _failed(self, batch: Batch, error: BaseException) -> None:
@@ -188,11 +195,16 @@ class Dispatcher:
         batch.not_before = now + pause
         self._ready.appendleft(batch)
         if isinstance(error, RateLimited) and error.kind == "concurrency":
-            self._at_once = max(1, self._at_once - 1)
+            self._set_at_once(self._at_once - 1)
         elif isinstance(error, RateLimited):
             # The limit is the key's: what else is sent would only meet it too.
             self._not_before = max(self._not_before, batch.not_before)
         self._listener.wait(Wait(batch.not_before, error.message))
+
+    def _set_at_once(self, wanted: int) -> None:
+        """Send so many at once from now on, as far as that can be."""
+        self._at_once = min(max(wanted, 1), self._terms.concurrency)
+        self._answered_since = 0
 
 
 def _places(news: Sequence[New]) -> str:
