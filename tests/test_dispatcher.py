@@ -12,7 +12,7 @@ from jtv_cli.embedders import BatchLimit
 from jtv_cli.embedders.models import OFFLINE_MODEL, find_model
 from jtv_cli.errors import RateLimited
 from jtv_cli.pipeline import Terms
-from jtv_cli.pipeline.batches import Group, New, cut_group
+from jtv_cli.pipeline.batches import Group, NewText, cut_group
 from jtv_cli.pipeline.dispatcher import Dispatcher
 from jtv_cli.records import Document, Embeddings, Occurrence, text_hash
 
@@ -48,7 +48,7 @@ class Answered:
         self.texts: Counter[str] = Counter()
 
     def take_answer(self, batch: Batch, _embeddings: Embeddings) -> None:
-        self.texts.update(new.document.text for new in batch.news)
+        self.texts.update(new.document.text for new in batch.texts)
 
     def wait(self, wait: Wait) -> None: ...
 
@@ -62,9 +62,9 @@ class Answered:
         raise error
 
 
-def new(text: str) -> New:
+def new_text(text: str) -> NewText:
     occurrence = Occurrence("a.txt", 1)
-    return New(Document(text, text_hash(text), [occurrence]), [occurrence], ["a.txt"], 1)
+    return NewText(Document(text, text_hash(text), [occurrence]), [occurrence], ["a.txt"], 1)
 
 
 def test_after_a_hiccup_requests_at_once_become_more_again() -> None:
@@ -72,7 +72,7 @@ def test_after_a_hiccup_requests_at_once_become_more_again() -> None:
     listener = Answered()
     embedder = Limited(refusals=8)
     dispatcher = Dispatcher(embedder, Terms(concurrency=8), listener, calls)
-    group = Group([new(f"text {number}") for number in range(3000)])
+    group = Group([new_text(f"text {number}") for number in range(3000)])
     dispatcher.add(cut_group(group, LIMIT, 1000))
 
     def at_once() -> int:

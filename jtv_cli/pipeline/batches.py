@@ -1,4 +1,7 @@
-"""Texts in batches, and batches in groups: by length within a group, by input between them."""
+"""Texts in batches, and batches in groups.
+
+Groups follow the input's order; within a group, texts are batched by length.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,10 @@ import string
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from jtv_cli.records.parts import by_weight
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from jtv_cli.embedders import BatchLimit
     from jtv_cli.pipeline.patience import Trials
@@ -34,7 +39,7 @@ def estimated_tokens(text: str) -> int:
     return 1 + letters + dense - others // 2
 
 
-class New(NamedTuple):
+class NewText(NamedTuple):
     """A text that the table does not have: `paths` are where its `occurrences` were read."""
 
     document: Document
@@ -54,9 +59,9 @@ class Group:
     `unresolved` texts have neither a vector nor been left out, `stored` are in the table.
     """
 
-    def __init__(self, news: Sequence[New]) -> None:
-        self.news = news
-        self.unresolved = len(news)
+    def __init__(self, texts: Sequence[NewText]) -> None:
+        self.texts = texts
+        self.unresolved = len(texts)
         self.stored = 0
         self.parts: list[tuple[Sequence[int], Vectors]] = []
 
@@ -84,7 +89,7 @@ class Group:
             self.parts = [(places[order].tolist(), joined[order])]
         [(rows, vectors)] = self.parts
         part = slice(self.stored, self.stored + most)
-        return [self.news[row].document for row in rows[part]], vectors[part]
+        return [self.texts[row].document for row in rows[part]], vectors[part]
 
 
 @dataclass(slots=True, eq=False)
@@ -101,9 +106,9 @@ class Batch:
     trials: Trials | None = None
 
     @property
-    def news(self) -> list[New]:
+    def texts(self) -> list[NewText]:
         """The texts."""
-        return [self.group.news[row] for row in self.rows]
+        return [self.group.texts[row] for row in self.rows]
 
 
 def cut_group(group: Group, limit: BatchLimit, longest: int) -> list[Batch]:
@@ -112,13 +117,13 @@ def cut_group(group: Group, limit: BatchLimit, longest: int) -> list[Batch]:
     A text that may have more tokens than the `longest` the model takes stands alone,
     so that it cannot spoil others.
     """
-    rows = sorted(range(len(group.news)), key=lambda row: group.news[row].tokens)
-    return list(_batches(group, rows, limit, longest))
+    rows = sorted(range(len(group.texts)), key=lambda row: group.texts[row].tokens)
+    return _batches(group, rows, limit, longest)
 
 
 def halves(batch: Batch) -> list[Batch]:
     """Cut a batch of several texts in two: the shorter texts, and the longer."""
-    rows = sorted(batch.rows, key=lambda row: batch.group.news[row].tokens)
+    rows = sorted(batch.rows, key=lambda row: batch.group.texts[row].tokens)
     middle = len(rows) // 2
     return [_batch(batch.group, rows[:middle]), _batch(batch.group, rows[middle:])]
 
@@ -127,25 +132,19 @@ def fitted(batch: Batch, limit: BatchLimit) -> list[Batch]:
     """Cut a batch, if it must be, into such as are within the limit."""
     if len(batch.rows) <= limit.texts and (len(batch.rows) == 1 or batch.tokens <= limit.tokens):
         return [batch]
-    rows = sorted(batch.rows, key=lambda row: batch.group.news[row].tokens)
-    return list(_batches(batch.group, rows, limit, limit.tokens))
+    rows = sorted(batch.rows, key=lambda row: batch.group.texts[row].tokens)
+    return _batches(batch.group, rows, limit, limit.tokens)
 
 
-def _batches(group: Group, rows: Iterable[int], limit: BatchLimit, longest: int) -> Iterator[Batch]:
-    part: list[int] = []
-    tokens = 0
-    for row in rows:
-        more = group.news[row].tokens
-        full = len(part) == limit.texts or tokens + more > limit.tokens or more > longest
-        if part and full:
-            yield _batch(group, part)
-            part, tokens = [], 0
-        part.append(row)
-        tokens += more
-    if part:
-        yield _batch(group, part)
+def _batches(group: Group, rows: Iterable[int], limit: BatchLimit, longest: int) -> list[Batch]:
+    def weight(row: int) -> int:
+        tokens = group.texts[row].tokens
+        return tokens if tokens <= longest else limit.tokens  # leaves no room for others
+
+    parts = by_weight(rows, weight, limit.tokens, limit.texts)
+    return [_batch(group, part) for part in parts]
 
 
 def _batch(group: Group, rows: Iterable[int]) -> Batch:
     ordered = sorted(rows)
-    return Batch(group, ordered, sum(group.news[row].tokens for row in ordered))
+    return Batch(group, ordered, sum(group.texts[row].tokens for row in ordered))

@@ -128,7 +128,7 @@ class Coordinator:
 
     def leave_out(self, batch: Batch, reason: str) -> None:
         """Skip a text, everywhere it was read."""
-        [new] = batch.news
+        [new] = batch.texts
         batch.group.unresolved -= 1
         self._intake.forget([new.document])
         self._tally.count(skipped=len(new.paths), known=1 - len(new.paths))

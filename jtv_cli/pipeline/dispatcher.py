@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from queue import SimpleQueue
 
     from jtv_cli.embedders import Embedder
-    from jtv_cli.pipeline.batches import Batch, New
+    from jtv_cli.pipeline.batches import Batch, NewText
     from jtv_cli.pipeline.terms import Terms
     from jtv_cli.records import Embeddings
 
@@ -142,7 +142,7 @@ class Dispatcher:
     def _request(self, batch: Batch) -> None:
         """Embed a batch and leave the outcome among the calls."""
         try:
-            texts = [new.document.text for new in batch.news]
+            texts = [new.document.text for new in batch.texts]
             embeddings = self._embedder.embed(texts, Purpose.DOCUMENT)
         except BaseException as error:
             self._calls.put(partial(self._failed, batch, error))
@@ -189,7 +189,7 @@ class Dispatcher:
         pause = self._terms.patience.pause(error, batch.trials or Trials(now), now)
         if pause is None:
             if isinstance(error, TextsRefused):
-                error.message += f" (the texts of {_places(batch.news)})"
+                error.message += f" (the texts of {_places(batch.texts)})"
             self._listener.give_up(error)
             return
         batch.not_before = now + pause
@@ -207,6 +207,6 @@ class Dispatcher:
         self._answered_since = 0
 
 
-def _places(news: Sequence[New]) -> str:
+def _places(texts: Sequence[NewText]) -> str:
     """Return where texts were read, from the first to the last of them."""
-    return news[0].place if len(news) == 1 else f"{news[0].place} to {news[-1].place}"
+    return texts[0].place if len(texts) == 1 else f"{texts[0].place} to {texts[-1].place}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from jtv_cli.pipeline.batches import New, estimated_tokens
+from jtv_cli.pipeline.batches import NewText, estimated_tokens
 from jtv_cli.records import Document, Occurrence, Place, text_hashes
 
 if TYPE_CHECKING:
@@ -27,12 +27,12 @@ class Intake:
     """
 
     def __init__(self, table: Table, *, concurrency: int, longest: int | None) -> None:
-        self.groups: deque[list[New]] = deque()
+        self.groups: deque[list[NewText]] = deque()
         self._table = table
         self._concurrency = concurrency
         self._longest = longest
-        self._on_their_way: dict[bytes, New] = {}
-        self._group: list[New] = []
+        self._on_their_way: dict[bytes, NewText] = {}
+        self._group: list[NewText] = []
         self._tokens = 0
 
     @property
@@ -82,7 +82,7 @@ class Intake:
         occurrences = [occurrence]
         tokens = estimated_tokens(text)
         tokens = min(tokens, self._longest or tokens)
-        new = New(Document(text, key, occurrences), occurrences, [path], tokens)
+        new = NewText(Document(text, key, occurrences), occurrences, [path], tokens)
         most = _FILL * self._concurrency * limit.tokens
         if self._tokens + new.tokens > most:
             self.finish()

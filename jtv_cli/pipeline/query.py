@@ -11,11 +11,12 @@ from jtv_cli.errors import BatchTooLarge, ServiceDown, ServiceError
 from jtv_cli.pipeline.batches import estimated_tokens
 from jtv_cli.pipeline.patience import Patience, Trials
 from jtv_cli.records import Embeddings, Purpose
+from jtv_cli.records.parts import by_weight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from jtv_cli.embedders import BatchLimit, Embedder
+    from jtv_cli.embedders import Embedder
     from jtv_cli.records import Answer, Hit, Vectors
 
 # Queries that share one look at the table; their hits are held together.
@@ -70,24 +71,13 @@ def answers(
 
     Raises as `embed_queries` does.
     """
+    limit = embedder.batch_limit
     for texts in queries:
-        for batch in _batches(texts, embedder.batch_limit):
+        for batch in by_weight(texts, estimated_tokens, limit.tokens, limit.texts):
             vectors = embed_queries(batch, embedder, max_wait=max_wait)
             for start in range(0, len(batch), _SEARCHED_AT_ONCE):
                 part = slice(start, start + _SEARCHED_AT_ONCE)
                 yield list(zip(batch[part], search(vectors[part]), strict=True))
-
-
-def _batches(queries: Sequence[str], limit: BatchLimit) -> Iterator[Sequence[str]]:
-    start = tokens = 0
-    for at, query in enumerate(queries):
-        more = estimated_tokens(query)
-        if at > start and (at - start == limit.texts or tokens + more > limit.tokens):
-            yield queries[start:at]
-            start, tokens = at, 0
-        tokens += more
-    if queries:
-        yield queries[start:]
 
 
 def _in_halves(queries: Sequence[str], embedder: Embedder, max_wait: float) -> Vectors:
