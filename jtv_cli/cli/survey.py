@@ -45,7 +45,7 @@ def report_survey(
                 truncate=truncate,
                 skipped=session.name_skipped,
             )
-            removed = Removed(0, 0)
+            removed = Removed()
             if removal is not None and table is not None and not survey.skipped:
                 removed = removal(table)
     if json:

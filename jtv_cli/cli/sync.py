@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from jtv_cli.sources import Source
     from jtv_cli.stores import Store, Table
 
-_NOTHING = Removed(0, 0)
-
 
 def sync(
     session: Session,
@@ -76,7 +74,7 @@ def sync(
             else:
                 session.talk.error("nothing is removed, for not everything was read")
             if json:
-                session.print_json(report._asdict() | {"removed": (removed or _NOTHING)._asdict()})
+                session.print_json(report._asdict() | {"removed": (removed or Removed())._asdict()})
             elif removed is not None:
                 session.talk.report(f"{removed_in_words(removed)} removed")
             session.sign_off(store, table.spec)
@@ -113,7 +111,7 @@ def _remove(
         session.talk.waiting(f"removing {what}"),
         if_interrupted("the same command goes on from here"),
     ):
-        return sum((marked.remove(table) for marked in gone), _NOTHING)
+        return sum((marked.remove(table) for marked in gone), Removed())
 
 
 def _check_names(sources: Sequence[Source]) -> None:

@@ -23,8 +23,8 @@ _SPARSE = (string.ascii_letters + " ").encode()
 _ASCII = bytes(range(128))
 
 
-def estimated_tokens(text: str) -> int:
-    """Return no less than most tokenizers count.
+def estimated_tokens(text: str, most: int | None = None) -> int:
+    """Return no less than most tokenizers count, but not more than `most`.
 
     Three letters or spaces of ASCII are a token (English has four or five to one), and
     so is every digit and mark of punctuation, of which code is full. Of all other
@@ -33,10 +33,9 @@ def estimated_tokens(text: str) -> int:
     encoded = text.encode()
     dense = len(encoded.translate(None, _SPARSE))
     letters = (len(encoded) - dense) // 3
-    if text.isascii():
-        return 1 + letters + dense
-    others = len(encoded.translate(None, _ASCII))
-    return 1 + letters + dense - others // 2
+    others = 0 if text.isascii() else len(encoded.translate(None, _ASCII))
+    estimate = 1 + letters + dense - others // 2
+    return estimate if most is None else min(estimate, most)
 
 
 class NewText(NamedTuple):

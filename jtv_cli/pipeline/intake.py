@@ -80,8 +80,7 @@ class Intake:
         self, text: str, key: bytes, occurrence: Occurrence, path: str, limit: BatchLimit
     ) -> None:
         occurrences = [occurrence]
-        tokens = estimated_tokens(text)
-        tokens = min(tokens, self._longest or tokens)
+        tokens = estimated_tokens(text, self._longest)
         new = NewText(Document(text, key, occurrences), occurrences, [path], tokens)
         most = _FILL * self._concurrency * limit.tokens
         if self._tokens + new.tokens > most:

@@ -6,7 +6,9 @@ from array import array
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from jtv_cli.pipeline.keys import short_key
 from jtv_cli.records import Place, Removed, text_hashes
+from jtv_cli.records.parts import in_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -45,11 +47,10 @@ class Marked:
 
     def remove(self, table: Table, progress: Callable[[Removed], None] = lambda _: None) -> Removed:
         """Remove them; `progress` hears what is gone so far."""
-        gone = Removed(0, 0)
-        for start in range(0, len(self), _AT_ONCE):
-            part = slice(start, start + _AT_ONCE)
-            pairs = zip(self._lines[part], self.documents[part], strict=True)
-            gone += table.remove(self.source, [Place(*pair) for pair in pairs])
+        gone = Removed()
+        parts = (in_parts(each, _AT_ONCE) for each in (self._lines, self.documents))
+        for lines, documents in zip(*parts, strict=True):
+            gone += table.remove(self.source, list(map(Place, lines, documents)))
             progress(gone)
         return gone
 
@@ -100,7 +101,7 @@ def find_texts(table: Table, windows: Iterable[Window]) -> tuple[list[int], int]
         hashes = text_hashes(text for _, text, _ in window.texts)
         known = table.known(hashes)
         found.extend(known.values())
-        unknown.extend(int.from_bytes(key[:8], "big") for key in hashes if key not in known)
+        unknown.extend(short_key(key) for key in hashes if key not in known)
     return np.unique(np.asarray(found)).tolist(), np.unique(np.asarray(unknown)).size
 
 
@@ -108,8 +109,8 @@ def count_documents(table: Table, ids: Sequence[int]) -> tuple[Removed, list[int
     """Return what would go with these documents, and the ids that are not there."""
     there: set[int] = set()
     occurrences = 0
-    for start in range(0, len(ids), _AT_ONCE):
-        for document in table.get(ids[start : start + _AT_ONCE]):
+    for part in in_parts(ids, _AT_ONCE):
+        for document in table.get(part):
             there.add(document.id)
             occurrences += len(document.occurrences)
     return Removed(len(there), occurrences), [number for number in ids if number not in there]
@@ -119,8 +120,8 @@ def delete_documents(
     table: Table, ids: Sequence[int], progress: Callable[[Removed], None] = lambda _: None
 ) -> Removed:
     """Delete documents, in as many transactions as it takes; `progress` hears what is gone."""
-    gone = Removed(0, 0)
-    for start in range(0, len(ids), _AT_ONCE):
-        gone += table.delete(ids[start : start + _AT_ONCE])
+    gone = Removed()
+    for part in in_parts(ids, _AT_ONCE):
+        gone += table.delete(part)
         progress(gone)
     return gone

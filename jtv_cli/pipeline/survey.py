@@ -6,6 +6,7 @@ from array import array
 from typing import TYPE_CHECKING
 
 from jtv_cli.pipeline.batches import estimated_tokens
+from jtv_cli.pipeline.keys import short_key
 from jtv_cli.records import Survey, text_hashes
 
 if TYPE_CHECKING:
@@ -44,9 +45,8 @@ def survey(
         stored = table.known(hashes) if table else {}
         for key, (_, text, _) in zip(hashes, window.texts, strict=True):
             if key not in stored:
-                estimate = estimated_tokens(text)
-                keys.append(int.from_bytes(key[:8], "big"))
-                tokens.append(min(estimate, longest or estimate))
+                keys.append(short_key(key))
+                tokens.append(estimated_tokens(text, longest))
                 sizes.append(len(text.encode()))
         texts, empty, bad = texts + len(hashes), empty + window.empty, bad + len(window.bad)
         for line, reason in window.bad:

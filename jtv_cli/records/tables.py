@@ -77,8 +77,8 @@ class SourceCount(NamedTuple):
 class Removed(NamedTuple):
     """What was really removed: others may have removed the same meanwhile."""
 
-    documents: int
-    occurrences: int
+    documents: int = 0
+    occurrences: int = 0
 
     def __add__(self, other: Removed) -> Removed:  # type: ignore[override]
         """Return both together, not, as tuples would, one after the other."""
