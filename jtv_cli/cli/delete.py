@@ -34,7 +34,7 @@ def delete(
 
     A document goes with the last place where it was read: of what was read in NAME,
     documents that were also read elsewhere stay. It says how much it is and asks; off a
-    terminal it wants --yes. Is one of the ids not there, nothing is deleted.
+    terminal it wants --yes. If one of the ids is not there, nothing is deleted.
     """
     require_one({"ID": ids, "--source": source, "--texts": texts})
     require_utf8(source or "", "--source")
@@ -93,8 +93,8 @@ def _find(table: Table, ids: Sequence[int] | None, source: str | None, texts: st
 def _flawless(windows: Iterable[Window]) -> Iterator[Window]:
     """Pass windows on. Raises UsageError at the first record that is no text."""
     for window in windows:
-        for line, reason in window.bad:
-            raise UsageError(f"{window.path}:{line}: {reason}", hint="nothing was deleted")
+        for place, reason in window.bad_places():
+            raise UsageError(f"{place}: {reason}", hint="nothing was deleted")
         yield window
 
 

@@ -76,8 +76,8 @@ class _Queries:
     def read(self) -> Iterator[Sequence[str]]:
         """Yield the lines, as many at a time as are there."""
         for window in self._windows:
-            for line, reason in window.bad:
-                self._session.name_skipped(f"{window.path}:{line}", reason)
+            for place, reason in window.bad_places():
+                self._session.name_skipped(place, reason)
             self.skipped += len(window.bad)
             yield [text for _, text, _ in window.texts]
 

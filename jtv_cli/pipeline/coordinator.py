@@ -205,18 +205,17 @@ class Coordinator:
 
     def _take(self, window: Window) -> None:
         window = window.within(self._table.most_bytes)
-        bad = window.bad
-        if bad and self._is_strict:
-            bad = bad[:1]
-            window = window.before(bad[0].line)
-            self._tally.stop(f"--strict, at {window.path}:{bad[0].line}")
+        if window.bad and self._is_strict:
+            window = window.to_first_bad()
+            [(place, _)] = window.bad_places()
+            self._tally.stop(f"--strict, at {place}")
             self._input_ended = True
             self._windows.clear()
         known = self._intake.take(window, self._dispatcher.limit)
-        self._tally.read(len(window.texts) + window.empty + len(bad), window.end)
-        self._tally.count(known=known, empty=window.empty, skipped=len(bad))
-        for line, reason in bad:
-            self._skipped(f"{window.path}:{line}", reason)
+        self._tally.read(len(window.texts) + window.empty + len(window.bad), window.end)
+        self._tally.count(known=known, empty=window.empty, skipped=len(window.bad))
+        for place, reason in window.bad_places():
+            self._skipped(place, reason)
         self.wanted.put(not self._input_ended)
 
     def _store_in_turn(self) -> bool:

@@ -49,8 +49,8 @@ def survey(
                 tokens.append(estimated_tokens(text, longest))
                 sizes.append(len(text.encode()))
         texts, empty, bad = texts + len(hashes), empty + window.empty, bad + len(window.bad)
-        for line, reason in window.bad:
-            skipped(f"{window.path}:{line}", reason)
+        for place, reason in window.bad_places():
+            skipped(place, reason)
     first = np.unique(np.asarray(keys), return_index=True)[1]
     total = int(np.asarray(tokens)[first].sum())
     content = int(np.asarray(sizes)[first].sum())

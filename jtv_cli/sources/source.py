@@ -65,10 +65,16 @@ class Window(NamedTuple):
         texts = [text for text in self.texts if not reasons[text[0]]]
         return self._replace(texts=texts, bad=sorted((*self.bad, *bad)))
 
-    def before(self, line: int) -> Window:
-        """Return the texts that stand before a line, and nothing else."""
-        texts = [text for text in self.texts if text[0] < line]
-        return self._replace(texts=texts, empty=0, bad=[])
+    def to_first_bad(self) -> Window:
+        """Return its first bad record and the texts before that; there must be one."""
+        [first, *_] = self.bad
+        texts = [text for text in self.texts if text[0] < first.line]
+        return self._replace(texts=texts, empty=0, bad=[first])
+
+    def bad_places(self) -> Iterator[tuple[str, str]]:
+        """Yield where each bad record is, as file:line, and why it is bad."""
+        for line, reason in self.bad:
+            yield f"{self.path}:{line}", reason
 
 
 class Source:
