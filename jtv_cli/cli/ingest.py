@@ -59,7 +59,7 @@ def ingest(
         terms = Terms(concurrency, Patience(max_wait), max_tokens, strict, truncate)
         with session.store(writable=True) as store:
             table = session.open_table(store)
-            report = ingest_into(session, store, table, sources, windows, terms, quiet=json)
+            report = ingest_into(session, store, table, sources, windows, terms, summary=not json)
             if json:
                 session.print_json(report._asdict())
             session.sign_off(store, table.spec)
@@ -74,9 +74,9 @@ def ingest_into(
     windows: Iterable[Window],
     terms: Terms,
     *,
-    quiet: bool,
+    summary: bool,
 ) -> IngestReport:
-    """Embed and store, say how far it is and, unless `quiet`, what was done in the end."""
+    """Embed and store, say how far it is and, with a `summary`, what was done in the end."""
     with session.talk.waiting("opening the embedder"):
         embedder = session.embedder(table.spec, truncate=terms.truncate)
         # Before anything is paid for.
@@ -84,53 +84,51 @@ def ingest_into(
     session.note_connection(store, table)
     if session.settings.api_key.value:
         session.note_offline(table.spec)
-    run = _Run(session, sources, embedder)
-    report = run.ingest(windows, table, terms)
+    report = _ingest(session, sources, windows, embedder, table, terms)
     if report.stopped:
         session.talk.error(f"stopped before the end: {report.stopped}")
-    if not quiet:
+    if summary:
         session.talk.report(_summary(report))
     return report
 
 
-class _Run:
-    """An ingest that says how far it came, if it does not come to its end."""
+def _ingest(
+    session: Session,
+    sources: Sequence[Source],
+    windows: Iterable[Window],
+    embedder: Embedder,
+    table: Table,
+    terms: Terms,
+) -> IngestReport:
+    """Embed and store, and say how far it came if it does not come to its end."""
+    from jtv_cli import pipeline
 
-    def __init__(self, session: Session, sources: Sequence[Source], embedder: Embedder) -> None:
-        self._session = session
-        self._sources = sources
-        self._embedder = embedder
-        self._report = IngestReport()
+    report = IngestReport()
+    price = embedder.model.price
+    try:
+        with ingest_progress(session.talk, size=_bytes(sources), price=price) as show:
 
-    def ingest(self, windows: Iterable[Window], table: Table, terms: Terms) -> IngestReport:
-        from jtv_cli import pipeline
+            def progress(step: IngestProgress) -> None:
+                nonlocal report
+                report = step.report
+                show(step)
 
-        talk = self._session.talk
-        price = self._embedder.model.price
-        try:
-            with ingest_progress(talk, size=_bytes(self._sources), price=price) as show:
-
-                def progress(progress: IngestProgress) -> None:
-                    self._report = progress.report
-                    show(progress)
-
-                pipeline.ingest(
-                    windows,
-                    self._embedder,
-                    table,
-                    terms=terms,
-                    progress=progress,
-                    skipped=self._session.name_skipped,
-                )
-        except Interrupted as interrupted:
-            interrupted.detail = _summary(self._report)
-            if not any(source.path == STDIN for source in self._sources):
-                interrupted.detail += "; the same command goes on from here"
-            raise
-        except BaseException:
-            talk.report(_summary(self._report))
-            raise
-        return self._report
+            return pipeline.ingest(
+                windows,
+                embedder,
+                table,
+                terms=terms,
+                progress=progress,
+                skipped=session.name_skipped,
+            )
+    except Interrupted as interrupted:
+        interrupted.detail = _summary(report)
+        if not any(source.path == STDIN for source in sources):
+            interrupted.detail += "; the same command goes on from here"
+        raise
+    except BaseException:
+        session.talk.report(_summary(report))
+        raise
 
 
 def say_guesses(session: Session, sources: Sequence[Source]) -> None:

@@ -67,7 +67,9 @@ def sync(
         with session.store(writable=True) as store:
             table = session.open_table(store)
             with if_interrupted("nothing is removed"):
-                report = ingest_into(session, store, table, sources, windows, terms, quiet=json)
+                report = ingest_into(
+                    session, store, table, sources, windows, terms, summary=not json
+                )
             removed = None
             if report.is_complete:
                 removed = _remove(session, store, table, _gone(table, sources, spool), yes=yes)
