@@ -11,7 +11,7 @@ import numpy as np
 from jtv_cli.embedders import BatchLimit
 from jtv_cli.embedders.models import OFFLINE_MODEL, find_model
 from jtv_cli.errors import RateLimited
-from jtv_cli.pipeline import Terms
+from jtv_cli.pipeline import Patience, Terms
 from jtv_cli.pipeline.batches import Group, NewText, cut_group
 from jtv_cli.pipeline.dispatcher import Dispatcher
 from jtv_cli.records import Document, Embeddings, Occurrence, text_hash
@@ -71,7 +71,7 @@ def test_after_a_hiccup_requests_at_once_become_more_again() -> None:
     calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
     listener = Answered()
     embedder = Limited(refusals=8)
-    dispatcher = Dispatcher(embedder, Terms(concurrency=8), listener, calls)
+    dispatcher = Dispatcher(embedder, Terms(8, Patience(1e9)), listener, calls)
     group = Group([new_text(f"text {number}") for number in range(3000)])
     dispatcher.add(cut_group(group, LIMIT, 1000))
 

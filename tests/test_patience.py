@@ -25,7 +25,7 @@ AT_ONCE = RateLimited("at once", kind="concurrency")
 
 def pauses(error: ServiceError, count: int) -> list[float | None]:
     trials = Trials(began=0.0)
-    return [Patience(max_wait=1e9).pause(error, trials, 0.0) for _ in range(count)]
+    return [Patience(max_wait=1e9).count_failure(error, trials, 0.0) for _ in range(count)]
 
 
 def test_pauses_double_with_jitter_up_to_a_minute() -> None:
@@ -64,9 +64,9 @@ def test_a_refusal_is_final() -> None:
 def test_patience_ends_rather_than_wait_in_vain() -> None:
     trials = Trials(began=100.0)
     patience = Patience(max_wait=90.0)
-    assert patience.pause(TOKENS, trials, 100.0) == 60.0
-    assert patience.pause(TOKENS, trials, 160.0) is None
-    assert Patience(max_wait=0.0).pause(DOWN, Trials(began=5.0), 5.0) is None
+    assert patience.count_failure(TOKENS, trials, 100.0) == 60.0
+    assert patience.count_failure(TOKENS, trials, 160.0) is None
+    assert Patience(max_wait=0.0).count_failure(DOWN, Trials(began=5.0), 5.0) is None
 
 
 class Moody:

@@ -76,8 +76,11 @@ Paragraphs = Annotated[
 Concurrency = Annotated[
     int, typer.Option(metavar="N", min=1, max=MOST_AT_ONCE, help="Requests at once, at most.")
 ]
+# What a free key of Jina AI is granted.
+CONCURRENCY = 2
 # Who waits for a search does not wait as long as an ingest may.
 QUERY_SECONDS = 15.0
+INGEST_SECONDS = 900.0
 MaxWait = Annotated[
     float,
     typer.Option(

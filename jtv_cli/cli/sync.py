@@ -31,8 +31,8 @@ def sync(
     input: options.InputFormat = None,  # noqa: A002
     text_field: options.TextField = None,
     paragraphs: options.Paragraphs = False,
-    concurrency: options.Concurrency = 2,
-    max_wait: options.MaxWait = 900.0,
+    concurrency: options.Concurrency = options.CONCURRENCY,
+    max_wait: options.MaxWait = options.INGEST_SECONDS,
     max_tokens: options.MaxTokens = None,
     truncate: options.Truncate = False,
     dry_run: options.SyncDryRun = False,

@@ -186,7 +186,7 @@ class Dispatcher:
 
     def _send_later(self, batch: Batch, error: ServiceError) -> None:
         now = time.monotonic()
-        pause = self._terms.patience.pause(error, batch.trials or Trials(now), now)
+        pause = self._terms.patience.count_failure(error, batch.trials or Trials(now), now)
         if pause is None:
             if isinstance(error, TextsRefused):
                 error.message += f" (the texts of {_places(batch.texts)})"

@@ -30,11 +30,11 @@ class Patience(NamedTuple):
     say how long that takes.
     """
 
-    max_wait: float = 900.0
+    max_wait: float
     minute: float = 60.0
 
-    def pause(self, error: ServiceError, trials: Trials, now: float) -> float | None:
-        """Return the seconds to wait before the next trial, None if there is to be none.
+    def count_failure(self, error: ServiceError, trials: Trials, now: float) -> float | None:
+        """Count a failed trial; return the seconds until the next, None if there is to be none.
 
         Times are those of `time.monotonic`.
         """

@@ -51,7 +51,7 @@ def embed_queries(queries: Sequence[str], embedder: Embedder, *, max_wait: float
                 raise
             return _in_halves(queries, embedder, max_wait)
         except ServiceError as error:
-            pause = patience.pause(error, trials, time.monotonic())
+            pause = patience.count_failure(error, trials, time.monotonic())
             if pause is None:
                 raise
         time.sleep(pause)

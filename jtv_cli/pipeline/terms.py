@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from jtv_cli.pipeline.patience import Patience
+if TYPE_CHECKING:
+    from jtv_cli.pipeline.patience import Patience
 
 
 class Terms(NamedTuple):
@@ -15,8 +16,8 @@ class Terms(NamedTuple):
     says that the embedder was asked to have texts cut that are too long.
     """
 
-    concurrency: int = 2
-    patience: Patience = Patience()
+    concurrency: int
+    patience: Patience
     max_tokens: int | None = None
     strict: bool = False
     truncate: bool = False
