@@ -59,7 +59,7 @@ def delete(
 
 
 class _Found(NamedTuple):
-    """What would go, the texts that are not there, and how to do it."""
+    """What would go, how many of the texts are not in the table, and how to remove it."""
 
     removed: Removed
     unknown: int

@@ -61,9 +61,9 @@ def answer_queries(
 
 
 class _Queries:
-    """Lines on their way to answers: how many were `skipped`, and whether any `found` a thing.
+    """Queries on their way to answers: how many were `skipped`, and whether any `found` a thing.
 
-    While they may be being typed, nothing moves on the terminal.
+    While somebody may be typing them, no progress is shown on the terminal.
     """
 
     def __init__(self, session: Session, windows: Iterable[Window], *, are_typed: bool) -> None:

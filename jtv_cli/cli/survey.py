@@ -29,9 +29,9 @@ def report_survey(
     json: bool,
     removal: Callable[[Table], Removed] | None = None,
 ) -> int:
-    """Say what an ingest would do; a table that is not there is one with nothing in it.
+    """Say what an ingest would do; a table that is yet to be made counts as empty.
 
-    `removal` says what would be removed then, if nothing is skipped.
+    `removal` returns what would be removed afterwards, if nothing is skipped.
     """
     from jtv_cli import pipeline
 

@@ -1,8 +1,9 @@
 """The data's way: windows → known? → batches → embedder → table, and query → vector.
 
-`ingest` has the threads, `coordinator` what they work for, `intake` and `batches` sort and
-cut, `dispatcher` sends, and `patience` says when it sends again. `removal` and `spool` are
-for what is to go again.
+In an ingest, `ingest` starts the threads, of which `coordinator` is the one that decides;
+`intake` finds the new texts, `batches` cuts them, `dispatcher` sends them, and `patience`
+says when a failed request is made again. `survey` is an ingest's dry run, `query` embeds
+queries, and `removal`, with `spool`, finds and removes what is to go.
 """
 
 from jtv_cli.pipeline.ingest import ingest

@@ -24,7 +24,7 @@ _ASCII = bytes(range(128))
 
 
 def estimated_tokens(text: str, most: int | None = None) -> int:
-    """Return no less than most tokenizers count, but not more than `most`.
+    """Return how many tokens a text may have: what few tokenizers pass, and `most` at most.
 
     Three letters or spaces of ASCII are a token (English has four or five to one), and
     so is every digit and mark of punctuation, of which code is full. Of all other
@@ -53,9 +53,10 @@ class NewText(NamedTuple):
 
 
 class Group:
-    """Texts that follow one another in the input, and what is known of their vectors.
+    """Texts that follow one another in the input, and those of their vectors that are there.
 
-    `unresolved` texts have neither a vector nor been left out, `stored` are in the table.
+    `unresolved` counts the texts that are still to be embedded or left out, `stored`
+    those that are in the table.
     """
 
     def __init__(self, texts: Sequence[NewText]) -> None:
@@ -114,7 +115,7 @@ def cut_group(group: Group, limit: BatchLimit, longest: int) -> list[Batch]:
     """Cut a group into batches of texts of similar length, each within the limit.
 
     A text that may have more tokens than the `longest` the model takes stands alone,
-    so that it cannot spoil others.
+    so that others are not refused with it.
     """
     rows = sorted(range(len(group.texts)), key=lambda row: group.texts[row].tokens)
     return _batches(group, rows, limit, longest)

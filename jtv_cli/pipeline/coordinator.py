@@ -101,10 +101,10 @@ class Coordinator:
         return self._has_ended
 
     def interrupt(self) -> None:
-        """Have it end: wait for the grace at most for answers, and for the table to be let go.
+        """Have it end, and wait until it has: only then may the table be closed.
 
-        Until then no one else may close the table. For the main thread, when signals
-        are ignored.
+        It waits a few seconds for the answers on their way, and as long as it takes for
+        the database. For the main thread, when signals are ignored.
         """
         self.calls.put(self._begin_grace)
         if not self.wait_for_end(_GRACE_SECONDS + 1):
@@ -131,6 +131,7 @@ class Coordinator:
         [new] = batch.texts
         batch.group.unresolved -= 1
         self._intake.forget([new.document])
+        # Each occurrence but the first was counted as known when it was read.
         self._tally.count(skipped=len(new.paths), known=1 - len(new.paths))
         for path, occurrence in zip(new.paths, new.occurrences, strict=True):
             self._skipped(f"{path}:{occurrence.line}", reason)
@@ -138,7 +139,7 @@ class Coordinator:
             self.stop(f"--strict, at {new.place}")
 
     def give_up(self, error: BaseException) -> None:
-        """End, because of an error; one of the store counts for more than one of the service."""
+        """End, because of an error; one of the store is kept in place of one of the service."""
         if self.error is None or (
             isinstance(error, StoreError) and isinstance(self.error, ServiceError)
         ):
@@ -229,9 +230,9 @@ class Coordinator:
         return True
 
     def _store_rest(self) -> None:
-        """Store what is answered of all groups, at the end, and what is answered meanwhile.
+        """At the end, store what is answered of all groups, and what is answered meanwhile.
 
-        A group that the table refuses keeps no other from being stored.
+        If the table refuses one group, the others are stored all the same.
         """
         while True:
             while not self.calls.empty():
@@ -242,9 +243,9 @@ class Coordinator:
             self._try(partial(self._store_part, group))
 
     def _store_part(self, group: Group) -> None:
-        """Store a batch's worth of what is answered of a group.
+        """Store as many of a group's answered texts as a batch has at most.
 
-        Other calls need not wait longer than that, nor databases take more at once.
+        With more at once, other calls would wait longer, and transactions be larger.
         """
         documents, vectors = group.answered(self._texts_at_once)
         try:

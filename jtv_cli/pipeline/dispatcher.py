@@ -1,4 +1,4 @@
-"""Requests to the embedder: how many at once, which again and when, which in halves."""
+"""Requests to the embedder: how many at once, and what becomes of those that fail."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ class Listener(Protocol):
 
 
 class Dispatcher:
-    """Sends batches, no more at once than it may, and sees to those that come back.
+    """Sends batches, no more at once than it may, and sends those that fail again or in halves.
 
-    It belongs to one thread; threads that make requests leave their answers in that
-    one's `calls`. `limit` becomes smaller as the service says so.
+    It belongs to one thread. Those that make requests put what to do with the outcome
+    into `calls`, for that one to do. `limit`, of one batch, shrinks as the service says so.
     """
 
     def __init__(
@@ -111,7 +111,10 @@ class Dispatcher:
             self._sent.append(batch)
 
     def seconds_to_next(self) -> float | None:
-        """Return how long it is until there is something to send that must wait now."""
+        """Return the seconds until a waiting batch may be sent.
+
+        None if only an answer can change that.
+        """
         if self.is_closed or not self._ready or len(self._sent) >= self._at_once:
             return None
         if (batch := self._next()) is not None and not self._can_afford(batch):

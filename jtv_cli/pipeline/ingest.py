@@ -1,9 +1,8 @@
 """An ingest: reading, embedding and storing at the same time, and an end in good order.
 
-Beside the main thread, which only waits, so that an interrupt, which strikes that one
-alone, comes between nothing, there is one that reads, one for each request, and the
-coordinator, which does all the rest and alone touches the table. What is embedded in
-this process it embeds itself.
+The main thread only waits: a signal raises in that one alone, and so breaks into no work.
+One thread reads, one is started for each request, and the coordinator's does all the
+rest; it alone touches the table. An embedder that works in this process runs in it too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Windows of the input, sorted into what the table has and groups of what it does not."""
+"""Which texts of the input the table has already, and groups of those that it has not."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ if TYPE_CHECKING:
     from jtv_cli.sources import Window
     from jtv_cli.stores import Table
 
-# Cut by length, a group of exactly so many tokens would leave a remainder over.
+# Of the tokens that `concurrency` batches may have. Batches, cut by length, are never quite
+# full: a group of just so many tokens would need one more, for a small remainder.
 _FILL = 0.95
 
 
 class Intake:
     """Takes windows and gives groups of new texts, each enough for `concurrency` batches.
 
-    A text that is on its way already is not new: it gains an occurrence. None counts
-    for more than `longest` tokens.
+    A text that is on its way already is not new: it gains an occurrence. Of longer ones
+    than `longest` tokens, if that is not None, only so many are counted.
     """
 
     def __init__(self, table: Table, *, concurrency: int, longest: int | None) -> None:
@@ -37,7 +38,7 @@ class Intake:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no text that was not given away."""
+        """Whether every text it took was handed on, in a group that was fetched."""
         return not self.groups and not self._group
 
     def take(self, window: Window, limit: BatchLimit) -> int:
@@ -64,7 +65,7 @@ class Intake:
         return len(hashes) - new
 
     def finish(self) -> bool:
-        """Give what is there as a group; return whether there was anything."""
+        """Make what is gathered so far a group; return whether there was anything."""
         if not self._group:
             return False
         self.groups.append(self._group)

@@ -50,7 +50,7 @@ class Patience(NamedTuple):
         if not isinstance(error, RateLimited | ServiceDown):
             return None
         if error.retry_after is not None:
-            # Nobody who says "at once" is asked at once for ever.
+            # A service that says "at once" each time is asked at once only the first time.
             return max(error.retry_after, _backoff(failed, _LONGEST_PAUSE) if failed else 0.0)
         if isinstance(error, RateLimited):
             return self.minute

@@ -66,8 +66,8 @@ def answers(
 ) -> Iterator[list[Answer]]:
     """Yield queries with what is found for each, as many together as were searched together.
 
-    The queries come as many at a time as are there; they are embedded in batches
-    within the embedder's limit. `search` takes (m, dimensions) vectors.
+    `queries` has as many at a time as could be read without waiting; they are embedded in
+    batches within the embedder's limit. `search` takes (m, dimensions) vectors.
 
     Raises as `embed_queries` does.
     """
@@ -89,7 +89,7 @@ def _in_halves(queries: Sequence[str], embedder: Embedder, max_wait: float) -> V
 
 
 def _within(seconds: float | None, queries: Sequence[str], embedder: Embedder) -> Embeddings:
-    """Embed in a thread that is left alone when its time is up."""
+    """Embed in a thread that is no longer waited for when its time is up."""
     answers: SimpleQueue[Embeddings | BaseException] = SimpleQueue()
 
     def ask() -> None:

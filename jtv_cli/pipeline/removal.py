@@ -56,7 +56,7 @@ class Marked:
 
 
 def count_marked(table: Table, marked: Sequence[Marked]) -> Removed:
-    """Return what would go: documents too, where no occurrence is left of them."""
+    """Return what would go; a document goes if none of its occurrences would be left."""
     import numpy as np
 
     documents = np.concatenate([np.asarray(each.documents) for each in marked])
@@ -73,9 +73,9 @@ def count_marked(table: Table, marked: Sequence[Marked]) -> Removed:
 
 
 def missing(table: Table, source: str | None, reads: Iterable[Sequence[Read]]) -> Marked:
-    """Return the occurrences that the table has of a source, and the source has no longer.
+    """Return the occurrences of a source that the table has, but the source no longer.
 
-    `reads` are all that the source has, by line, some at a time.
+    `reads` has all lines of the source, in their order, some at a time.
     """
     marked = Marked(source)
     places = table.places(source)

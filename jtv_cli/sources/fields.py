@@ -49,7 +49,7 @@ class _Records:
         self._empty += 1
 
     def add_bad(self, line: int, reason: str) -> None:
-        """Note a record that is none."""
+        """Note a record that cannot be taken, and why."""
         self._bad.append(BadRecord(line, reason))
 
     def window(self) -> Window:

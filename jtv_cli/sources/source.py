@@ -117,7 +117,7 @@ class Source:
     def lines(self) -> Iterator[tuple[int, list[bytes]]]:
         """Yield the lines that are there, split at newlines only, with the number of the first.
 
-        It does not wait for more than one. Raises Damaged.
+        It waits for one line, never for more. Raises Damaged.
         """
         unfinished: list[bytes] = []
         self.lines_read, mark = 0, codecs.BOM_UTF8

@@ -57,7 +57,7 @@ class Stream:
 
     @contextmanager
     def rehearsal(self) -> Iterator[None]:
-        """Have all that is read meanwhile be read again; a file is closed until then."""
+        """Have all that is read within be read again afterwards; a file is closed until then."""
         kept: list[bytes] = []
         self._kept = kept
         yield
