@@ -24,7 +24,7 @@ _ASCII = bytes(range(128))
 
 
 def estimated_tokens(text: str, most: int | None = None) -> int:
-    """Return how many tokens a text may have: what few tokenizers pass, and `most` at most.
+    """Return a text's tokens: an estimate that few tokenizers exceed, and at most `most`.
 
     Three letters or spaces of ASCII are a token (English has four or five to one), and
     so is every digit and mark of punctuation, of which code is full. Of all other

@@ -23,8 +23,8 @@ _FILL = 0.95
 class Intake:
     """Takes windows and gives groups of new texts, each enough for `concurrency` batches.
 
-    A text that is on its way already is not new: it gains an occurrence. Of longer ones
-    than `longest` tokens, if that is not None, only so many are counted.
+    A text that is on its way already is not new: it gains an occurrence. Where `longest`
+    is given, no text counts for more tokens than that.
     """
 
     def __init__(self, table: Table, *, concurrency: int, longest: int | None) -> None:
