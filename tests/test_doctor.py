@@ -86,13 +86,13 @@ def test_on_a_terminal(sampled: Jtv) -> None:
 class TestSettings:
     def test_each_says_where_it_came_from(self, sampled: Jtv) -> None:
         folder = sampled.folder / "work"
-        sampled.write(".env", "JTV_TABLE=mine\nJINA_API_BASE=https://key:in_the_url@h/v1\n")
+        sampled.write(".env", "JTV_TABLE=mine\nJINA_API_BASE=https://h/v1\n")
         env = {"JTV_MODEL": "jina-embeddings-v3"}
         found = details(sampled("doctor", "--no-api", env=env), "ok")
         assert found["table name"] == f"mine (JTV_TABLE in {folder}/.env)"
         assert found["model"] == "jina-embeddings-v3 (JTV_MODEL in the environment)"
         assert found["API key"] == "none is set"
-        assert found["API base"] == f"https://***@h/v1 (JINA_API_BASE in {folder}/.env)"
+        assert found["API base"] == f"https://h/v1 (JINA_API_BASE in {folder}/.env)"
 
     @pytest.mark.parametrize("password", ["a_password", "abc", "p@ss:w/rd"])
     def test_no_secret_is_shown(self, jtv: Jtv, password: str) -> None:
@@ -117,6 +117,9 @@ class TestSettings:
             ({"JTV_DATABASE": "tidb"}, "store", "TIDB_DATABASE_URL is not set"),
             ({"JTV_DATABASE": "mysql://h"}, "store", "names no user"),
             ({"JTV_DATABASE": "postgres://u@h/d"}, "store", "cannot use a postgres:// URL"),
+            ({"JINA_API_BASE": "ftp:nonsense"}, "API base", "is not an http or https URL"),
+            ({"JINA_API_BASE": "https://h?key=in_the_url"}, "API base", "has a query"),
+            ({"JINA_API_BASE": "https://in_the_url@h"}, "API base", "has a user name"),
         ],
         ids=str,
     )
@@ -126,6 +129,7 @@ class TestSettings:
         result = sampled("doctor", "--no-api", env=env)
         assert result.code == 2
         assert says in details(result, "failed")[name]
+        assert "in_the_url" not in result.stdout + result.stderr
         assert details(result, "ok").keys() >= set(SETTINGS) - {name}
 
     def test_a_key_that_would_travel_to_a_strangers_api(self, sampled: Jtv) -> None:
@@ -230,7 +234,7 @@ class TestTiming:
         never.set()
         assert one.check == Check("one", Outcome.OK, "well")
         assert two.check == Check("it", Outcome.FAILED, "no answer within 0.2 seconds")
-        assert two.kind is ExitCode.STORE
+        assert two.exit_code is ExitCode.STORE
 
     def test_an_error_is_a_failure_of_its_own_kind(self) -> None:
         def checks() -> Iterator[Check]:
@@ -239,7 +243,7 @@ class TestTiming:
 
         *_, last = findings(self.look(checks()))
         assert last.check == Check("it", Outcome.FAILED, "wrong; right")
-        assert last.kind is ExitCode.USAGE
+        assert last.exit_code is ExitCode.USAGE
 
     def test_a_defect_stays_one(self) -> None:
         def checks() -> Iterator[Check]:

@@ -173,7 +173,7 @@ class TestValues:
         env = {"JINA_API_KEY": KEY}
         named = jtv("search", "x", "--api-base", "ftp://h", env=env)
         assert (named.code, named.stderr.count("\n")) == (2, 1)
-        assert "the API base is not an http or https URL (--api-base); give one" in named.error
+        assert "the API base (--api-base) is not an http or https URL; give one" in named.error
         set_there = jtv("search", "x", env=env | {"JINA_API_BASE": "ftp://h"})
         assert "(JINA_API_BASE in the environment)" in set_there.error
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from jtv_cli import config
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from jtv_cli.config import Settings
-
-_CREDENTIALS = re.compile(r"//[^/]*@")
 
 
 def check_settings(settings: Settings) -> Iterator[Check]:
@@ -42,9 +39,9 @@ def _store(settings: Settings) -> str:
     database = config.find_database(settings)
     location = database.location
     if not database.is_embedded:
-        from jtv_cli.stores import open_store
+        from jtv_cli.stores.tidb.url import parse_url
 
-        location = open_store(location, writable=False).location
+        location = parse_url(location).location
     return f"{location} ({database.source})"
 
 
@@ -61,5 +58,8 @@ def _key(settings: Settings) -> str:
 
 
 def _base(settings: Settings) -> str:
+    from jtv_cli.embedders.jina.endpoint import parse_base
+
     base, _ = config.find_api(settings)
-    return f"{_CREDENTIALS.sub('//***@', base)} ({settings.api_base.source})"
+    parse_base(base, f"the API base ({settings.api_base.source})")
+    return _said(settings.api_base)

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 class Look(NamedTuple):
     """A look at one part of it all: `seconds` are what each of its checks may take.
 
-    `kind` is the exit code that a failure asks for.
+    `exit_code` is what a failure has the process end with.
     """
 
     name: str
-    kind: ExitCode
+    exit_code: ExitCode
     seconds: float
     checks: Callable[[], Iterator[Check]]
 
@@ -31,7 +31,7 @@ class Finding(NamedTuple):
     """A check, and the exit code that it asks for if it failed."""
 
     check: Check
-    kind: ExitCode
+    exit_code: ExitCode
 
 
 def findings(look: Look) -> Iterator[Finding]:
@@ -44,7 +44,7 @@ def findings(look: Look) -> Iterator[Finding]:
             answer = answers.get(timeout=look.seconds)
         except Empty:
             detail = f"no answer within {look.seconds:g} seconds"
-            yield Finding(Check(look.name, Outcome.FAILED, detail), look.kind)
+            yield Finding(Check(look.name, Outcome.FAILED, detail), look.exit_code)
             return
         if answer is None:
             return
@@ -56,7 +56,7 @@ def findings(look: Look) -> Iterator[Finding]:
 def _run(look: Look, answers: Answers) -> None:
     try:
         for check in look.checks():
-            answers.put(Finding(check, look.kind))
+            answers.put(Finding(check, look.exit_code))
     except JtvError as error:
         answers.put(Finding(Check(look.name, Outcome.FAILED, str(error)), error.exit_code))
     except Exception as error:

@@ -41,7 +41,7 @@ def doctor(session: Session, no_api: options.NoApi = False, json: options.Record
                 break
             _print(session, found.check, json=json)
             if found.check.outcome is Outcome.FAILED:
-                code = code or found.kind
+                code = code or found.exit_code
     return code
 
 

@@ -114,23 +114,14 @@ class Session(NamedTuple):
         Raises UsageError where there is no API key, or no base that can be.
         """
         from jtv_cli.embedders import open_embedder
+        from jtv_cli.embedders.jina.endpoint import parse_base
 
         model = find_model(spec.model)
         if model.is_offline:
             return open_embedder(model)
         api_base, api_key = config.find_api(self.settings)
-        self._check_base(api_base)
+        parse_base(api_base, f"the API base ({self.settings.api_base.source})")
         return open_embedder(model, api_base=api_base, api_key=api_key, truncate=truncate)
-
-    def _check_base(self, api_base: str) -> None:
-        """Raise UsageError, with the base's source, where that is none."""
-        from jtv_cli.embedders.jina.endpoint import parse_base
-
-        try:
-            parse_base(api_base)
-        except UsageError as error:
-            error.message += f" ({self.settings.api_base.source})"
-            raise
 
     def require_model(self, spec: TableSpec) -> None:
         """Raise TableMismatch where --model demands another than the table's."""

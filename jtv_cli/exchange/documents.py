@@ -80,7 +80,6 @@ def _occurrence(value: object) -> Occurrence:
 
 
 def _vector(value: object, dimensions: int) -> Vectors:
-    import binascii
     from base64 import b64decode
 
     import numpy as np
@@ -89,7 +88,7 @@ def _vector(value: object, dimensions: int) -> Vectors:
 
     try:
         data = b64decode(value, validate=True)  # type: ignore[arg-type]
-    except (TypeError, binascii.Error, ValueError):
+    except (TypeError, ValueError):
         raise ValueError("the vector is missing or not base64") from None
     if len(data) != 4 * dimensions:
         raise ValueError(f"the vector has {len(data)} bytes, not 4 for each of {dimensions}")

@@ -42,17 +42,21 @@ class Endpoint(NamedTuple):
             return self.host == "localhost"
 
 
-def parse_base(api_base: str) -> Endpoint:
+def parse_base(api_base: str, name: str = "the API base") -> Endpoint:
     """Return the endpoint of an API's root, of its `/v1`, or of its full `/embeddings` URL.
+
+    `name` is what errors call it.
 
     Raises UsageError for what is no http(s) URL, or has more in it than host, port
     and path. It never shows the base: a key or password may have ended up in it.
     """
     base = api_base.strip()
     if "@" in base:
-        raise _unfit("has a user name or an @ in it", "give the key as JINA_API_KEY")
+        hint = "give the key as JINA_API_KEY"
+        raise UsageError(f"{name} has a user name or an @ in it", hint=hint)
     if "?" in base or "#" in base:
-        raise _unfit("has a query or a fragment", "leave out what follows ? or #")
+        hint = "leave out what follows ? or #"
+        raise UsageError(f"{name} has a query or a fragment", hint=hint)
     try:
         parts = urlsplit(base)
         port = parts.port or _PORTS[parts.scheme]
@@ -60,7 +64,8 @@ def parse_base(api_base: str) -> Endpoint:
     except (KeyError, ValueError):
         host = ""
     if not (host and _PLAIN.fullmatch(base)):
-        raise _unfit("is not an http or https URL", "give one like https://api.jina.ai")
+        hint = "give one like https://api.jina.ai"
+        raise UsageError(f"{name} is not an http or https URL", hint=hint)
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     url = f"{parts.scheme}://{place}{_path(parts.path.rstrip('/'))}"
     return Endpoint(url, host, place, is_encrypted=parts.scheme == "https")
@@ -86,10 +91,6 @@ def check_key(api_key: str | None, endpoint: Endpoint) -> str | None:
         message = f"refusing to send the API key over plain http to {endpoint.host}"
         raise UsageError(message, hint="use https")
     return key
-
-
-def _unfit(what: str, hint: str) -> UsageError:
-    return UsageError(f"the API base {what}", hint=hint)
 
 
 def _host(parts: SplitResult) -> str:
