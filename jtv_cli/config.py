@@ -89,12 +89,13 @@ def load_settings(flags: Flags) -> Settings:
     """
     layers = list(_layers())
     settings = Settings(
-        database=_resolve(flags.database, "--database", _DATABASE, layers, "embedded"),
-        tidb_url=_resolve(None, "", ("TIDB_DATABASE_URL",), layers),
-        table=_resolve(flags.table, "--table", ("JTV_TABLE",), layers, DEFAULT_TABLE),
-        model=_resolve(flags.model, "--model", ("JTV_MODEL",), layers),
-        api_key=_resolve(None, "", _API_KEY, layers),
-        api_base=_resolve(flags.api_base, "--api-base", ("JINA_API_BASE",), layers, JINA_API),
+        database=_flag(flags.database, "--database") or _from_layers(layers, _DATABASE, "embedded"),
+        tidb_url=_from_layers(layers, ("TIDB_DATABASE_URL",)),
+        table=_flag(flags.table, "--table") or _from_layers(layers, ("JTV_TABLE",), DEFAULT_TABLE),
+        model=_flag(flags.model, "--model") or _from_layers(layers, ("JTV_MODEL",)),
+        api_key=_from_layers(layers, _API_KEY),
+        api_base=_flag(flags.api_base, "--api-base")
+        or _from_layers(layers, ("JINA_API_BASE",), JINA_API),
     )
     _keep_secrets(settings)
     check_table(settings.table)
@@ -127,12 +128,14 @@ def find_database(settings: Settings, named: Setting | None = None) -> Database:
     return Database(str(folder / os.path.expanduser(value)), setting.source, is_embedded=True)  # noqa: PTH111
 
 
-def flagged(value: str, flag: str) -> Setting:
-    """Return a database that a flag of one command's own names.
+def flagged(value: str, name: str) -> Setting:
+    """Return what a flag says; a password in it is never shown.
 
-    Raises UsageError where it is empty.
+    Raises UsageError where it says nothing.
     """
-    setting = _resolve(value, flag, (), [])
+    if not value.strip():
+        raise UsageError(f"{name} is empty")
+    setting = Setting(value, name)
     _keep_password(setting)
     return setting
 
@@ -178,17 +181,14 @@ def is_dumb_terminal() -> bool:
     return os.environ.get("TERM") == "dumb"
 
 
-def _resolve(
-    flag: str | None,
-    flag_name: str,
-    names: tuple[str, ...],
-    layers: list[_Layer],
-    default: str | None = None,
+def _flag(value: str | None, name: str) -> Setting | None:
+    return None if value is None else flagged(value, name)
+
+
+def _from_layers(
+    layers: list[_Layer], names: tuple[str, ...], default: str | None = None
 ) -> Setting:
-    if flag is not None:
-        if not flag.strip():
-            raise UsageError(f"{flag_name} is empty")
-        return Setting(flag, flag_name)
+    """Return the first of the names that the first layer with any of them sets."""
     for layer in layers:
         for name in names:
             if value := layer.values.get(name):
