@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from jtv_cli.errors import UsageError, keep_secret
+from jtv_cli.errors import DATABASE_URL_HINT, UsageError, keep_secret
 from jtv_cli.records import printable
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ _OUR_LINE = re.compile(
 _TABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,51}")
 _RESERVED = re.compile(r"(jtv|sqlite)_.*|.*_(occurrences|sources|by_document)", re.IGNORECASE)
 
-_URL_FORM = "write mysql://USER:PASSWORD@HOST:4000/DATABASE"
 # What has a password in it and no ://, like Go's USER:PASSWORD@tcp(HOST:4000)/DATABASE.
 _CREDENTIALS = re.compile(r"(//)?[^/]*:.*@", re.DOTALL)
 
@@ -120,7 +119,7 @@ def find_database(settings: Settings, named: Setting | None = None) -> Database:
         return Database(value, setting.source, is_embedded=False)
     if setting == settings.tidb_url or _CREDENTIALS.match(value):
         # Nothing of it is shown: there may be a password in it.
-        raise UsageError(f"the database URL ({setting.source}) has no ://", hint=_URL_FORM)
+        raise UsageError(f"the database URL ({setting.source}) has no ://", hint=DATABASE_URL_HINT)
     if value == "embedded":
         path = _user_folder("data") / "jtv.db"
         return Database(str(path), setting.source, is_embedded=True, is_default=True)

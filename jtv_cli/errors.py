@@ -24,6 +24,8 @@ from enum import IntEnum
 from typing import ClassVar, Literal
 from urllib.parse import quote, unquote
 
+DATABASE_URL_HINT = "write mysql://USER:PASSWORD@HOST:4000/DATABASE"
+
 
 class ExitCode(IntEnum):
     """What the process tells the shell."""

@@ -11,7 +11,13 @@ import typer
 
 from jtv_cli import config
 from jtv_cli.cli import options
-from jtv_cli.embedders.models import OFFLINE_MODEL, TUTORIAL_MODEL, Model, find_model
+from jtv_cli.embedders.models import (
+    JINA_KEYS_PAGE,
+    OFFLINE_MODEL,
+    TUTORIAL_MODEL,
+    Model,
+    find_model,
+)
 from jtv_cli.errors import UsageError
 from jtv_cli.records import IndexState, TableSpec
 from jtv_cli.render.output import Output
@@ -145,7 +151,7 @@ class Session(NamedTuple):
         else:
             self.talk.note(
                 f"{OFFLINE_MODEL} works offline and matches words, not meaning;"
-                " for meaning set JINA_API_KEY (https://jina.ai/embeddings) and make another table"
+                f" for meaning set JINA_API_KEY ({JINA_KEYS_PAGE}) and make another table"
             )
 
     def note_connection(self, store: Store, table: Table) -> None:

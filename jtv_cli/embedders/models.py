@@ -37,6 +37,9 @@ class Model(NamedTuple):
         return f"{self.task}.{'query' if purpose is Purpose.QUERY else 'passage'}"
 
 
+JINA_KEYS_PAGE = "https://jina.ai/embeddings"
+"""Where Jina AI gives keys and takes money."""
+
 PRICES_DATE = "September 2026"
 """When the prices were read."""
 

@@ -7,10 +7,8 @@ from ipaddress import ip_address
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
+from jtv_cli.embedders.models import JINA_KEYS_PAGE
 from jtv_cli.errors import UsageError, keep_secret
-
-KEYS = "https://jina.ai/embeddings"
-"""Where Jina AI gives keys and takes money."""
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -80,12 +78,12 @@ def check_key(api_key: str | None, endpoint: Endpoint) -> str | None:
     key = (api_key or "").strip()
     if not key:
         if endpoint.is_jina:
-            hint = f"set JINA_API_KEY (or JINAAI_API_KEY); keys are at {KEYS}"
+            hint = f"set JINA_API_KEY (or JINAAI_API_KEY); keys are at {JINA_KEYS_PAGE}"
             raise UsageError("Jina AI's API needs an API key", hint=hint)
         return None
     keep_secret(key)
     if not re.fullmatch("[!-~]+", key):
-        hint = f"set JINA_API_KEY to the key alone; keys are at {KEYS}"
+        hint = f"set JINA_API_KEY to the key alone; keys are at {JINA_KEYS_PAGE}"
         raise UsageError("the API key has characters in it that no key has", hint=hint)
     if not (endpoint.is_encrypted or endpoint.is_local):
         message = f"refusing to send the API key over plain http to {endpoint.host}"

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import orjson
 
-from jtv_cli.embedders.jina.endpoint import KEYS
+from jtv_cli.embedders.models import JINA_KEYS_PAGE
 from jtv_cli.errors import (
     BatchTooLarge,
     RateLimited,
@@ -143,16 +143,19 @@ _FEWER = re.compile(
 _TOO_MUCH = {400, 413, 422}
 _PASSING = {408, 409, 425}
 
-_TOP_UP = ("the account has no balance left", f"top up at {KEYS}, then run the same command again")
+_TOP_UP = (
+    "the account has no balance left",
+    f"top up at {JINA_KEYS_PAGE}, then run the same command again",
+)
 _ADDRESS = ("there is no such address or model", "check JINA_API_BASE and the model's name")
 # What is wrong, and what to do about it.
 _REFUSALS = {
     401: (
         "the API key is missing or not accepted",
-        f"check JINA_API_KEY; Jina AI's keys are at {KEYS}",
+        f"check JINA_API_KEY; Jina AI's keys are at {JINA_KEYS_PAGE}",
     ),
     402: _TOP_UP,
-    403: ("the API key gives no access", f"check JINA_API_KEY and its balance at {KEYS}"),
+    403: ("the API key gives no access", f"check JINA_API_KEY and its balance at {JINA_KEYS_PAGE}"),
     404: _ADDRESS,
     405: _ADDRESS,
     407: ("the proxy wants a password", "check HTTP_PROXY"),

@@ -11,14 +11,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, unquote_to_bytes
 
-from jtv_cli.errors import UsageError, keep_secret
+from jtv_cli.errors import DATABASE_URL_HINT, UsageError, keep_secret
 from jtv_cli.stores.tidb.tls import TLS_KEYS, Tls, is_local, read_tls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _SCHEMES = ("mysql", "mysql+pymysql", "mysql+mysqldb", "tidb")
-_FORM = "write mysql://USER:PASSWORD@HOST:4000/DATABASE"
 _PORT = "4000"
 _KEYS = ("charset", *TLS_KEYS)
 _PATH_KEYS = ("ssl_ca", "ssl_cert", "ssl_key")
@@ -103,7 +102,7 @@ def parse_url(url: str) -> Address:
     keep_secret(password)
     _refuse_placeholders(f"{user} {place} {query}", password)
     if not user:
-        raise UsageError("the database URL names no user", hint=_FORM)
+        raise UsageError("the database URL names no user", hint=DATABASE_URL_HINT)
     keys = _keys(query)
     _check_charset(keys.pop("charset", "utf8mb4"))
     place, _, database = place.partition("/")
@@ -123,7 +122,7 @@ def _after_scheme(url: str) -> str:
     scheme = scheme.lower()
     if scheme in _SCHEMES:
         return rest
-    hint = f"for TiDB {_FORM}"
+    hint = f"for TiDB {DATABASE_URL_HINT}"
     if scheme.startswith("sqlite"):
         hint = "for the embedded store give its file: --database FILE"
     kind = f"a {scheme}:// URL" if re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme) else "this URL"
@@ -178,11 +177,13 @@ def _check_charset(charset: str) -> None:
 def _host_and_port(place: str) -> tuple[str, int]:
     parts = _PLACE.fullmatch(place.lower())
     if parts is None:
-        hint = f"{_FORM}, with an IPv6 address in brackets"
+        hint = f"{DATABASE_URL_HINT}, with an IPv6 address in brackets"
         raise UsageError("the database URL names no host, or none that can be", hint=hint)
     port = parts["port"] or _PORT
     if not (re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65536):
-        raise UsageError("the port in the database URL is no number from 1 to 65535", hint=_FORM)
+        raise UsageError(
+            "the port in the database URL is no number from 1 to 65535", hint=DATABASE_URL_HINT
+        )
     return parts["name"] or parts["address"], int(port)
 
 
@@ -206,5 +207,5 @@ def _database(database: str) -> str:
 def _printable(name: str, what: str) -> str:
     if not name.isprintable():
         message = f"the {what} in the database URL has a character that no name has"
-        raise UsageError(message, hint=_FORM)
+        raise UsageError(message, hint=DATABASE_URL_HINT)
     return name
