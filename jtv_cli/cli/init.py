@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from jtv_cli.cli import options
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode
-from jtv_cli.records import IndexState, find_spec
+from jtv_cli.records import Action, IndexState, find_spec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +72,7 @@ def _confirm_adoption(
     session: Session, store: Store, spec: TableSpec, changes: Sequence[Change], *, yes: bool
 ) -> None:
     """Say what would become of a table that jtv did not make, and ask."""
-    steps = [change.description for change in changes if change.action == "adopt"]
+    steps = [change.description for change in changes if change.action is Action.ADOPT]
     if not steps:
         return
     session.talk.report(
@@ -109,17 +109,17 @@ def _report(
     session.sign_off(store, spec)
 
 
-def _done(spec: TableSpec, actions: set[str], index: IndexState, detail: str) -> list[str]:
+def _done(spec: TableSpec, actions: set[Action], index: IndexState, detail: str) -> list[str]:
     """Return what was done, in words."""
     lines = []
-    if "create" in actions:
+    if Action.CREATE in actions:
         lines.append(
             f"made table {spec.name}: {spec.dimensions} dimensions, {spec.metric} distance"
         )
-    if "adopt" in actions:
+    if Action.ADOPT in actions:
         lines.append(f"table {spec.name} is jtv's now, with all that was in it")
-    if "index" in actions and index is IndexState.READY:
+    if Action.INDEX in actions and index is IndexState.READY:
         lines.append(f"built the vector index: {detail}")
-    if "index" in actions and index is IndexState.BUILDING:
+    if Action.INDEX in actions and index is IndexState.BUILDING:
         lines.append(f"the server goes on building the vector index ({detail})")
     return lines or [f"table {spec.name} is there already: nothing to do"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from jtv_cli.cli.interrupts import Interrupted
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import StoreError
-from jtv_cli.records import TableSpec, Transferred
+from jtv_cli.records import Action, TableSpec, Transferred
 
 if TYPE_CHECKING:
     from jtv_cli.records import StoredDocument
@@ -27,7 +27,7 @@ class Target:
         self._spec = spec
         with session.talk.waiting(f"looking at {store.location}"):
             self._changes = store.plan(spec, index=False)
-        if any(change.action == "adopt" for change in self._changes):
+        if any(change.action is Action.ADOPT for change in self._changes):
             raise StoreError(
                 f"table {spec.name} in {store.location} is the tutorial's",
                 hint="jtv init makes it jtv's, and says first what that changes",

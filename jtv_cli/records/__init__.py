@@ -36,6 +36,7 @@ from jtv_cli.records.reports import (
     Wait,
 )
 from jtv_cli.records.tables import (
+    Action,
     Added,
     Change,
     Filter,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "STDIN",
+    "Action",
     "Added",
     "Answer",
     "Change",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.errors import TableMismatch
@@ -40,10 +41,18 @@ def find_spec(specs: Iterable[TableSpec], name: str) -> TableSpec | None:
     return next((spec for spec in specs if spec.name.lower() == name.lower()), None)
 
 
+class Action(Enum):
+    """What a step does: make a table, make the tutorial's table jtv's, build the index."""
+
+    CREATE = "create"
+    ADOPT = "adopt"
+    INDEX = "index"
+
+
 class Change(NamedTuple):
     """One step that `Store.apply` would take, and what to call it to a user."""
 
-    action: str
+    action: Action
     description: str
 
 

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from jtv_cli.errors import NoTable
-from jtv_cli.records import Change, Check, Outcome, TableSpec, find_spec, printable
+from jtv_cli.records import Action, Change, Check, Outcome, TableSpec, find_spec, printable
 from jtv_cli.stores.sqlite import file, health
 from jtv_cli.stores.sqlite.table import SqliteTable
 
@@ -100,7 +100,7 @@ class SqliteStore:
         """
         there = find_spec(self.tables(), spec.name)
         if there is None:
-            return [Change("create", f"make table {spec.name} in {self.location}")]
+            return [Change(Action.CREATE, f"make table {spec.name} in {self.location}")]
         there.require_same_vectors(spec)
         return []
 

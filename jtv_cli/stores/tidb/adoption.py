@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from jtv_cli.records import Change, TableSpec, text_hash
+from jtv_cli.records import Action, Change, TableSpec, text_hash
 from jtv_cli.stores.tidb.failures import DUPLICATE_INDEX, code_of
 from jtv_cli.stores.tidb.schema import encode_comment, make_parts, schema
 from jtv_cli.stores.tidb.writing import Writing
@@ -52,7 +52,7 @@ def tutorial_spec(name: str, columns: Sequence[Sequence[str]]) -> TableSpec | No
 def plan_adoption(name: str) -> list[Change]:
     """Return what an adoption does, in words for the user."""
     return [
-        Change("adopt", description)
+        Change(Action.ADOPT, description)
         for description in (
             f"note in the comment of {name} that its model is {_MODEL}",
             "let content be longer than 255 characters",

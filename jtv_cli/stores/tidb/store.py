@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.schema import CreateTable, DropTable
 
 from jtv_cli.errors import NoTable, StoreError
-from jtv_cli.records import Change, IndexState
+from jtv_cli.records import Action, Change, IndexState
 from jtv_cli.stores.tidb.adoption import adopt, plan_adoption, tutorial_spec
 from jtv_cli.stores.tidb.database import Database
 from jtv_cli.stores.tidb.index import VectorIndex
@@ -100,10 +100,10 @@ class TidbStore:
                 f"TiDB takes no vectors of {spec.dimensions:,} dimensions",
                 hint=f"take a model of up to {MOST_DIMENSIONS:,}, or --database embedded",
             )
-        build = Change("index", "build the vector index")
+        build = Change(Action.INDEX, "build the vector index")
         found = self._look_up(spec.name)
         if found is None:
-            create = Change("create", f"make table {spec.name} in {self.location}")
+            create = Change(Action.CREATE, f"make table {spec.name} in {self.location}")
             return [create, build] if index else [create]
         found.spec.require_same_vectors(spec)
         changes = [] if found.is_adopted else plan_adoption(found.spec.name)
@@ -121,11 +121,11 @@ class TidbStore:
     ) -> None:
         """Carry out a plan. It may be interrupted and repeated."""
         actions = {change.action for change in changes}
-        if actions & {"create", "adopt"}:
+        if actions & {Action.CREATE, Action.ADOPT}:
             progress("making the table")
             with self._database.lock(f"jtv init {spec.name}"):
                 self._make(spec, progress)
-        if "index" in actions:
+        if Action.INDEX in actions:
             self._index(spec).build(wait=wait, progress=progress)
 
     def drop(self, name: str) -> None:
