@@ -94,7 +94,7 @@ def _copy(session: Session, source: Table, target: Table, account: Account) -> N
             account.done = done
             progress(f"copying: {done.stored + done.known:,} of {total:,} documents")
 
-        _, missing = transfer.copy(
+        missing = transfer.copy(
             source,
             target,
             progress=show,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from jtv_cli.exchange.documents import searchable
 from jtv_cli.records import Document, Place, Transferred, too_long
+from jtv_cli.records.parts import by_weight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,11 +24,11 @@ def transfer(
     *,
     progress: Callable[[Transferred], None],
     skipped: Callable[[StoredDocument, str], None],
-) -> Transferred:
+) -> None:
     """Store the documents that the table does not have; of the others, note where they were read.
 
-    Every document has a usable vector of the table's model. `progress` hears of each
-    batch, which is one transaction, `skipped` of texts that are longer than the table takes.
+    Every document has a usable vector of the table's model. `progress` hears, after each
+    batch, what was done so far, `skipped` of texts that are longer than the table takes.
     """
     done = Transferred()
     for batch in batches(_fitting(documents, table, skipped)):
@@ -38,7 +39,6 @@ def transfer(
             done.occurrences + more.occurrences,
         )
         progress(done)
-    return done
 
 
 def copy(
@@ -48,14 +48,14 @@ def copy(
     progress: Callable[[Transferred], None],
     skipped: Callable[[StoredDocument, str], None],
     verifying: Callable[[int], None],
-) -> tuple[Transferred, int]:
+) -> int:
     """Copy all documents from one table to another, and verify that they are there.
 
-    `skipped` hears of those that cannot be copied, and why, `verifying` how many were
-    looked up. Documents that the source gains meanwhile may or may not be copied.
+    `progress` hears what was copied so far, `skipped` of documents that cannot be copied,
+    and why, `verifying` how many were looked up. Documents that the source gains meanwhile
+    may or may not be copied.
 
-    Returns what was done, and how many documents are missing in the end, because
-    others have deleted them.
+    Returns how many documents are missing in the end, because others have deleted them.
     """
     last = 0
     left_out: set[int] = set()
@@ -70,10 +70,9 @@ def copy(
             last = document.id
             yield document
 
-    chosen = searchable(seen(), leave_out)
-    done = transfer(chosen, target, progress=progress, skipped=leave_out)
+    transfer(searchable(seen(), leave_out), target, progress=progress, skipped=leave_out)
     copied = (d for d in _until(source, last) if d.id not in left_out)
-    return done, _missing(copied, target, verifying)
+    return _missing(copied, target, verifying)
 
 
 def _fitting(
@@ -109,17 +108,8 @@ def _missing(
 
 
 def batches(documents: Iterable[StoredDocument]) -> Iterator[list[StoredDocument]]:
-    """Yield as many documents together as are stored in one transaction."""
-    batch: list[StoredDocument] = []
-    size = 0
-    for document in documents:
-        batch.append(document)
-        size += len(document.text)
-        if len(batch) == _BATCH or size >= _BATCH_CHARACTERS:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+    """Yield as many documents together as are stored at once."""
+    return by_weight(documents, lambda document: len(document.text), _BATCH_CHARACTERS, _BATCH)
 
 
 def _merged(batch: Sequence[StoredDocument]) -> dict[bytes, StoredDocument]:
