@@ -8,6 +8,7 @@ import pytest
 
 from jtv_cli.config import DEFAULT_TABLE
 from jtv_cli.stores.sqlite.index import SEGMENT
+from terminal import Terminal
 
 if TYPE_CHECKING:
     from conftest import Jtv
@@ -68,16 +69,22 @@ def test_drop_and_build(indexed: Jtv) -> None:
 
 
 def test_check(indexed: Jtv) -> None:
-    lines = dict(
-        line.split(maxsplit=1) for line in indexed.ok("index", "check").stdout.splitlines()
-    )
-    assert float(lines["recall@10"]) >= 0.99
+    measured = dict(indexed.ok("index", "check").rows)
+    assert float(measured["recall@10"]) >= 0.99
+    assert (measured["queries"], measured["candidates"]) == ("100", "512")
+    assert measured["by index"].endswith(" ms")
     [record] = indexed.ok("index", "check", "--queries", "5", "--json").records
     assert list(record) == [
         *("table", "queries", "recall", "candidates", "needed"),
         *("index_seconds", "exact_seconds", "verdict"),
     ]
     assert record["queries"] == 5
+
+
+def test_check_on_a_terminal(indexed: Jtv) -> None:
+    with Terminal(indexed, "index", "check") as terminal:
+        assert terminal.wait() == 0
+    assert "queries           100" in terminal.lines
 
 
 @pytest.mark.parametrize("command", COMMANDS)

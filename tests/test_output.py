@@ -256,6 +256,17 @@ class TestTerminal:
                 assert control not in shown, command
             assert r"\u001b[31mred" in shown
 
+    @pytest.mark.parametrize("command", [["list"], ["search", "--queries", "queries.txt"]])
+    def test_tab_separated_is_separated_by_tabs_there_too(
+        self, wild: Jtv, command: list[str]
+    ) -> None:
+        wild.write("queries.txt", "one\ttwo\n")
+        with Terminal(wild, *command, "-f", "tsv") as terminal:
+            assert terminal.wait() == 0
+        [line] = filter(None, terminal.lines)
+        *_, number, text, source, at = line.split("\t")
+        assert (number, text, source, at) == ("1", rf"{TAME}\tend", "-", "1")
+
     def test_markup_is_text(self, jtv: Jtv) -> None:
         jtv.ok("init")
         jtv.ok("ingest", "-", stdin="[bold]loud[/bold] :smile: [/]\n")

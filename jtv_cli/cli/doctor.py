@@ -13,14 +13,14 @@ from jtv_cli.cli.session import Session
 from jtv_cli.embedders.models import TUTORIAL_MODEL, find_model
 from jtv_cli.errors import ExitCode, StoreError, masked
 from jtv_cli.records import Check, Outcome, TableSpec, printable
-from jtv_cli.render.formats import tab_separated
-from jtv_cli.render.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SECONDS = 20.0
 _API_SECONDS = 10.0
+# Of the outcome and the name, on a terminal.
+_WIDTHS = (8, 12)
 
 
 def doctor(session: Session, no_api: options.NoApi = False, json: options.Records = False) -> int:
@@ -92,10 +92,8 @@ class _Visit:
 
 
 def _print(session: Session, check: Check, *, json: bool) -> None:
-    outcome, name, detail = check.outcome.value, check.name, printable(masked(check.detail))
+    detail = printable(masked(check.detail))
     if json:
-        session.print_json({"name": name, "outcome": outcome, "detail": detail})
-    elif session.output.is_terminal:
-        session.output.write(visible(f"{outcome:<8} {name:<12} {detail}") + "\n")
+        session.print_json(check._replace(detail=detail)._asdict())
     else:
-        session.output.write(tab_separated((outcome, name, detail)) + "\n")
+        session.output.write_fields((check.outcome.value, check.name, detail), _WIDTHS)

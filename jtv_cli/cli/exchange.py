@@ -10,7 +10,6 @@ from jtv_cli.cli import options
 from jtv_cli.cli.session import Session
 from jtv_cli.cli.transfer import Account, Target
 from jtv_cli.errors import ExitCode, UsageError
-from jtv_cli.render.visible import visible
 from jtv_cli.sources import open_lines
 from jtv_cli.sources.stream import Damaged
 
@@ -96,12 +95,11 @@ def _write(
     from jtv_cli.exchange import stream
 
     total = table.count()
-    clean = visible if session.output.is_terminal else str
     lines = stream.export(table, vectors=vectors, skipped=account.skip)
     for number, line in enumerate(lines):
         if number % _LINES == 0:
             progress(f"exporting: {number:,} of {total:,} documents")
-        session.output.write(clean(line.decode().removesuffix("\n")) + "\n")
+        session.output.write_line(line.decode().removesuffix("\n"))
 
 
 def _moving(session: Session) -> AbstractContextManager[Callable[[str], None]]:

@@ -9,19 +9,24 @@ from jtv_cli.cli import options
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode, StoreError
 from jtv_cli.records import IndexState
+from jtv_cli.render.formats import as_field
 from jtv_cli.render.words import described
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jtv_cli.records import IndexCheck, IndexStatus
 
 _POLL_SECONDS = 0.5
+# Of the names, on a terminal.
+_WIDTHS = (17,)
 
 
 def status(session: Session, json: options.StatusJson = False) -> int:
     """Show how far the index is."""
     with session.store() as store:
         found = session.open_table(store).index_status()
-    _show(session, found, json=json)
+    _show(session, found, session.output.write_line, json=json)
     return ExitCode.OK
 
 
@@ -31,7 +36,7 @@ def build(session: Session, json: options.Report = False) -> int:
         table = session.open_table(store)
         with session.talk.waiting("building the index") as progress:
             table.build_index(progress=progress)
-        _report(session, table.index_status(), json=json)
+        _show(session, table.index_status(), session.talk.report, json=json)
         session.sign_off(store, table.spec)
     return ExitCode.OK
 
@@ -68,7 +73,7 @@ def wait(session: Session, timeout: options.Timeout = 3600, json: options.Report
             time.sleep(min(_POLL_SECONDS, left))
     if found.state is IndexState.FAILED:
         raise StoreError(f"the index has {described(found)}", hint="jtv index build")
-    _report(session, found, json=json)
+    _show(session, found, session.talk.report, json=json)
     return ExitCode.OK
 
 
@@ -80,6 +85,8 @@ def check(
     A sample of the table's own documents is searched for, by the index and exactly.
     Recall is the share of the ten nearest that the index finds. In an embedded store,
     below 0.99, the number of candidates that 0.99 needs is kept for this table.
+
+    Off a terminal, it is a name and a value on each line, separated by a tab.
     """
     with session.store(writable=True) as store:
         table = session.open_table(store)
@@ -88,41 +95,27 @@ def check(
     if json:
         session.print_json({"table": table.spec.name, **found._asdict()})
     else:
-        session.output.write(_check_lines(found))
+        for row in _rows(found):
+            session.output.write_fields(row, _WIDTHS)
     return ExitCode.OK
 
 
-def _show(session: Session, found: IndexStatus, *, json: bool) -> None:
+def _show(session: Session, found: IndexStatus, say: Callable[[str], None], *, json: bool) -> None:
+    """Print the status as JSON, or `say` it in words."""
     if json:
-        session.print_json(_record(session, found))
+        session.print_json({"table": session.table_name, **found._asdict()})
     else:
-        session.output.write(f"{described(found)}\n")
+        say(described(found))
 
 
-def _report(session: Session, found: IndexStatus, *, json: bool) -> None:
-    if json:
-        session.print_json(_record(session, found))
-    else:
-        session.talk.report(described(found))
-
-
-def _record(session: Session, found: IndexStatus) -> dict[str, object]:
-    return {"table": session.table_name, **found._asdict(), "state": found.state.value}
-
-
-def _check_lines(found: IndexCheck) -> str:
-    """Return what was measured, a name and a value on each line."""
-    values = {
-        "recall@10": f"{found.recall:.4f}",
-        "queries": f"{found.queries:,}",
-        "candidates": _number(found.candidates),
-        "needed for 0.99": _number(found.needed),
-        "by index": f"{found.index_seconds * 1000:.1f} ms",
-        "exact": f"{found.exact_seconds * 1000:.1f} ms",
-        "verdict": found.verdict,
-    }
-    return "".join(f"{name:<18}{value}\n" for name, value in values.items())
-
-
-def _number(count: int | None) -> str:
-    return "-" if count is None else f"{count:,}"
+def _rows(found: IndexCheck) -> list[tuple[str, str]]:
+    """Return what was measured, each with its name."""
+    return [
+        ("recall@10", f"{found.recall:.4f}"),
+        ("queries", str(found.queries)),
+        ("candidates", as_field(found.candidates)),
+        ("needed for 0.99", as_field(found.needed)),
+        ("by index", f"{found.index_seconds * 1000:.1f} ms"),
+        ("exact", f"{found.exact_seconds * 1000:.1f} ms"),
+        ("verdict", found.verdict),
+    ]

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 from jtv_cli.cli import options
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode
-from jtv_cli.render.formats import readable_size, tab_separated
-from jtv_cli.render.visible import visible
-from jtv_cli.render.words import described
+from jtv_cli.render.formats import as_field
+from jtv_cli.render.visible import tab_separated
+from jtv_cli.render.words import described, readable_size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from jtv_cli.records import IndexStatus, SourceCount
-    from jtv_cli.stores import Table
+    from jtv_cli.records import IndexStatus, SourceCount, TableSpec
 
 _COLUMNS = ("table", "model", "dimensions", "documents")
+# Of the names, on a terminal.
+_WIDTHS = (12,)
 
 
 def info(session: Session, json: options.StatusJson = False) -> int:
@@ -28,18 +29,17 @@ def info(session: Session, json: options.StatusJson = False) -> int:
     """
     with session.talk.waiting("counting"), session.store() as store:
         table = session.open_table(store)
-        facts = _facts(store.location, table)
+        facts = {"store": store.location} | _facts(table.spec, table.count())
         sources, size, index = table.sources(), table.size(), table.index_status()
     if json:
         session.print_json(
             {**facts, "sources": [source._asdict() for source in sources], "size": size}
-            | {"index": index._asdict() | {"state": index.state.value}}
+            | {"index": index._asdict()}
         )
-    elif session.output.is_terminal:
-        _print(session, facts, sources, size, index)
     else:
-        for fields in _rows(facts, sources, size, index):
-            session.output.write(tab_separated(fields) + "\n")
+        for name, value in (facts | _amounts(session, size, index)).items():
+            session.output.write_fields((name, as_field(value)), _WIDTHS)
+        _print_sources(session, sources)
     return ExitCode.OK
 
 
@@ -54,9 +54,7 @@ def tables(session: Session, json: options.Records = False) -> int:
         location = store.location
     if json:
         for spec, documents in found:
-            record: dict[str, object] = {"table": spec.name, "model": spec.model, "task": spec.task}
-            record |= {"dimensions": spec.dimensions, "metric": spec.metric}
-            session.print_json({**record, "documents": documents})
+            session.print_json(_facts(spec, documents))
         return ExitCode.OK
     rows = [(s.name, s.model, str(s.dimensions), str(documents)) for s, documents in found]
     if not session.output.is_terminal:
@@ -71,51 +69,33 @@ def tables(session: Session, json: options.Records = False) -> int:
     return ExitCode.OK
 
 
-def _facts(location: str, table: Table) -> dict[str, object]:
-    spec = table.spec
+def _facts(spec: TableSpec, documents: int) -> dict[str, object]:
     return {
-        "store": location,
         "table": spec.name,
         "model": spec.model,
         "task": spec.task,
         "dimensions": spec.dimensions,
         "metric": spec.metric,
-        "documents": table.count(),
+        "documents": documents,
     }
 
 
-def _rows(
-    facts: Mapping[str, object],
-    sources: Sequence[SourceCount],
-    size: int | None,
-    index: IndexStatus,
-) -> list[tuple[str, ...]]:
-    values = {**facts, "size": size, "index": index.state.value}
-    values |= {"indexed": index.indexed, "pending": index.pending}
-    rows: list[tuple[str, ...]] = [(name, _shown(value)) for name, value in values.items()]
-    return rows + [("source", *row) for row in _source_rows(sources)]
+def _amounts(session: Session, size: int | None, index: IndexStatus) -> dict[str, object]:
+    """Return how large the table is and how far its index, for people or for programs."""
+    if session.output.is_terminal:
+        readable = None if size is None else readable_size(size)
+        return {"size": readable, "index": described(index)}
+    counts = {"indexed": index.indexed, "pending": index.pending}
+    return {"size": size, "index": index.state.value, **counts}
 
 
-def _source_rows(sources: Sequence[SourceCount]) -> list[tuple[str, str, str]]:
-    return [(_shown(s.source), str(s.occurrences), str(s.documents)) for s in sources]
+def _print_sources(session: Session, sources: Sequence[SourceCount]) -> None:
+    rows = [tuple(map(as_field, source)) for source in sources]
+    if not session.output.is_terminal:
+        for row in rows:
+            session.output.write(tab_separated(("source", *row)) + "\n")
+    elif rows:
+        from jtv_cli.render.tables import print_rows
 
-
-def _print(
-    session: Session,
-    facts: Mapping[str, object],
-    sources: Sequence[SourceCount],
-    size: int | None,
-    index: IndexStatus,
-) -> None:
-    from jtv_cli.render.tables import print_rows
-
-    values = {**facts, "size": None if size is None else readable_size(size)}
-    for name, value in (values | {"index": described(index)}).items():
-        session.output.write(visible(f"{name:<12} {_shown(value)}") + "\n")
-    if sources:
         columns = ("source", "occurrences", "documents")
-        print_rows(columns, _source_rows(sources), session.output, colored=session.colored)
-
-
-def _shown(value: object) -> str:
-    return "-" if value is None else str(value)
+        print_rows(columns, rows, session.output, colored=session.colored)

@@ -103,5 +103,5 @@ def _write(session: Session, answers: Iterable[Answer], form: Format, *, nul: bo
         for query, hits in answers:
             print_answer(query, hits, output, colored=session.colored)
         return
-    for piece in format_answers(answers, form, for_terminal=output.is_terminal, nul=nul):
+    for piece in format_answers(answers, form, output.shown, nul=nul):
         output.write(piece)

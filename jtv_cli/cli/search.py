@@ -150,5 +150,5 @@ def _embed(session: Session, table: Table, query: str, max_wait: float) -> Vecto
 
 
 def _write(session: Session, hits: Iterable[Hit], form: Format, *, nul: bool) -> None:
-    for piece in format_hits(hits, form, for_terminal=session.output.is_terminal, nul=nul):
+    for piece in format_hits(hits, form, session.output.shown, nul=nul):
         session.output.write(piece)

@@ -22,7 +22,6 @@ from jtv_cli.errors import UsageError
 from jtv_cli.records import IndexState, TableSpec
 from jtv_cli.render.output import Output
 from jtv_cli.render.talk import Talk
-from jtv_cli.render.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -178,8 +177,7 @@ class Session(NamedTuple):
         """Print a report as one JSON object on a line of stdout."""
         import orjson
 
-        clean = visible if self.output.is_terminal else str
-        self.output.write(clean(orjson.dumps(record).decode()) + "\n")
+        self.output.write_line(orjson.dumps(record).decode())
 
     def sign_off(self, store: Store, spec: TableSpec) -> None:
         """End a command that writes: say where it wrote and with which model."""

@@ -31,8 +31,7 @@ def show(
 
         print_documents(documents, session.output, colored=session.colored)
     else:
-        for_terminal = session.output.is_terminal
-        for piece in format_documents(documents, form, for_terminal=for_terminal, nul=nul):
+        for piece in format_documents(documents, form, session.output.shown, nul=nul):
             session.output.write(piece)
     there = {document.id for document in documents}
     if missing := [number for number in dict.fromkeys(ids) if number not in there]:

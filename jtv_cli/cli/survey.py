@@ -8,8 +8,7 @@ from jtv_cli.cli.session import Session
 from jtv_cli.embedders.models import PRICES_DATE, Model, find_model
 from jtv_cli.errors import ExitCode, NoTable
 from jtv_cli.records import Removed
-from jtv_cli.render.formats import readable_size
-from jtv_cli.render.words import removed_in_words
+from jtv_cli.render.words import readable_size, removed_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

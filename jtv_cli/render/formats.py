@@ -7,7 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from jtv_cli.records import Hit, Occurrence
-from jtv_cli.render.visible import on_one_line, visible
+from jtv_cli.render.visible import on_one_line, tab_separated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from jtv_cli.records import Answer, StoredDocument
 
     Clean = Callable[[str], str]
-    """What is done to every text before it is shown."""
+    """What is done to every text before it is written: `Output.shown`."""
 
 
 class Format(str, Enum):
@@ -37,71 +37,56 @@ _MISSING = "-"
 
 
 def format_hits(
-    hits: Iterable[Hit], form: Format, *, for_terminal: bool, nul: bool = False
+    hits: Iterable[Hit], form: Format, clean: Clean, *, nul: bool = False
 ) -> Iterator[str]:
-    """Yield the hits in any format but `table`.
-
-    `for_terminal` has control characters escaped, `nul` ends records with NUL.
-    """
-    clean = visible if for_terminal else _unchanged
+    """Yield the hits in any format but `table`; `nul` ends records with NUL."""
     if form in _JSON_FORMATS:
         return _json(map(_hit_record, hits), form, clean, nul=nul)
     if form is Format.CSV:
         return _csv(COLUMNS, (_csv_row(hit, clean) for hit in hits))
     if form is Format.TSV:
-        return _lines((_tab_separated(hit, clean) for hit in hits), nul=nul)
-    whole = _unchanged if nul and not for_terminal else on_one_line
-    return _lines((clean(whole(hit.content)) for hit in hits), nul=nul)
+        return _lines((_line(_fields(hit), clean) for hit in hits), nul=nul)
+    texts = (hit.content if nul else on_one_line(hit.content) for hit in hits)
+    return _lines(map(clean, texts), nul=nul)
 
 
 def format_documents(
-    documents: Iterable[StoredDocument], form: Format, *, for_terminal: bool, nul: bool = False
+    documents: Iterable[StoredDocument], form: Format, clean: Clean, *, nul: bool = False
 ) -> Iterator[str]:
     """Yield documents, whole, in any format but `table`.
 
     Lines have each occurrence of a document, JSON one record with all of them.
     """
     if form in _JSON_FORMATS:
-        clean = visible if for_terminal else _unchanged
         return _json(map(_document_record, documents), form, clean, nul=nul)
     most = 1 if form is Format.TEXT else None
     hits = chain.from_iterable(_hits_of(document)[:most] for document in documents)
-    return format_hits(hits, form, for_terminal=for_terminal, nul=nul)
+    return format_hits(hits, form, clean, nul=nul)
 
 
 def format_answers(
-    answers: Iterable[Answer], form: Format, *, for_terminal: bool, nul: bool = False
+    answers: Iterable[Answer], form: Format, clean: Clean, *, nul: bool = False
 ) -> Iterator[str]:
     """Yield queries and their hits in any format but `table`.
 
     Lines have the query before each hit, JSON one record with all of them; `text` has
     the hits alone.
     """
-    clean = visible if for_terminal else _unchanged
     if form in _JSON_FORMATS:
         return _json(map(_answer_record, answers), form, clean, nul=nul)
     if form is Format.TEXT:
         hits = chain.from_iterable(hits for _, hits in answers)
-        return format_hits(hits, form, for_terminal=for_terminal, nul=nul)
-    pairs = ((clean(query), hit) for query, hits in answers for hit in hits)
+        return format_hits(hits, form, clean, nul=nul)
+    pairs = ((query, hit) for query, hits in answers for hit in hits)
     if form is Format.CSV:
-        return _csv(("query", *COLUMNS), ((query, *_csv_row(hit, clean)) for query, hit in pairs))
-    lines = (f"{on_one_line(query)}\t{_tab_separated(hit, clean)}" for query, hit in pairs)
-    return _lines(lines, nul=nul)
+        rows = ((clean(query), *_csv_row(hit, clean)) for query, hit in pairs)
+        return _csv(("query", *COLUMNS), rows)
+    return _lines((_line((query, *_fields(hit)), clean) for query, hit in pairs), nul=nul)
 
 
-def tab_separated(fields: Iterable[str]) -> str:
-    """Return the fields of a record on one line."""
-    return "\t".join(map(on_one_line, fields))
-
-
-def readable_size(size: int) -> str:
-    """Return so many bytes in the largest unit that fits."""
-    value, units = float(size), iter(("B", "KiB", "MiB", "GiB", "TiB"))
-    unit = next(units)
-    while value >= 1024 and (larger := next(units, None)):
-        value, unit = value / 1024, larger
-    return f"{value:.1f} {unit}" if unit != "B" else f"{size} B"
+def as_field(value: object) -> str:
+    """Return a value as text, or what stands for none."""
+    return _MISSING if value is None else str(value)
 
 
 def fixed(distance: float | None) -> str:
@@ -109,15 +94,14 @@ def fixed(distance: float | None) -> str:
     return _MISSING if distance is None else f"{distance:.6f}"
 
 
-def _tab_separated(hit: Hit, clean: Clean) -> str:
-    fields = (
-        fixed(hit.distance),
-        str(hit.id),
-        hit.content,
-        _MISSING if hit.source is None else hit.source,
-        _MISSING if hit.line is None else str(hit.line),
-    )
-    return clean(tab_separated(fields))
+def _fields(hit: Hit) -> tuple[str, ...]:
+    place = as_field(hit.source), as_field(hit.line)
+    return fixed(hit.distance), str(hit.id), hit.content, *place
+
+
+def _line(fields: Iterable[str], clean: Clean) -> str:
+    """Return the fields on one line; `clean` would take the tabs between them for a text's own."""
+    return tab_separated(map(clean, fields))
 
 
 def _csv_row(hit: Hit, clean: Clean) -> Sequence[object]:
@@ -190,7 +174,3 @@ def _csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[s
         yield buffer.getvalue().removesuffix("\r\n") + "\n"
         buffer.seek(0)
         buffer.truncate()
-
-
-def _unchanged(text: str) -> str:
-    return text

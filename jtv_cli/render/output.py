@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from jtv_cli.errors import OutputFailed
+from jtv_cli.render.visible import tab_separated, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import TextIO
 
 
@@ -37,6 +38,26 @@ class Output:
         """Write a piece of data."""
         with self._attempt() as stream:
             return stream.write(text)
+
+    def shown(self, text: str) -> str:
+        """Return a text as it can be written: on a terminal without control characters."""
+        return visible(text) if self.is_terminal else text
+
+    def write_line(self, text: str) -> None:
+        """Write a line of data, on a terminal without control characters."""
+        self.write(self.shown(text) + "\n")
+
+    def write_fields(self, fields: Sequence[str], widths: Sequence[int]) -> None:
+        """Write a line of fields: in columns on a terminal, separated by tabs elsewhere.
+
+        `widths` are those of all columns but the last.
+        """
+        if self.is_terminal:
+            *columns, last = fields
+            padded = (f"{field:<{width}} " for field, width in zip(columns, widths, strict=True))
+            self.write_line("".join((*padded, last)))
+        else:
+            self.write(tab_separated(fields) + "\n")
 
     def flush(self) -> None:
         """Hand over what was written so far."""

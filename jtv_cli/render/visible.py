@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 # C0 and C1 controls and DEL; the marks and overrides that reorder what stands around them.
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -17,6 +21,11 @@ def visible(text: str) -> str:
 def on_one_line(text: str) -> str:
     r"""Return the text with tabs and line ends as `\t`, `\n` and `\r`."""
     return text.translate(_SEPARATORS)
+
+
+def tab_separated(fields: Iterable[str]) -> str:
+    """Return the fields of a record on one line."""
+    return "\t".join(map(on_one_line, fields))
 
 
 def _escaped(match: re.Match[str]) -> str:

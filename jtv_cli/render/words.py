@@ -1,4 +1,4 @@
-"""Counts and states in words."""
+"""Counts, sizes and states in words."""
 
 from __future__ import annotations
 
@@ -11,6 +11,15 @@ if TYPE_CHECKING:
 def counted(number: int, noun: str) -> str:
     """Return so many of a thing."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def readable_size(size: int) -> str:
+    """Return so many bytes in the largest unit that fits."""
+    value, units = float(size), iter(("B", "KiB", "MiB", "GiB", "TiB"))
+    unit = next(units)
+    while value >= 1024 and (larger := next(units, None)):
+        value, unit = value / 1024, larger
+    return f"{value:.1f} {unit}" if unit != "B" else f"{size} B"
 
 
 def removed_in_words(removed: Removed) -> str:
