@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -86,6 +87,25 @@ def test_on_a_terminal(ready: Jtv, api: JinaServer) -> None:
         terminal.wait_for(" USD, 0:00:0")
         terminal.wait_for(" left")
         assert terminal.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "env", "is_colored"),
+    [
+        ((), {}, True),
+        (("--color", "never"), {}, False),
+        ((), {"NO_COLOR": "1"}, False),
+        (("--color", "always"), {"NO_COLOR": "1"}, True),
+    ],
+    ids=str,
+)
+def test_it_moves_in_colour_only_if_wanted(
+    ready: Jtv, options: tuple[str, ...], env: dict[str, str], is_colored: bool
+) -> None:
+    with Terminal(ready, "ingest", "lines.txt", *options, env=env) as terminal:
+        assert terminal.wait() == 0
+    assert "reading" in terminal.screen
+    assert bool(re.search(r"\x1b\[[\d;]*m", terminal.screen)) == is_colored
 
 
 def test_what_is_waited_for_is_counted_down_on_a_terminal(ready: Jtv, api: JinaServer) -> None:

@@ -24,7 +24,7 @@ _WIDTHS = (17,)
 
 def status(session: Session, json: options.StatusJson = False) -> int:
     """Show how far the index is."""
-    with session.store() as store:
+    with session.store() as store, session.looking_at(store):
         found = session.open_table(store).index_status()
     _show(session, found, session.output.write_line, json=json)
     return ExitCode.OK
@@ -36,7 +36,8 @@ def build(session: Session, json: options.Report = False) -> int:
         table = session.open_table(store)
         with session.talk.waiting("building the index") as progress:
             table.build_index(progress=progress)
-        _show(session, table.index_status(), session.talk.report, json=json)
+            found = table.index_status()
+        _show(session, found, session.talk.report, json=json)
         session.sign_off(store, table.spec)
     return ExitCode.OK
 
@@ -48,7 +49,8 @@ def drop(session: Session, json: options.Report = False) -> int:
     """
     with session.store(writable=True) as store:
         table = session.open_table(store)
-        dropped = table.drop_index()
+        with session.talk.waiting("dropping the index"):
+            dropped = table.drop_index()
         if json:
             session.print_json({"table": table.spec.name, "dropped": dropped})
         else:
@@ -60,7 +62,7 @@ def drop(session: Session, json: options.Report = False) -> int:
 def wait(session: Session, timeout: options.Timeout = 3600, json: options.Report = False) -> int:
     """Wait until the index is built. Where none is being built, there is no wait."""
     deadline = time.monotonic() + timeout
-    with session.store() as store, session.talk.waiting("reading") as progress:
+    with session.store() as store, session.talk.waiting("waiting") as progress:
         table = session.open_table(store)
         while (found := table.index_status()).state is IndexState.BUILDING:
             progress(described(found))

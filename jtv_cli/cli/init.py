@@ -37,14 +37,15 @@ def init(
     With --drop, the table is dropped first, whatever its model, and made anew.
     """
     with session.store(writable=True) as store:
-        with session.talk.waiting(f"looking at {store.location}"):
+        with session.looking_at(store):
             there = find_spec(store.tables(), session.table_name)
         if there is not None and drop:
             wanted = session.new_spec(session.model_for_new_table())
             _drop(session, store, there, yes=yes)
         else:
             wanted = _wanted(session, there)
-        changes = store.plan(wanted, index=not no_index)
+        with session.looking_at(store):
+            changes = store.plan(wanted, index=not no_index)
         _confirm_adoption(session, store, wanted, changes, yes=yes)
         with session.talk.waiting("making the table") as progress:
             store.apply(wanted, changes, wait=not no_wait, progress=progress)
@@ -60,11 +61,13 @@ def _wanted(session: Session, there: TableSpec | None) -> TableSpec:
 
 
 def _drop(session: Session, store: Store, there: TableSpec, *, yes: bool) -> None:
-    documents = store.open(there.name).count()
+    with session.looking_at(store):
+        documents = store.open(there.name).count()
     what = f"table {there.name} with {documents:,} documents in {store.location}"
     if not yes:
         session.confirm(f"drop {what}", otherwise="nothing was dropped")
-    store.drop(there.name)
+    with session.talk.waiting(f"dropping table {there.name}"):
+        store.drop(there.name)
     session.talk.report(f"dropped {what}")
 
 
@@ -88,8 +91,9 @@ def _confirm_adoption(
 def _report(
     session: Session, store: Store, spec: TableSpec, changes: Sequence[Change], *, json: bool
 ) -> None:
-    table = store.open(spec.name)
-    index = table.index_status()
+    with session.looking_at(store):
+        table = store.open(spec.name)
+        index = table.index_status()
     if json:
         session.print_json(
             {

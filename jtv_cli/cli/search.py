@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from jtv_cli.cli import options
@@ -124,15 +125,15 @@ def list_documents(
     text = None if query is None else checked_query(query)
     form = chosen_format(session, format, json=json, nul=nul)
     with session.store() as store:
-        table = session.open_table(store)
-        vector = None
-        if text is not None:
-            with session.talk.waiting("embedding the query"):
-                vector = _embed(session, table, text, max_wait)
-        if by_distance and vector is not None:
-            hits = table.rank(vector, limit=limit)
-        else:
-            hits = table.scan(vector, after=after, limit=limit)
+        with session.talk.waiting("reading"):
+            table = session.open_table(store)
+            vector = None if text is None else _embed(session, table, text, max_wait)
+            if by_distance and vector is not None:
+                hits = table.rank(vector, limit=limit)
+            else:
+                hits = table.scan(vector, after=after, limit=limit)
+            # The others come quickly, once the first is there.
+            hits = chain([*islice(hits, 1)], hits)
         if form is Format.TABLE:
             from jtv_cli.render.tables import print_list
 

@@ -25,6 +25,7 @@ from jtv_cli.render.talk import Talk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from jtv_cli.embedders import Embedder
     from jtv_cli.stores import Store, Table
@@ -60,9 +61,7 @@ class Session(NamedTuple):
     @property
     def colored(self) -> bool:
         """Whether stdout takes colours."""
-        if self.color is options.Color.AUTO:
-            return self.output.is_terminal and config.wants_color()
-        return self.color is options.Color.ALWAYS
+        return _takes_color(self.output, self.color)
 
     @property
     def demands_model(self) -> bool:
@@ -80,12 +79,13 @@ class Session(NamedTuple):
         """Open a store, and close it."""
         from jtv_cli.stores import open_store
 
-        store = open_store(
-            database.location,
-            writable=writable,
-            make_folder=database.is_default,
-            notice=self.talk.note,
-        )
+        with self.talk.waiting("opening the store"):
+            store = open_store(
+                database.location,
+                writable=writable,
+                make_folder=database.is_default,
+                notice=self.talk.note,
+            )
         with closing(store):
             yield store
 
@@ -94,9 +94,14 @@ class Session(NamedTuple):
 
         Raises TableMismatch where --model demands another model.
         """
-        table = store.open(self.table_name)
+        with self.looking_at(store):
+            table = store.open(self.table_name)
         self.require_model(table.spec)
         return table
+
+    def looking_at(self, store: Store) -> AbstractContextManager[object]:
+        """On a terminal, show that the store is being asked for something, while it is."""
+        return self.talk.waiting(f"looking at {store.location}")
 
     def model_for_new_table(self) -> Model:
         """Return the model that the settings name or, in their silence, what there is a key for.
@@ -157,7 +162,11 @@ class Session(NamedTuple):
         """Say what someone who writes should know of the way to the store, and of its index."""
         for note in store.notes:
             self.talk.note(note)
-        if not self.database.is_embedded and table.index_status().state is IndexState.NONE:
+        if self.database.is_embedded:
+            return
+        with self.looking_at(store):
+            index = table.index_status()
+        if index.state is IndexState.NONE:
             self.talk.note(
                 f"table {table.spec.name} has no vector index: searches look at every vector"
             )
@@ -221,5 +230,12 @@ def _open_session(
 ) -> Session:
     streams: Streams = context.obj
     streams.talk.quiet, streams.talk.debug = quiet, debug
+    streams.talk.colored = _takes_color(streams.talk, color)
     flags = config.Flags(database, table, model, api_base)
     return Session(config.load_settings(flags), streams.output, streams.talk, color)
+
+
+def _takes_color(stream: Output | Talk, color: options.Color) -> bool:
+    if color is options.Color.AUTO:
+        return stream.is_terminal and config.wants_color()
+    return color is options.Color.ALWAYS

@@ -23,7 +23,7 @@ def show(
     then 1.
     """
     form = chosen_format(session, format, json=json, nul=nul)
-    with session.store() as store:
+    with session.store() as store, session.looking_at(store):
         table = session.open_table(store)
         documents = table.get(ids)
     if form is Format.TABLE:

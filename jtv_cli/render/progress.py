@@ -130,7 +130,11 @@ def _moving(talk: Talk, view: _View) -> Iterator[None]:
         def render(self, task: Task) -> Text:  # noqa: ARG002
             return Text(view.words())
 
-    console = Console(stderr=True)
+    console = Console(
+        stderr=True,
+        color_system="auto" if talk.colored else None,
+        no_color=not talk.colored,
+    )
     # On one line, for one is what is erased before something else is said, and with
     # room behind it for the ^C that a terminal shows.
     width = max(20, console.width - 6)

@@ -114,6 +114,7 @@ def _console(output: Output, *, colored: bool) -> Console:
         file=stream,
         force_terminal=output.is_terminal or colored,
         color_system="auto" if colored else None,
+        no_color=not colored,
         markup=False,
         highlight=False,
         emoji=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 _ERASE = "\r\x1b[2K"
+# The cells of a line behind a message: " …", and the ^C that a terminal shows.
+_MARGIN = 5
+_LATIN = 0x300
 
 
 class Talk:
@@ -26,9 +30,11 @@ class Talk:
     def __init__(self, stream: TextIO | None, *, dumb: bool = False) -> None:
         self.quiet = False
         self.debug = False
+        self.colored = False
         self.is_terminal = stream is not None and stream.isatty()
         self._dumb = dumb
         self._moving = False
+        self._awaited = ""
         self._stream = stream
 
     @property
@@ -61,13 +67,17 @@ class Talk:
 
     @contextmanager
     def moving(self) -> Iterator[None]:
-        """Share the terminal's last line with something that moves there, then erase it."""
-        self._moving = True
+        """Share the terminal's last line with something that moves there, then erase it.
+
+        Within something else that moves there, that comes back afterwards.
+        """
+        outer = self._moving, self._awaited
+        self._moving, self._awaited = True, ""
         try:
             yield
         finally:
-            self._moving = False
-            self._write(_ERASE)
+            self._moving, self._awaited = outer
+            self._write(_ERASE + self._waiting_line())
 
     @contextmanager
     def waiting(self, message: str) -> Iterator[Callable[[str], None]]:
@@ -83,10 +93,26 @@ class Talk:
             yield self._wait_for
 
     def _wait_for(self, message: str) -> None:
-        self._write(f"{_ERASE}{visible(message)} …")
+        self._awaited = message
+        self._write(_ERASE + self._waiting_line())
+
+    def _waiting_line(self) -> str:
+        """Return what is waited for, on one line: no more than that could be erased again."""
+        if not self._awaited:
+            return ""
+        return f"{_cut(visible(masked(self._awaited)), self._width() - _MARGIN)} …"
+
+    def _width(self) -> int:
+        """Return the cells of a line, 80 where the terminal does not say."""
+        try:
+            columns = os.get_terminal_size(self._stream.fileno()).columns if self._stream else 0
+        except (OSError, ValueError):
+            columns = 0
+        return columns or 80
 
     def _line(self, message: str) -> None:
-        self._write(f"{_ERASE if self._moving else ''}{visible(masked(message))}\n")
+        erase = _ERASE if self._moving else ""
+        self._write(f"{erase}{visible(masked(message))}\n{self._waiting_line()}")
 
     def _write(self, text: str) -> None:
         if self._stream is None:
@@ -96,3 +122,15 @@ class Talk:
             self._stream.flush()
         except OSError:
             self._stream = None
+
+
+def _cut(text: str, cells: int) -> str:
+    """Return the beginning of a text that has room in so many cells of a terminal.
+
+    Characters beyond Latin letters are taken to be two cells wide, as some are.
+    """
+    for end, character in enumerate(text):
+        cells -= 1 if ord(character) < _LATIN else 2
+        if cells < 0:
+            return text[:end]
+    return text

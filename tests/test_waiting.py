@@ -1,0 +1,99 @@
+"""What stands on a terminal while something is waited for, and that nothing of it is left."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jtv_cli.render.talk import Talk
+from terminal import Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import Jtv
+
+ERASE = "\r\x1b[2K"
+
+
+@pytest.fixture
+def silent_server() -> Iterator[str]:
+    """The host and port of a server that takes every connection and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("init", "ingest x", "sync x", "ingest --dry-run x", "search x", "search --like 1"),
+        *("search --queries x", "list", "show 1", "delete 1 --yes", "info", "export", "import e"),
+        *("index status", "index build", "index drop", "index wait", "index check"),
+        *("copy --from tidb --to x.db", "copy --from embedded --to tidb"),
+    ],
+)
+def test_a_store_that_is_waited_for_is_named(jtv: Jtv, silent_server: str, command: str) -> None:
+    jtv.write("x", "a\n")
+    jtv.ok("init")
+    jtv.write("e", jtv.ok("export", "--vectors").stdout)
+    jtv.environment["TIDB_DATABASE_URL"] = f"mysql://user:a_password@{silent_server}/test"
+    with Terminal(jtv, *command.split(), env={"JTV_MODEL": "hashing-v1"}) as terminal:
+        terminal.wait_for(f"looking at {silent_server}/test …")
+        assert terminal.screen.endswith(f"{ERASE}looking at {silent_server}/test …")
+        assert "a_password" not in terminal.screen
+
+
+@pytest.mark.parametrize(
+    ("command", "message"), [("tables", "counting"), ("doctor", "looking at database")]
+)
+def test_what_is_waited_for_comes_back_after_a_wait_within_it(
+    jtv: Jtv, silent_server: str, command: str, message: str
+) -> None:
+    jtv.environment["TIDB_DATABASE_URL"] = f"mysql://user@{silent_server}/test"
+    with Terminal(jtv, command) as terminal:
+        terminal.wait_for(f"opening the store …{ERASE}{message} …")
+        assert terminal.screen.endswith(f"{message} …")
+
+
+@pytest.mark.parametrize("columns", [40, 20])
+def test_it_is_cut_to_what_fits_on_a_line(jtv: Jtv, columns: int) -> None:
+    path = "数学" * 20 + ".db"
+    with Terminal(jtv, "info", "--database", path, columns=columns) as terminal:
+        assert terminal.wait() == 5
+    waited = re.findall(r"\x1b\[2K([^\r\n]* …)", terminal.screen)
+    assert "looking at 数学" in str(waited)
+    assert max(map(cells, waited)) + len("^C") < columns
+
+
+def cells(text: str) -> int:
+    """How wide a text is in a terminal: Chinese characters take two cells."""
+    return sum(2 if "\u4e00" <= character <= "\u9fff" else 1 for character in text)
+
+
+@pytest.fixture
+def talk() -> Iterator[tuple[Talk, int]]:
+    """A talk on a terminal, and where what it writes can be read."""
+    reader, writer = pty.openpty()
+    with os.fdopen(writer, "w") as stream:
+        yield Talk(stream), reader
+    os.close(reader)
+
+
+def test_waits_nest_and_lines_pass(talk: tuple[Talk, int]) -> None:
+    told, reader = talk
+    with told.waiting("outer") as show:
+        show("changed")
+        with told.waiting("inner"):
+            told.note("a line")
+        told.note("another")
+    told.note("the last")
+    screen = os.read(reader, 10_000).decode().replace("\r\n", "\n")
+    assert screen.replace(ERASE, "^") == (
+        "^outer …^changed …^inner …^jtv: a line\ninner …^changed …"
+        "^jtv: another\nchanged …^jtv: the last\n"
+    )
