@@ -247,6 +247,7 @@ class TestImport:
             "known": 0,
             "occurrences": 2,
             "skipped": 0,
+            "stopped": None,
         }
         [header, *_] = jtv.ok("export", "--table", "notes").records
         assert header == HEADER | {"vectors": False}
@@ -420,15 +421,26 @@ class TestImport:
         whole = stream([record(number) for number in range(1, 1301)])
         jtv.write("cut.jsonl", whole[: len(whole) * 9 // 10])
         result = jtv("import", "cut.jsonl", "--no-index")
-        stored, error = result.stderr.splitlines()
+        error, stored, *_, where = result.stderr.splitlines()
         assert result.code == 3
-        assert stored == "1,024 stored, 0 known, 1,024 new occurrences"
         assert "export was cut" in error
+        assert stored == "1,024 stored, 0 known, 1,024 new occurrences"
+        assert where.endswith("table notes, model model-of-tomorrow")
         # A second time, it adds nothing.
         assert jtv("import", "cut.jsonl", "--no-index").code == 2
         jtv.write("whole.jsonl", whole)
         assert "276 stored, 1,024 known" in jtv.ok("import", "whole.jsonl").stderr
         assert count(jtv, "--table", "notes") == 1300
+
+    def test_cut_after_something_was_stored_the_report_says_so(self, jtv: Jtv) -> None:
+        whole = stream([record(number) for number in range(1, 601)])
+        jtv.write("cut.jsonl", whole[: len(whole) * 9 // 10])
+        result = jtv("import", "cut.jsonl", "--json")
+        assert result.code == 3
+        [report] = result.records
+        assert (report["table"], report["stored"]) == ("notes", 512)
+        assert "export was cut" in report["stopped"]
+        assert result.error.startswith("store ")
 
     def test_a_text_that_the_cluster_does_not_take(self, jtv: Jtv, plain_tidb: str) -> None:
         huge = stream([record(1, "x" * (7 << 20), occurrences=[]), record(2)])

@@ -12,7 +12,6 @@ from jtv_cli.cli.transfer import Account, Target
 from jtv_cli.errors import ExitCode, StoreError, UsageError
 
 if TYPE_CHECKING:
-    from jtv_cli.records import Transferred
     from jtv_cli.stores import Table
 
 
@@ -47,11 +46,7 @@ def copy(
                 session.talk.note(note)
         stores = {"from": from_store.location, "to": to_store.location}
         if json:
-            session.print_json(
-                {**stores, "table": spec.name, "model": spec.model}
-                | account.done._asdict()
-                | {"skipped": account.skipped}
-            )
+            session.print_json(stores | account.record(spec))
         else:
             which = "every other document" if account.skipped else "every document"
             session.talk.report(f"{account}; verified: {which} of the table is there")
@@ -87,19 +82,17 @@ def _two_stores(
 def _copy(session: Session, source: Table, target: Table, account: Account) -> None:
     from jtv_cli.exchange import transfer
 
-    total = source.count()
-    with account, session.talk.waiting("reading") as progress:
+    def words() -> str:
+        return f"copying: {account.done.stored + account.done.known:,} of {total:,} documents"
 
-        def show(done: Transferred) -> None:
-            account.done = done
-            progress(f"copying: {done.stored + done.known:,} of {total:,} documents")
-
+    with account, session.talk.waiting("reading") as show:
+        total = source.count()
         missing = transfer.copy(
             source,
             target,
-            progress=show,
+            progress=account.follow(show, words),
             skipped=account.skip,
-            verifying=lambda count: progress(f"verifying: {count:,} of {total:,} documents"),
+            verifying=lambda count: show(f"verifying: {count:,} of {total:,} documents"),
         )
         if missing:
             raise StoreError(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from jtv_cli.exchange.stream import ExportReader
-    from jtv_cli.records import TableSpec, Transferred
+    from jtv_cli.records import TableSpec
     from jtv_cli.sources import Source
     from jtv_cli.sources.stream import Stream
     from jtv_cli.stores import Table
@@ -62,26 +62,21 @@ def import_table(
         session.require_model(spec)
         target = Target(session, store, spec)
         account = Account(session)
-        try:
-            _fill(session, target, reader, account, source.stream)
-        except UsageError as error:
-            if account.is_empty:
-                raise
-            session.talk.error(str(error))
-            return ExitCode.IN_PART
-        if not no_index:
+        stopped = _fill(session, target, reader, account, source.stream)
+        if stopped:
+            session.talk.error(stopped)
+        elif not no_index:
             target.index(wait=not no_wait)
         if json:
-            session.print_json(
-                {"store": store.location, "table": spec.name, "model": spec.model}
-                | account.done._asdict()
-                | {"skipped": account.skipped}
-            )
+            record = {"store": store.location} | account.record(spec)
+            session.print_json({**record, "stopped": stopped})
         else:
             session.talk.report(str(account))
-        session.note_connection(store, store.open(spec.name))
+        with session.looking_at(store):
+            table = store.open(spec.name)
+        session.note_connection(store, table)
         session.sign_off(store, spec)
-    return ExitCode.IN_PART if account.skipped else ExitCode.OK
+    return ExitCode.IN_PART if account.skipped or stopped else ExitCode.OK
 
 
 def _write(
@@ -94,7 +89,8 @@ def _write(
 ) -> None:
     from jtv_cli.exchange import stream
 
-    total = table.count()
+    with session.talk.waiting("counting"):
+        total = table.count()
     lines = stream.export(table, vectors=vectors, skipped=account.skip)
     for number, line in enumerate(lines):
         if number % _LINES == 0:
@@ -127,19 +123,31 @@ def _lines(source: Source) -> Iterator[bytes]:
 
 def _fill(
     session: Session, target: Target, reader: ExportReader, account: Account, stream: Stream
-) -> None:
-    """Store the documents, in a table that is made only once the first ones were read."""
+) -> str | None:
+    """Store the documents, in a table that is made only once the first ones were read.
+
+    Returns why it stopped before the end of the export, None if it did not. Raises
+    UsageError where it stopped before anything was stored.
+    """
     from itertools import chain
 
     from jtv_cli.exchange.transfer import batches, transfer
 
+    def words() -> str:
+        return f"{account}, {stream.consumed / stream.size:.0%}" if stream.size else str(account)
+
     documents = reader.documents()
-    with account, session.talk.waiting("reading") as progress:
-
-        def show(done: Transferred) -> None:
-            account.done = done
-            share = f", {stream.consumed / stream.size:.0%}" if stream.size else ""
-            progress(f"{account}{share}")
-
-        first = next(batches(documents), [])
-        transfer(chain(first, documents), target.open(), progress=show, skipped=account.skip)
+    with account, session.talk.waiting("reading") as show:
+        try:
+            first = next(batches(documents), [])
+            transfer(
+                chain(first, documents),
+                target.open(),
+                progress=account.follow(show, words),
+                skipped=account.skip,
+            )
+        except UsageError as error:
+            if account.is_empty:
+                raise
+            return str(error)
+    return None

@@ -10,6 +10,8 @@ from jtv_cli.errors import StoreError
 from jtv_cli.records import Action, TableSpec, Transferred
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jtv_cli.records import StoredDocument
     from jtv_cli.stores import Store, Table
 
@@ -25,7 +27,7 @@ class Target:
         self._session = session
         self._store = store
         self._spec = spec
-        with session.talk.waiting(f"looking at {store.location}"):
+        with session.looking_at(store):
             self._changes = store.plan(spec, index=False)
         if any(change.action is Action.ADOPT for change in self._changes):
             raise StoreError(
@@ -35,13 +37,14 @@ class Target:
 
     def open(self) -> Table:
         """Make the table where it is not there, and open it."""
-        self._store.apply(self._spec, self._changes)
-        return self._store.open(self._spec.name)
+        with self._session.talk.waiting("making the table") as progress:
+            self._store.apply(self._spec, self._changes, progress=progress)
+            return self._store.open(self._spec.name)
 
     def index(self, *, wait: bool) -> None:
         """Build the index where there is none, now that there is something in it."""
-        changes = self._store.plan(self._spec)
         with self._session.talk.waiting("building the index") as progress:
+            changes = self._store.plan(self._spec)
             self._store.apply(self._spec, changes, wait=wait, progress=progress)
 
 
@@ -57,6 +60,22 @@ class Account:
     def is_empty(self) -> bool:
         """Whether nothing was stored."""
         return not (self.done.stored or self.done.occurrences)
+
+    def record(self, spec: TableSpec) -> dict[str, object]:
+        """Return what a JSON report tells of a table and of what came into it."""
+        named = {"table": spec.name, "model": spec.model}
+        return {**named, **self.done._asdict(), "skipped": self.skipped}
+
+    def follow(
+        self, show: Callable[[str], None], words: Callable[[], str]
+    ) -> Callable[[Transferred], None]:
+        """Return what is to hear of each step: it keeps it, and has `show` show the words."""
+
+        def take(done: Transferred) -> None:
+            self.done = done
+            show(words())
+
+        return take
 
     def skip(self, document: StoredDocument, reason: str) -> None:
         """Name a document that is left out."""
