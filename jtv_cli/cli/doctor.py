@@ -12,7 +12,7 @@ from jtv_cli.cli import options
 from jtv_cli.cli.session import Session
 from jtv_cli.embedders.models import TUTORIAL_MODEL, find_model
 from jtv_cli.errors import ExitCode, StoreError, masked
-from jtv_cli.records import Check, Outcome, TableSpec, printable
+from jtv_cli.records import TIFLASH, Check, Outcome, TableSpec, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +69,7 @@ class _Visit:
                 yield check
                 if check.outcome is Outcome.FAILED:
                     return
-                has_tiflash |= check.name == "TiFlash" and check.outcome is Outcome.OK
+                has_tiflash |= check.name == TIFLASH and check.outcome is Outcome.OK
             try:
                 table = store.open(self._session.table_name)
                 self._session.require_model(table.spec)

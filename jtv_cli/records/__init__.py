@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jtv_cli.records.checks import (
+    TIFLASH,
     Check,
     IndexCheck,
     IndexState,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "STDIN",
+    "TIFLASH",
     "Action",
     "Added",
     "Answer",

@@ -49,6 +49,10 @@ class Outcome(Enum):
     FAILED = "failed"
 
 
+TIFLASH = "TiFlash"
+"""The name of the check that says whether a cluster can have vector indexes."""
+
+
 class Check(NamedTuple):
     """One thing that was looked at: what it is, how it is, and what to do about it."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from jtv_cli.errors import StoreError
-from jtv_cli.records import Check, Outcome
+from jtv_cli.records import TIFLASH, Check, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,16 +75,16 @@ def _connection(connection: Connection, location: str, tls: Tls) -> Check:
 
 def _tiflash(database: Database, version: str) -> Check:
     if _is_serverless(version):
-        return Check("TiFlash", Outcome.OK, "part of every serverless cluster")
+        return Check(TIFLASH, Outcome.OK, "part of every serverless cluster")
     nodes = sa.text("SELECT COUNT(*) FROM information_schema.cluster_info WHERE type = 'tiflash'")
     try:
         count = database.read(lambda connection: int(connection.scalar(nodes) or 0))
     except StoreError as error:
-        return Check("TiFlash", Outcome.WARNING, f"whether there is any cannot be seen: {error}")
+        return Check(TIFLASH, Outcome.WARNING, f"whether there is any cannot be seen: {error}")
     if not count:
         detail = "none, so there is no vector index: searches look at every vector; add a node"
-        return Check("TiFlash", Outcome.WARNING, detail)
-    return Check("TiFlash", Outcome.OK, f"{count:,} {'node' if count == 1 else 'nodes'}")
+        return Check(TIFLASH, Outcome.WARNING, detail)
+    return Check(TIFLASH, Outcome.OK, f"{count:,} {'node' if count == 1 else 'nodes'}")
 
 
 def _is_serverless(version: str) -> bool:
