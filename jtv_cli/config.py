@@ -31,7 +31,7 @@ _OUR_LINE = re.compile(
 _TABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,51}")
 _RESERVED = re.compile(r"(jtv|sqlite)_.*|.*_(occurrences|sources|by_document)", re.IGNORECASE)
 
-# What has a password in it and no ://, like Go's USER:PASSWORD@tcp(HOST:4000)/DATABASE.
+# Something with a password and no ://, like Go's USER:PASSWORD@tcp(HOST:4000)/DATABASE.
 _CREDENTIALS = re.compile(r"(//)?[^/]*:.*@", re.DOTALL)
 
 
@@ -83,7 +83,7 @@ class _Layer(NamedTuple):
 def load_settings(flags: Flags) -> Settings:
     """Resolve every setting once. The environment is read, never changed.
 
-    Raises UsageError for a value that cannot be meant, or a settings file that
+    Raises UsageError for a value that cannot be used, or a settings file that
     cannot be read.
     """
     layers = list(_layers())
@@ -102,11 +102,11 @@ def load_settings(flags: Flags) -> Settings:
 
 
 def find_database(settings: Settings, named: Setting | None = None) -> Database:
-    """Return which store the settings mean, or `named` in place of their database.
+    """Return the store that the settings name, or that `named` does in their place.
 
     A relative path in a settings file counts from that file's folder.
 
-    Raises UsageError where they mean none.
+    Raises UsageError where that is none.
     """
     setting = named or settings.database
     value = setting.value or ""
@@ -233,7 +233,7 @@ def _file_layer(path: Path) -> _Layer | None:
 
 
 def _parse(text: str, path: Path) -> Mapping[str, str | None]:
-    """Return what a settings file says; lines that are none of jtv's need be no settings.
+    """Return the settings in a file; a line that names none of jtv's may be anything.
 
     Nothing is interpolated: ${JINA_API_KEY} in a foreign file would carry the key away.
     """
@@ -282,6 +282,6 @@ def _keep_secrets(settings: Settings) -> None:
 
 def _keep_password(setting: Setting) -> None:
     rest = (setting.value or "").partition("://")[2]
-    # A ? may begin the query, in which there can be another @, or stand in the password.
+    # A ? begins the query, which may have another @ in it, or is a character of the password.
     for part in (rest, rest.partition("?")[0]):
         keep_secret(part.rpartition("@")[0].partition(":")[2])

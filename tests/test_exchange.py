@@ -389,10 +389,10 @@ class TestImport:
     @pytest.mark.parametrize(
         ("change", "says"),
         [
-            (lambda lines: [*lines[:2], *lines[3:]], "of the 3 documents exported, 2 are left"),
-            (lambda lines: [*lines[:3], *lines[2:]], "of the 3 documents exported, 4 are left"),
-            (lambda lines: [lines[0], lines[2], lines[1], *lines[3:]], "its digest is another"),
-            (lambda lines: [line + "\r" for line in lines], "its digest is another"),
+            (lambda lines: [*lines[:2], *lines[3:]], "the export had 3 documents, and here are 2"),
+            (lambda lines: [*lines[:3], *lines[2:]], "the export had 3 documents, and here are 4"),
+            (lambda lines: [lines[0], lines[2], lines[1], *lines[3:]], "its digest does not match"),
+            (lambda lines: [line + "\r" for line in lines], "its digest does not match"),
             (lambda lines: [*lines, ""], "something follows the closing record"),
             (lambda lines: [*lines, *lines], "something follows the closing record"),
         ],

@@ -1,4 +1,4 @@
-"""The settings, one by one: what each is, where it came from, whether it can be meant."""
+"""The settings, one by one: what each is, where it came from, whether it can be used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check_settings(settings: Settings) -> Iterator[Check]:
-    """Yield a check for each setting; of the API key and of passwords, nothing is shown."""
+    """Yield a check for each setting. The API key and passwords are not shown."""
     yield _check("store", lambda: _store(settings))
     yield _check("table name", lambda: _said(settings.table))
     yield _check("model", lambda: _model(settings))

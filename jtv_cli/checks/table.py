@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
     from jtv_cli.stores import Table
 
-# Without an index, a search through more than these is no longer a matter of a moment.
+# Without an index, a search through more documents than these takes long.
 _MANY = 10_000
 
 
 def check_table(table: Table, *, has_tiflash: bool = False) -> Iterator[Check]:
     """Yield what the table is, and how it is searched.
 
-    `has_tiflash` says that it could have an index, however small it is.
+    `has_tiflash` says that it could have an index, even if it is small: none is a warning then.
     """
     spec, documents = table.spec, table.count()
     what = f"{spec.name}: model {spec.model}, {spec.dimensions} dimensions, {documents:,} documents"
@@ -38,7 +38,7 @@ def _check_index(table: Table, *, wants_index: bool) -> Check:
     detail = f"{status.state.value}: {status.detail}"
     if status.state is IndexState.READY:
         way = _way_of_a_search(table)
-        # The embedded store says the same of both.
+        # In an embedded store, both say the same.
         return Check("index", Outcome.OK, detail if way == status.detail else f"{detail}; {way}")
     if status.state is IndexState.FAILED:
         return Check("index", Outcome.WARNING, f"{detail}; try jtv index build")
@@ -48,7 +48,7 @@ def _check_index(table: Table, *, wants_index: bool) -> Check:
 
 
 def _way_of_a_search(table: Table) -> str:
-    """Return what a search for the first document says of the way that it takes."""
+    """Return what a search for the first document says of whether it used the index."""
     said: list[str] = []
     first = [hit.id for hit in table.scan(limit=1)]
     for document in table.get(first, vectors=True):

@@ -1,4 +1,4 @@
-"""Looking at something that may never answer."""
+"""Checks of something that may never answer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Look(NamedTuple):
-    """A look at one part of it all: `seconds` are what each of its checks may take.
+    """A part of what doctor checks, such as the database; each check may take so many `seconds`.
 
     `exit_code` is what a failure has the process end with.
     """
@@ -35,7 +35,7 @@ class Finding(NamedTuple):
 
 
 def findings(look: Look) -> Iterator[Finding]:
-    """Yield what a look finds, as it comes, and in place of what does not come a failure."""
+    """Yield what a look finds, as it comes; a check that takes too long fails, and ends it."""
     answers: Answers = SimpleQueue()
     # A daemon, for what never answers must not keep the process.
     Thread(target=_run, args=(look, answers), daemon=True).start()

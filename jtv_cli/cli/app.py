@@ -40,7 +40,7 @@ _COMMANDS = {
 }
 # The shared options that a command does without.
 _WITHOUT = {"copy": ("database", "model", "api_base"), "tables": ("model",)}
-_GROUPS = {"index": "See to the index that makes searches fast."}
+_GROUPS = {"index": "Manage the index, which makes searches fast."}
 
 
 def make_app(first: str = _COMPLETION) -> typer.Typer:

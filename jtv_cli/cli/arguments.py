@@ -35,7 +35,7 @@ def require_utf8(text: str, name: str) -> None:
 
 
 def require_name(source: str | None) -> None:
-    """Raise UsageError where a source could not be told by its name."""
+    """Raise UsageError for a --source that cannot be a name: empty, `-` or not UTF-8."""
     if source is None:
         return
     if not source.strip():
@@ -59,7 +59,7 @@ def checked_query(query: str) -> str:
 def chosen_filter(source: str | None, where: Sequence[str] | None) -> Filter | None:
     """Return what --source and --where ask for, None where that is everything.
 
-    Raises UsageError for what nothing can fit.
+    Raises UsageError for a condition that no document can meet.
     """
     if source is None and not where:
         return None
@@ -89,7 +89,7 @@ def chosen_format(session: Session, asked: Format | None, *, json: bool, nul: bo
 
 
 def no_documents(table: Table, ids: Sequence[int]) -> str:
-    """Return which documents are not there, or the first of many."""
+    """Return in words which documents are not there; of many, the first are named."""
     named = ", ".join(map(str, ids[:_MOST_NAMED]))
     more = f" and {len(ids) - _MOST_NAMED:,} more" if len(ids) > _MOST_NAMED else ""
     there = "is no document" if len(ids) == 1 else "are no documents"

@@ -1,4 +1,4 @@
-"""`jtv doctor`: is everything as it must be, and if not, what to do."""
+"""`jtv doctor`: what is wrong, and what to do about it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def doctor(session: Session, no_api: options.NoApi = False, json: options.Record
 
     A line for each check: ok, warning or failed. The exit code is 0 if nothing failed,
     else that of what failed first: 2 for settings, 4 for the API, 5 for the database. No
-    check takes longer than 20 seconds. The API is asked to embed one word; --no-api
-    spares that.
+    check takes longer than 20 seconds. The API is called once, to embed one word; with
+    --no-api it is not.
     """
     code = ExitCode.OK
     for look in _Visit(session).looks(with_api=not no_api):
@@ -46,7 +46,7 @@ def doctor(session: Session, no_api: options.NoApi = False, json: options.Record
 
 
 class _Visit:
-    """What is looked at, one after the other, each with what the one before found."""
+    """The checks in their order. The API is tried with the model of the table that was found."""
 
     def __init__(self, session: Session) -> None:
         self._session = session

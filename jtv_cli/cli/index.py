@@ -43,9 +43,9 @@ def build(session: Session, json: options.Report = False) -> int:
 
 
 def drop(session: Session, json: options.Report = False) -> int:
-    """Remove the index; every search looks at every vector then.
+    """Remove the index; from then on, every search looks at every vector.
 
-    In an embedded store, the next documents to be added bring it back.
+    In an embedded store, it comes back with the next documents that are added.
     """
     with session.store(writable=True) as store:
         table = session.open_table(store)
@@ -60,7 +60,7 @@ def drop(session: Session, json: options.Report = False) -> int:
 
 
 def wait(session: Session, timeout: options.Timeout = 3600, json: options.Report = False) -> int:
-    """Wait until the index is built. Where none is being built, there is no wait."""
+    """Wait until the index is built. If none is being built, it returns at once."""
     deadline = time.monotonic() + timeout
     with session.store() as store, session.talk.waiting("waiting") as progress:
         table = session.open_table(store)

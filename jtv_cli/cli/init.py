@@ -31,8 +31,8 @@ def init(
     the built-in hashing-v1, which works offline and matches words rather than meaning.
 
     On TiDB it waits until the vector index is built; interrupted, the same command goes
-    on. The table of TiDB's own tutorial is adopted, with all that is in it; what that
-    changes is said and asked first.
+    on. The table of TiDB's own tutorial becomes jtv's, with all that is in it; jtv says
+    first what that changes, and asks.
 
     With --drop, the table is dropped first, whatever its model, and made anew.
     """

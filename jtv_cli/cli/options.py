@@ -31,14 +31,14 @@ class Sort(str, Enum):
 
 
 def _checked_distance(distance: float | None) -> float | None:
-    """Return a distance that can be. Typer's own ranges let NaN pass."""
+    """Return the distance, if it is one. Typer's own ranges let NaN pass."""
     if distance is not None and not 0 <= distance <= 2:
         raise typer.BadParameter(f"{distance} is not between 0 and 2")
     return distance
 
 
 def _checked_seconds(seconds: float) -> float:
-    """Return a number of seconds that can be, `inf` too. Typer's own ranges let NaN pass."""
+    """Return the seconds, `inf` too, if they are any. Typer's own ranges let NaN pass."""
     if not seconds >= 0:
         raise typer.BadParameter(f"{seconds} is no number of seconds")
     return seconds
@@ -50,8 +50,10 @@ Database = Annotated[
     typer.Option(metavar="STORE", help="'embedded', 'tidb', a path or a database URL."),
 ]
 Table = Annotated[str | None, typer.Option(metavar="NAME", help="The table to work on.")]
-Model = Annotated[str | None, typer.Option(metavar="NAME", help="The model it must have.")]
-ApiBase = Annotated[str | None, typer.Option(metavar="URL", help="Where the API is.")]
+Model = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The model that the table must have.")
+]
+ApiBase = Annotated[str | None, typer.Option(metavar="URL", help="Where the embeddings API is.")]
 Colors = Annotated[Color, typer.Option("--color", help="When to use colours.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error came from.")]
@@ -61,10 +63,10 @@ Files = Annotated[
 ]
 Globs = Annotated[
     list[str] | None,
-    typer.Option("--glob", metavar="PATTERN", help="Of folders, take the files that match."),
+    typer.Option("--glob", metavar="PATTERN", help="In folders, read only files that match."),
 ]
 InputFormat = Annotated[
-    Input | None, typer.Option("--input", help="What the files have. Default: by their names.")
+    Input | None, typer.Option("--input", help="Format of the files. Default: by their names.")
 ]
 TextField = Annotated[
     str | None,
@@ -74,11 +76,11 @@ Paragraphs = Annotated[
     bool, typer.Option("--paragraphs", help="Split at blank lines, not at line ends.")
 ]
 Concurrency = Annotated[
-    int, typer.Option(metavar="N", min=1, max=MOST_AT_ONCE, help="Requests at once, at most.")
+    int, typer.Option(metavar="N", min=1, max=MOST_AT_ONCE, help="The most requests at a time.")
 ]
 # What a free key of Jina AI is granted.
 CONCURRENCY = 2
-# Who waits for a search does not wait as long as an ingest may.
+# Somebody waits for a search; nobody need wait for an ingest.
 QUERY_SECONDS = 15.0
 INGEST_SECONDS = 900.0
 MaxWait = Annotated[
@@ -86,29 +88,28 @@ MaxWait = Annotated[
     typer.Option(
         metavar="SECONDS",
         callback=_checked_seconds,
-        help="How long to try a request again; 0 is not at all.",
+        help="How long to repeat a request that fails; 0: never.",
     ),
 ]
 MaxTokens = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Stop before more tokens are used.")
+    int | None, typer.Option(metavar="N", min=1, help="Stop before more than N tokens are used.")
 ]
 Truncate = Annotated[
-    bool, typer.Option("--truncate", help="Have texts cut that are too long for the model.")
+    bool, typer.Option("--truncate", help="Cut texts that are too long for the model.")
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first bad record.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Only say what would be embedded, and its price.")
 ]
 SourceName = Annotated[
-    str | None, typer.Option("--source", metavar="NAME", help="Record NAME as where it is from.")
+    str | None,
+    typer.Option("--source", metavar="NAME", help="Record NAME as the source of the texts."),
 ]
 Drop = Annotated[
     bool, typer.Option("--drop", help="First drop the table, and all the documents in it.")
 ]
 NoIndex = Annotated[bool, typer.Option("--no-index", help="Build no vector index.")]
-NoWait = Annotated[
-    bool, typer.Option("--no-wait", help="Leave the server to build the index by itself.")
-]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait until the index is built.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DocumentIds = Annotated[list[int], typer.Argument(metavar="ID...", help="Ids of documents.")]
 OptionalIds = Annotated[
@@ -116,15 +117,17 @@ OptionalIds = Annotated[
 ]
 SyncedSource = Annotated[
     str | None,
-    typer.Option("--source", metavar="NAME", help="The source it is; standard input needs it."),
+    typer.Option("--source", metavar="NAME", help="Name of the source; standard input needs one."),
 ]
 DeletedSource = Annotated[
     str | None,
-    typer.Option("--source", metavar="NAME", help="What was read in it; - is standard input."),
+    typer.Option(
+        "--source", metavar="NAME", help="Delete what was read there; - is standard input."
+    ),
 ]
 DeletedTexts = Annotated[
     str | None,
-    typer.Option("--texts", metavar="FILE", help="The texts in a file; - is standard input."),
+    typer.Option("--texts", metavar="FILE", help="Delete the texts in FILE; - is standard input."),
 ]
 DeleteDryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")]
 SyncDryRun = Annotated[
@@ -138,36 +141,38 @@ Timeout = Annotated[
     typer.Option(metavar="SECONDS", callback=_checked_seconds, help="How long to wait at most."),
 ]
 Queries = Annotated[
-    int, typer.Option(metavar="N", min=1, max=1000, help="How many documents to search for.")
+    int, typer.Option(metavar="N", min=1, max=1000, help="How many documents to use as queries.")
 ]
 
 SearchQuery = Annotated[str | None, typer.Argument(metavar="[QUERY]", help="What to look for.")]
 Like = Annotated[
-    int | None, typer.Option("--like", metavar="ID", help="Look for what is near this document.")
+    int | None, typer.Option("--like", metavar="ID", help="Find what is near this document.")
 ]
 QueryFile = Annotated[
     str | None,
-    typer.Option("--queries", metavar="FILE", help="Look for each line; - is standard input."),
+    typer.Option("--queries", metavar="FILE", help="Search for each line; - is standard input."),
 ]
 SourceGlob = Annotated[
     str | None,
-    typer.Option("--source", metavar="GLOB", help="Only what was read in such; - is stdin."),
+    typer.Option("--source", metavar="GLOB", help="Search only sources that match; - is stdin."),
 ]
 Where = Annotated[
     list[str] | None,
-    typer.Option("--where", metavar="FIELD=VALUE", help="Only what has this metadata."),
+    typer.Option("--where", metavar="FIELD=VALUE", help="Search only what has this metadata."),
 ]
 WithVectors = Annotated[
-    bool, typer.Option("--vectors", help="With the vectors: what jtv import needs.")
+    bool, typer.Option("--vectors", help="Include the vectors; jtv import needs them.")
 ]
 ExportFile = Annotated[
     str, typer.Argument(metavar="FILE", help="What jtv export wrote; - is standard input.")
 ]
 From = Annotated[
     str,
-    typer.Option("--from", metavar="STORE", help="'embedded', 'tidb', a path or a database URL."),
+    typer.Option("--from", metavar="STORE", help="Copy from 'embedded', 'tidb', a path or a URL."),
 ]
-To = Annotated[str, typer.Option("--to", metavar="STORE", help="Likewise, where to.")]
+To = Annotated[
+    str, typer.Option("--to", metavar="STORE", help="Copy to this store, named likewise.")
+]
 
 Records = Annotated[bool, typer.Option("--json", help="Print a JSON object for each.")]
 NoApi = Annotated[bool, typer.Option("--no-api", help="Do not call the API.")]
@@ -192,10 +197,10 @@ Explain = Annotated[
 ]
 Limit = Annotated[
     int | None,
-    typer.Option(metavar="N", min=0, max=_MOST_SHOWN, help="Show no more than so many."),
+    typer.Option(metavar="N", min=0, max=_MOST_SHOWN, help="Show N at most."),
 ]
 After = Annotated[
-    int | None, typer.Option(metavar="ID", min=0, max=_LARGEST_ID, help="Go on after this id.")
+    int | None, typer.Option(metavar="ID", min=0, max=_LARGEST_ID, help="Start after this id.")
 ]
 SortBy = Annotated[Sort, typer.Option("--sort", help="'distance' needs a QUERY.")]
 OutputFormat = Annotated[

@@ -21,7 +21,7 @@ from jtv_cli.render.talk import Talk
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Of its usage errors Typer shows only this one; before 0.28 it shows no common ancestor.
+# Typer exports this one of its usage errors and, before 0.28, not the base of them all.
 _TyperUsageError: type[typer.BadParameter] = typer.BadParameter.__base__  # type: ignore[assignment]
 
 

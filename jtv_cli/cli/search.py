@@ -46,8 +46,8 @@ def search(
 
     Off a terminal, a hit is a line: distance, id, text, source and line, separated
     by tabs; with --queries, the query stands before them. The exit code is 1 where
-    nothing was found. --source and --where choose what is searched; of a document that
-    was read in several places, one that fits them all is enough.
+    nothing was found. --source and --where choose which documents are searched: one
+    place where a document was read must match them all.
     """
     require_one({"QUERY": query, "--like": like, "--queries": queries})
     text = None if query is None else checked_query(query)

@@ -92,7 +92,7 @@ class Session(NamedTuple):
     def open_table(self, store: Store) -> Table:
         """Open the table that the settings name.
 
-        Raises TableMismatch where --model demands another model.
+        Raises TableMismatch where --model names another model than the table's.
         """
         with self.looking_at(store):
             table = store.open(self.table_name)
@@ -104,9 +104,10 @@ class Session(NamedTuple):
         return self.talk.waiting(f"looking at {store.location}")
 
     def model_for_new_table(self) -> Model:
-        """Return the model that the settings name or, in their silence, what there is a key for.
+        """Return the model that the settings name, else the default.
 
-        Raises UsageError where that is none.
+        With an API key, the default is the tutorial's model; without one, in an embedded
+        store, the offline model. On TiDB there is none, and UsageError is raised.
         """
         if name := self.settings.model.value:
             return find_model(name)
@@ -121,7 +122,7 @@ class Session(NamedTuple):
 
         `truncate` has it cut texts that are too long for the model.
 
-        Raises UsageError where there is no API key, or no base that can be.
+        Raises UsageError where the API key is missing, or the API base cannot be used.
         """
         from jtv_cli.embedders import open_embedder
         from jtv_cli.embedders.jina.endpoint import parse_base
@@ -134,7 +135,7 @@ class Session(NamedTuple):
         return open_embedder(model, api_base=api_base, api_key=api_key, truncate=truncate)
 
     def require_model(self, spec: TableSpec) -> None:
-        """Raise TableMismatch where --model demands another than the table's."""
+        """Raise TableMismatch where --model names another model than the table's."""
         if self.demands_model:
             spec.require_same_vectors(self.new_spec(self.model_for_new_table()))
 

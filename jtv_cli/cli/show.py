@@ -18,9 +18,9 @@ def show(
 ) -> int:
     """Show documents whole, with every place where they were read.
 
-    Off a terminal, each such place is a line, as of `list`; with --json, each document
-    is, with all its occurrences. Ids that are not there are named, and the exit code is
-    then 1.
+    Off a terminal, each such place is a line like those of `list`; with --json, each
+    document is a line, with all its occurrences. Ids that are not there are named, and
+    the exit code is then 1.
     """
     form = chosen_format(session, format, json=json, nul=nul)
     with session.store() as store, session.looking_at(store):

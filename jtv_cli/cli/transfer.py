@@ -1,4 +1,4 @@
-"""What `import` and `copy` share: a table to fill, and how to say how far that has come."""
+"""What `import` and `copy` share: a table to fill, and an account of what came into it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Target:
 
 
 class Account:
-    """How far documents have come; without a word lost if it ends early."""
+    """Counts the documents that were stored, and says so even if the command ends early."""
 
     def __init__(self, session: Session) -> None:
         self.done = Transferred()

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from jtv_cli.records import Vectors
 
-_MOST_LINES = 1 << 53  # what every reader of JSON keeps apart
+_MOST_LINES = 1 << 53  # up to here, every reader of JSON keeps integers exact
 
 
 def encode_document(document: StoredDocument) -> bytes:
@@ -48,9 +48,9 @@ def decode_document(record: Mapping[str, Any], dimensions: int) -> StoredDocumen
 def searchable(
     documents: Iterable[StoredDocument], skipped: Callable[[StoredDocument, str], None]
 ) -> Iterator[StoredDocument]:
-    """Yield the documents whose vector has a distance to others; `skipped` hears why not.
+    """Yield the documents that can be searched for; `skipped` hears of the others, and why.
 
-    Only a table that jtv did not make, the tutorial's, can hold such.
+    Only the tutorial's table, or a damaged one, holds documents that cannot be.
     """
     from jtv_cli.stores.distances import are_usable
 

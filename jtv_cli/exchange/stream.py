@@ -1,4 +1,4 @@
-"""An export as a whole: written with what proves that it is whole, read with an eye on that."""
+"""A whole export: written with a count and a digest at its end, which reading checks."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class ExportReader:
         self.spec: TableSpec = header.spec
 
     def documents(self) -> Iterator[StoredDocument]:
-        """Yield the documents, each checked, and in the end whether these were all.
+        """Yield the documents, each checked, and check in the end that these were all.
 
         Raises UsageError, with the line, for the first thing that is wrong.
         """
@@ -95,10 +95,10 @@ class ExportReader:
     def _check_end(self, closing: Mapping[str, Any], count: int) -> None:
         if closing.get("documents") != count:
             raise self._broken(
-                f"of the {closing.get('documents')} documents exported, {count} are left"
+                f"the export had {closing.get('documents')} documents, and here are {count}"
             )
         if closing["sha256"] != self._digest.hexdigest():
-            raise self._broken("the export was changed: its digest is another")
+            raise self._broken("the export was changed: its digest does not match")
         if self._read_line() is not None:
             raise self._broken("something follows the closing record")
 

@@ -1,4 +1,4 @@
-"""Documents that have their vectors, on their way into a table: nothing is paid for."""
+"""Documents that have their vectors already, stored in a table: nothing is embedded."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def _add(documents: Sequence[StoredDocument], table: Table) -> Transferred:
 
 
 def _note(documents: Iterable[tuple[int, StoredDocument]], table: Table) -> int:
-    """Note where known documents were read; return how many of that were news."""
+    """Note where known documents were read; return how many occurrences are new."""
     places: dict[str | None, list[Place]] = {}
     for number, document in documents:
         for source, line, metadata in document.occurrences:

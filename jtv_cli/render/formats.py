@@ -85,12 +85,12 @@ def format_answers(
 
 
 def as_field(value: object) -> str:
-    """Return a value as text, or what stands for none."""
+    """Return a value as text, `-` for None."""
     return _MISSING if value is None else str(value)
 
 
 def fixed(distance: float | None) -> str:
-    """Return a distance with six decimals, or what stands for none."""
+    """Return a distance with six decimals, `-` for None."""
     return _MISSING if distance is None else f"{distance:.6f}"
 
 

@@ -19,7 +19,7 @@ class OutputClosed(Exception):
 
 
 class Output:
-    """A stream for data: UTF-8, but on a terminal, which has an encoding of its own.
+    """A stream for data: in UTF-8, except on a terminal, which has an encoding of its own.
 
     Every method raises OutputClosed where the reader is gone, and OutputFailed where
     writing fails or there is no stream.

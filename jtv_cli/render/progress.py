@@ -29,7 +29,7 @@ _RECENT = 60.0
 def ingest_progress(
     talk: Talk, *, size: int | None, price: float
 ) -> Iterator[Callable[[IngestProgress], None]]:
-    """Show how far an ingest has come, to a function to call with every step.
+    """Show how far an ingest has come; what this yields is to be called with every step.
 
     `size` is that of the input in bytes, None where it is not known, `price` is in USD
     for a million tokens.
