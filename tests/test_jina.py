@@ -20,7 +20,8 @@ from discretion import KEY, TEXTS, assert_discreet
 from jina_server import JinaServer
 from jtv_cli import __version__
 from jtv_cli.embedders import BatchLimit
-from jtv_cli.embedders.jina import JinaEmbedder, embedder
+from jtv_cli.embedders.jina import embedder
+from jtv_cli.embedders.jina.embedder import JinaEmbedder
 from jtv_cli.embedders.models import MODELS, TUTORIAL_MODEL
 from jtv_cli.errors import (
     BatchTooLarge,

@@ -92,8 +92,10 @@ def test_waits_nest_and_lines_pass(talk: tuple[Talk, int]) -> None:
             told.note("a line")
         told.note("another")
     told.note("the last")
-    screen = os.read(reader, 10_000).decode().replace("\r\n", "\n")
-    assert screen.replace(ERASE, "^") == (
+    screen = b""
+    while not screen.endswith(b"the last\r\n"):
+        screen += os.read(reader, 10_000)
+    assert screen.decode().replace(ERASE, "^").replace("\r\n", "\n") == (
         "^outer …^changed …^inner …^jtv: a line\ninner …^changed …"
         "^jtv: another\nchanged …^jtv: the last\n"
     )

@@ -125,11 +125,12 @@ class Session(NamedTuple):
         Raises UsageError where the API key is missing, or the API base cannot be used.
         """
         from jtv_cli.embedders import open_embedder
-        from jtv_cli.embedders.jina.endpoint import parse_base
 
         model = find_model(spec.model)
         if model.is_offline:
             return open_embedder(model)
+        from jtv_cli.embedders.jina.endpoint import parse_base
+
         api_base, api_key = config.find_api(self.settings)
         parse_base(api_base, f"the API base ({self.settings.api_base.source})")
         return open_embedder(model, api_base=api_base, api_key=api_key, truncate=truncate)

@@ -53,6 +53,6 @@ def open_embedder(
         from jtv_cli.embedders.hashing import HashingEmbedder
 
         return HashingEmbedder(model)
-    from jtv_cli.embedders.jina import JinaEmbedder
+    from jtv_cli.embedders.jina.embedder import JinaEmbedder
 
     return JinaEmbedder(model, api_base=api_base, api_key=api_key, truncate=truncate)
