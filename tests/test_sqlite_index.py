@@ -381,6 +381,21 @@ class TestChecking:
         with pytest.raises(StoreError, match="no index to check"):
             table.check_index(50)
 
+    def test_one_that_is_only_begun(self, table: SqliteTable, open_table: OpenTable) -> None:
+        fill(table, 2 * SEGMENT)
+        table.drop_index()
+
+        def stop(_: str) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            table.build_index(progress=stop)
+        other = open_table()
+        with pytest.raises(StoreError, match="no index to check"):
+            other.check_index(50)
+        assert explained(other) == "exact: there is no index; make it with: jtv index build"
+        assert other.index_status().state is IndexState.NONE
+
     def test_no_index(self, table: SqliteTable) -> None:
         with pytest.raises(StoreError, match="no index to check"):
             table.check_index(50)

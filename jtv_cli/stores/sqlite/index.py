@@ -93,8 +93,16 @@ class Index:
         self._rows = rows
 
     def live(self) -> Generation | None:
-        """Return the generation that searches use, if there is one."""
+        """Return the generation that grows with the table, if there is one."""
         return self._find("is_live")
+
+    def usable(self) -> Generation | None:
+        """Return the live generation once it covers something: the one that searches use.
+
+        Before, a first build has only begun, or was interrupted there.
+        """
+        live = self.live()
+        return live if live and live.last else None
 
     def waiting(self, generation: Generation | None) -> int:
         """Return how many ids were given since the last that is covered."""

@@ -51,18 +51,18 @@ def can_use(candidates: int, documents: int) -> bool:
 
 def route(rows: Rows, index: Index, k: int) -> Route:
     """Return how to search for the k nearest."""
-    live, documents = index.live(), rows.count()
-    if live is None or not live.last:
-        if index.waiting(live) < SEGMENT:
+    usable, documents = index.usable(), rows.count()
+    if usable is None:
+        if rows.newest() < SEGMENT:
             return exactly("a table this small needs no index")
         return exactly("there is no index; make it with: jtv index build")
-    if live.candidates == 0:
+    if usable.candidates == 0:
         return exactly("the index would miss too much of this table, as jtv index check found")
-    candidates = max(usual_candidates(documents), live.candidates or 0)
+    candidates = max(usual_candidates(documents), usable.candidates or 0)
     candidates += max(0, k - USUAL_K) * _CANDIDATES_FOR_ONE_MORE
     if not can_use(candidates, documents):
         return exactly(f"for {k:,} of {documents:,} documents that is faster")
-    return Route(live, candidates, f"index: {candidates:,} candidates of {documents:,} documents")
+    return Route(usable, candidates, f"index: {candidates:,} candidates of {documents:,} documents")
 
 
 def exactly(reason: str) -> Route:

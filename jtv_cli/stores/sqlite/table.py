@@ -221,12 +221,12 @@ class SqliteTable:
     def index_status(self) -> IndexStatus:
         """Return how far the index is; what is pending is compared exactly."""
         with self._reading():
-            live, documents = self.index.live(), self.rows.count()
+            usable, documents = self.index.usable(), self.rows.count()
             detail = route(self.rows, self.index, USUAL_K).explanation
-            if live is None or not live.last:
+            if usable is None:
                 return IndexStatus(IndexState.NONE, 0, documents, detail)
-            pending = self.index.pending(live)
-            if deleted := self.index.codes(live) + pending - documents:
+            pending = self.index.pending(usable)
+            if deleted := self.index.codes(usable) + pending - documents:
                 detail += f"; jtv index build drops {deleted:,} codes of deleted documents"
             return IndexStatus(IndexState.READY, documents - pending, pending, detail)
 
@@ -255,14 +255,14 @@ class SqliteTable:
 
         progress("comparing the index with exact searches")
         with self._reading():
-            live = self.index.live()
-            if live is None or self.rows.count() <= USUAL_K:
+            usable = self.index.usable()
+            if usable is None or self.rows.count() <= USUAL_K:
                 message = f"table {self.spec.name} has no index to check"
                 raise StoreError(message, hint="see why: jtv index status")
-            found, candidates = check(self.rows, self.index, live, queries)
-        if candidates != live.candidates:
+            found, candidates = check(self.rows, self.index, usable, queries)
+        if candidates != usable.candidates:
             with self.writing():
-                self.index.keep(live.number, candidates)
+                self.index.keep(usable.number, candidates)
         return found
 
     def writing(self) -> AbstractContextManager[None]:
