@@ -99,6 +99,13 @@ def structure(jtv: Jtv) -> object:
     return create, database(jtv).execute("SHOW TABLES")
 
 
+def index_by_hand(jtv: Jtv, replicas: int = 1) -> None:
+    database(jtv).execute(f"ALTER TABLE {TABLE} SET TIFLASH REPLICA {replicas}")
+    database(jtv).execute(
+        f"ALTER TABLE {TABLE} ADD VECTOR INDEX mine ((VEC_COSINE_DISTANCE(content_vec))) USING HNSW"
+    )
+
+
 FIRSTS = [
     text_hash(text) if text not in TEXTS[:place] else None for place, text in enumerate(TEXTS)
 ]
@@ -135,6 +142,15 @@ class TestAsItStands:
         [line] = result.stderr.splitlines()
         assert "is the tutorial's and can only be read; jtv init adds" in line
         assert (api.bill, structure(reader)) == ([], before)
+
+    def test_its_index_is_not_changed(self, reader: Jtv) -> None:
+        index_by_hand(reader)
+        before = structure(reader)
+        for command in ("build", "drop"):
+            result = reader("index", command)
+            assert result.code == 5
+            assert "is the tutorial's and can only be read; jtv init adds" in result.error
+        assert structure(reader) == before
 
     def test_off_a_terminal_it_needs_a_yes(self, reader: Jtv) -> None:
         before = structure(reader)
@@ -219,11 +235,7 @@ class TestAdoption:
 
     @pytest.mark.parametrize("replicas", [1, 2])
     def test_with_a_replica_and_an_index(self, reader: Jtv, replicas: int) -> None:
-        database(reader).execute(f"ALTER TABLE {TABLE} SET TIFLASH REPLICA {replicas}")
-        database(reader).execute(
-            f"ALTER TABLE {TABLE} ADD VECTOR INDEX mine"
-            " ((VEC_COSINE_DISTANCE(content_vec))) USING HNSW"
-        )
+        index_by_hand(reader, replicas)
         before = rows(reader)
         reader.ok("init", "--yes")
         assert_adopted(reader, before)

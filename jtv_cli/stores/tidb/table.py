@@ -174,10 +174,12 @@ class TidbTable:
 
     def build_index(self, *, progress: Callable[[str], None] = lambda _: None) -> None:
         """Build the vector index, anew where jtv made one, and wait until it is ready."""
+        self._require_adopted()
         self._index.rebuild(progress)
 
     def drop_index(self) -> bool:
         """Drop the vector index; return whether there was one. The TiFlash replica stays."""
+        self._require_adopted()
         return self._index.drop()
 
     def check_index(
