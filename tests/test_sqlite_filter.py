@@ -97,7 +97,11 @@ def test_all_that_fits_may_be_far_away(table: SqliteTable) -> None:
 
 def test_an_exact_search_reads_what_fits(table: SqliteTable) -> None:
     said: list[str] = []
+    sent: list[str] = []
     query = clustered(0)[:1]
+    table.rows.connection.set_trace_callback(sent.append)
     [hits] = table.search(query, 5, exact=True, filter=Filter("*.txt"), explain=said.append)
+    table.rows.connection.set_trace_callback(None)
+    assert sum("vector" in statement for statement in sent) == 1, "each vector is read once"
     assert hits == table.search(query, 5, exact=True)[0]
     assert said == ["exact: asked for, of those that fit the filter"]

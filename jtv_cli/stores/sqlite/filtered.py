@@ -50,15 +50,14 @@ class FilteredRows(Rows):
         nearest of what is far.
         """
         documents = self.count()
-        few = documents // EXACT_SHARE
-        if way.generation is not None:
-            few = isqrt(way.candidates * documents)
+        by_index = way.generation is not None
+        few = isqrt(way.candidates * documents) if by_index else documents // EXACT_SHARE
         chosen = self._documents(min(few, _MOST_CHOSEN))
         if chosen is not None:
             fit = f"exact: {len(chosen):,} of {documents:,} documents fit the filter"
             return way._replace(generation=None, chosen=chosen, explanation=fit)
-        fit = f"{way.explanation}, of those that fit the filter"
-        return way._replace(explanation=fit, least=int(way.candidates * self._share() / 2))
+        way = way._replace(explanation=f"{way.explanation}, of those that fit the filter")
+        return way._replace(least=int(way.candidates * self._share() / 2)) if by_index else way
 
     def _share(self) -> float:
         """Return about which share of all documents that there ever were fits."""
