@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jtv_cli.errors import NoTable, StoreError, TableMismatch
-from jtv_cli.records import Added, Hit, Occurrence, Place, TableSpec, text_hash
+from jtv_cli.records import Added, Filter, Hit, Occurrence, Place, TableSpec, text_hash
 from tables import DIMENSIONS, READS, SPEC, document, documents, make, vectors
 
 if TYPE_CHECKING:
@@ -271,6 +271,17 @@ class TestFinding:
         assert table.search(vectors(2), 5) == [[], []]
         table.add(documents(3), vectors(3))
         assert [len(hits) for hits in table.search(vectors(2), 5)] == [3, 3]
+
+    def test_no_queries(self, table: Table) -> None:
+        """Of a table that is large enough for the embedded store's index, too."""
+        table.add(documents(2500), vectors(2500))
+        said: list[str] = []
+        for filter in (None, Filter("*")):
+            for exact in (True, False):
+                none = vectors(0)
+                found = table.search(none, 5, exact=exact, filter=filter, explain=said.append)
+                assert found == []
+        assert said == []
 
     def test_max_distance_cuts(self, table: Table) -> None:
         stored = vectors(100)

@@ -74,6 +74,8 @@ class Table(Protocol):
     ) -> list[list[Hit]]:
         """Return, for each of (m, dimensions) query vectors, its k nearest documents in order.
 
+        Without any vector nothing is searched, and nothing explained.
+
         `exact` looks at every vector, whatever index there is. `filter` leaves out the
         documents that do not fit it before the nearest k are chosen; a hit then shows
         the first occurrence that fits. `explain` hears, in one line, whether an index

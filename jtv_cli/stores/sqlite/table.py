@@ -121,6 +121,8 @@ class SqliteTable:
         explain: Callable[[str], None] | None = None,
     ) -> list[list[Hit]]:
         """Return the k nearest documents to each of (m, dimensions) query vectors."""
+        if not len(vectors):
+            return []
         from jtv_cli.stores.distances import Nearest, normalized
 
         nearest = [Nearest(k, max_distance) for _ in vectors]

@@ -116,9 +116,9 @@ class TidbTable:
 
         Rows without a distance, of an all-zero vector or none, are left out.
         """
-        far = 2.0 if max_distance is None else max_distance
         if not len(vectors):
             return []
+        far = 2.0 if max_distance is None else max_distance
         if filter is None:
             hits, how = self._searching.all(
                 vectors, k, exact=exact, far=far, explained=explain is not None
