@@ -6,12 +6,13 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from jtv_cli.records import Occurrence, Removed, StoredDocument
+from jtv_cli.records.parts import in_parts
 from jtv_cli.stores.metadata import decode_metadata
-from jtv_cli.stores.sqlite.occurrences import insert, remove_places
+from jtv_cli.stores.sqlite.occurrences import remove_places
 from jtv_cli.stores.sqlite.rows import PARAMETERS, decode, marks
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from jtv_cli.records import Document, Place, Vectors
     from jtv_cli.stores.sqlite.rows import Rows
@@ -36,8 +37,7 @@ def insert_documents(
     texts = [document.text for document in documents]
     first = rows.newest() + 1
     ids = range(first, first + len(documents))
-    stored = insert(
-        rows,
+    stored = rows.insert(
         'INSERT OR IGNORE INTO "{name}" (id, hash, vector, content) VALUES (?, ?, ?, ?)',
         zip(ids, hashes, blobs, texts, strict=True),
     )
@@ -51,7 +51,7 @@ def insert_documents(
 def get(rows: Rows, ids: Sequence[int], *, vectors: bool) -> list[StoredDocument]:
     """Return the documents of these ids, in that order, less those that are not there."""
     found: dict[int, StoredDocument] = {}
-    for part in _parts(ids):
+    for part in _ids_in_parts(ids):
         for document in _stored(rows, f"IN ({marks(len(part))})", part, vectors=vectors):
             found[document.id] = document
     return [found[number] for number in ids if number in found]
@@ -62,10 +62,10 @@ def read(rows: Rows, after: int, limit: int, *, vectors: bool) -> list[StoredDoc
     return _stored(rows, "> ? ORDER BY id LIMIT ?", (after, limit), vectors=vectors)
 
 
-def delete(rows: Rows, ids: Collection[int]) -> Removed:
+def delete(rows: Rows, ids: Iterable[int]) -> Removed:
     """Remove documents with all their occurrences, within a transaction."""
     occurrences = documents = 0
-    for part in _parts(ids):
+    for part in _ids_in_parts(ids):
         which = f"IN ({marks(len(part))})"
         gone = rows.execute(f'DELETE FROM "{{name}}_occurrences" WHERE document {which}', part)
         occurrences += gone.rowcount
@@ -78,7 +78,7 @@ def remove(rows: Rows, source: str | None, places: Sequence[Place]) -> Removed:
     """Remove occurrences, and documents with their last, within a transaction."""
     removed = remove_places(rows, source, places)
     documents = 0
-    for part in _parts({place.document for place in removed}):
+    for part in _ids_in_parts({place.document for place in removed}):
         which = f"id IN ({marks(len(part))}) AND {_WITHOUT_OCCURRENCE}"
         documents += rows.execute(f'DELETE FROM "{{name}}" WHERE {which}', part).rowcount
     rows.count_more(-documents)
@@ -102,7 +102,7 @@ def _stored(
 
 def _occurrences(rows: Rows, documents: Sequence[int]) -> Mapping[int, list[Occurrence]]:
     found = defaultdict[int, list[Occurrence]](list)
-    for part in _parts(documents):
+    for part in _ids_in_parts(documents):
         for document, source, line, metadata in rows.execute(
             _OCCURRENCES.format(marks=marks(len(part))), part
         ):
@@ -110,11 +110,9 @@ def _occurrences(rows: Rows, documents: Sequence[int]) -> Mapping[int, list[Occu
     return found
 
 
-def _parts(ids: Collection[int]) -> Iterator[list[int]]:
+def _ids_in_parts(ids: Iterable[int]) -> Iterator[Sequence[int]]:
     """Yield those that can be ids, each once and in order, as many at a time as a statement takes.
 
     SQLite counts to 2 ** 63 - 1.
     """
-    possible = sorted({number for number in ids if number.bit_length() < 64})
-    for start in range(0, len(possible), PARAMETERS):
-        yield possible[start : start + PARAMETERS]
+    return in_parts(sorted({number for number in ids if number.bit_length() < 64}), PARAMETERS)

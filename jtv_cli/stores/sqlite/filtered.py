@@ -5,13 +5,14 @@ from __future__ import annotations
 from math import isqrt
 from typing import TYPE_CHECKING
 
+from jtv_cli.records.parts import in_parts
 from jtv_cli.stores.filters import fits_metadata, fits_source
 from jtv_cli.stores.sqlite.occurrences import source_ids
 from jtv_cli.stores.sqlite.rows import PARAMETERS, Rows, marks
 from jtv_cli.stores.sqlite.search import EXACT_SHARE
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     from jtv_cli.records import Filter
     from jtv_cli.stores.sqlite.search import Route
@@ -77,14 +78,12 @@ class FilteredRows(Rows):
                     return None
         return found
 
-    def _occurrences(self) -> Iterator[tuple[str, list[int]]]:
+    def _occurrences(self) -> Iterator[tuple[str, Sequence[int]]]:
         """Yield conditions, with parameters, that together find all occurrences that fit."""
         if self._filter.source is None:
             yield ("metadata IS NOT NULL" if self._filter.where else "TRUE"), []
             return
-        sources = sorted(self._sources)
-        for start in range(0, len(sources), PARAMETERS):
-            part = sources[start : start + PARAMETERS]
+        for part in in_parts(sorted(self._sources), PARAMETERS):
             yield f"source IN ({marks(len(part))})", part
 
     def _fits(self, source: int, metadata: str | None) -> bool:

@@ -94,8 +94,7 @@ def insert_places(rows: Rows, source: str | None, places: Iterable[Place]) -> in
 def insert_occurrences(rows: Rows, occurrences: Iterable[tuple[int, Occurrence]]) -> int:
     """Note (document, occurrence), within a transaction; return how many of that were news."""
     sources = _Sources(rows)
-    return insert(
-        rows,
+    return rows.insert(
         'INSERT OR IGNORE INTO "{name}_occurrences" (source, line, document, metadata)'
         " VALUES (?, ?, ?, ?)",
         [
@@ -108,13 +107,6 @@ def insert_occurrences(rows: Rows, occurrences: Iterable[tuple[int, Occurrence]]
             for document, where in occurrences
         ],
     )
-
-
-def insert(rows: Rows, statement: str, values: Iterable[Sequence[object]]) -> int:
-    """Return how many rows were inserted."""
-    before = rows.connection.total_changes
-    rows.connection.executemany(statement.format(name=rows.spec.name), values)
-    return rows.connection.total_changes - before
 
 
 class _Sources(dict["str | None", int]):

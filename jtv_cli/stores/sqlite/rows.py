@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from jtv_cli.records import Hit
+from jtv_cli.records.parts import in_parts
 from jtv_cli.stores.metadata import decode_metadata
 
 if TYPE_CHECKING:
@@ -70,6 +71,12 @@ class Rows:
         """Run one statement on this table."""
         return self.connection.execute(statement.format(name=self.spec.name), parameters)
 
+    def insert(self, statement: str, values: Iterable[Sequence[object]]) -> int:
+        """Run one statement with each of the values; return how many rows were inserted."""
+        before = self.connection.total_changes
+        self.connection.executemany(statement.format(name=self.spec.name), values)
+        return self.connection.total_changes - before
+
     def count(self) -> int:
         """Return the number of documents, from the catalogue's counter."""
         row = self.execute("SELECT documents FROM jtv_tables WHERE name = '{name}'").fetchone()
@@ -97,7 +104,7 @@ class Rows:
     def known(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
         """Return the ids of those of the hashes that are stored, found by their unique index."""
         found: dict[bytes, int] = {}
-        for part in _parts(hashes, PARAMETERS):
+        for part in _filled_parts(hashes, PARAMETERS):
             found.update(self.execute(KNOWN, part))
         return found
 
@@ -113,7 +120,7 @@ class Rows:
     def vectors_of(self, ids: Iterable[int]) -> Iterator[tuple[Ids, Vectors]]:
         """Yield ids and vectors of those of the documents that are still there."""
         # In the order of the file.
-        for part in _parts(sorted(ids), BLOCK):
+        for part in _filled_parts(sorted(ids), BLOCK):
             yield from _blocks(self.execute(f"{CHOSEN} {self.document_fits}", part))
 
     def sample(self, size: int) -> Iterator[tuple[Ids, Vectors]]:
@@ -128,8 +135,8 @@ class Rows:
     def hits(self, ranked: Sequence[tuple[int, float]]) -> list[Hit]:
         """Return the documents of (id, distance) in that order, less those deleted since."""
         rows: dict[int, tuple[Any, ...]] = {}
-        for start in range(0, len(ranked), PARAMETERS):
-            ids = [document for document, _ in ranked[start : start + PARAMETERS]]
+        for part in in_parts(ranked, PARAMETERS):
+            ids = [document for document, _ in part]
             which = f"IN ({marks(len(ids))})"
             statement = HITS.format(vector="", which=which, fits=self.occurrence_fits)
             rows.update((row[0], row) for row in self.execute(statement, ids))
@@ -158,8 +165,7 @@ def _blocks(rows: sqlite3.Cursor) -> Iterator[tuple[Ids, Vectors]]:
         yield np.array(ids), decode(blobs)
 
 
-def _parts(values: Sequence[Any], size: int) -> Iterator[list[Any]]:
-    """Yield the values, so many at a time, the last ones filled up with None."""
-    for start in range(0, len(values), size):
-        part = [*values[start : start + size]]
-        yield part + [None] * (size - len(part))
+def _filled_parts(values: Sequence[Any], size: int) -> Iterator[list[Any]]:
+    """Yield the values, so many at a time, the last of them filled up with None."""
+    for part in in_parts(values, size):
+        yield [*part, *[None] * (size - len(part))]

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from jtv_cli.records import Place, text_hash
+from jtv_cli.records.parts import in_parts
 from jtv_cli.stores.places import lines_to_walk
 from jtv_cli.stores.tidb.schema import NO_SOURCE
-from jtv_cli.stores.tidb.statements import in_parts
+from jtv_cli.stores.tidb.statements import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +35,7 @@ def noted(
         return {tuple(row) for row in rows}
     # With a constant, each of the keys is a point of the primary key.
     known = connection.scalar(sa.select(number))
-    parts = [] if known is None else in_parts(places)
+    parts = [] if known is None else in_parts(places, KEYS)
     statements = (statement.where(is_at(schema, known, part)) for part in parts)
     return {tuple(row) for one in statements for row in connection.execute(one)}
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from jtv_cli.records import Hit, Occurrence, Place, SourceCount, StoredDocument, text_hash
+from jtv_cli.records.parts import in_parts
 from jtv_cli.stores.metadata import decode_metadata
 from jtv_cli.stores.places import by_source
 from jtv_cli.stores.tidb.hits import to_hits
@@ -75,8 +76,7 @@ class Reading:
     def get(self, ids: Sequence[int], *, vectors: bool) -> list[StoredDocument]:
         """Return the documents of these ids, in that order, less those that are not there."""
         found: dict[int, StoredDocument] = {}
-        for start in range(0, len(ids), _BLOCK):
-            part = ids[start : start + _BLOCK]
+        for part in in_parts(ids, _BLOCK):
             statement = self._documents(vectors=vectors).where(self._columns.id.in_(part))
             rows = self._database.read(lambda connection: connection.execute(statement).all())  # noqa: B023
             found.update((document.id, document) for document in self._stored(rows))

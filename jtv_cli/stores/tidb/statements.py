@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from jtv_cli.records import Vectors
 
@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     Row = tuple[str, tuple[str, ...]]
     """Values in brackets with a mark in place of each text, and these texts."""
 
+KEYS = 1000
+"""As many keys as one statement should look for."""
+
 _STATEMENT_CHARACTERS = 1_000_000
-_KEYS = 1000  # in one IN (…)
 
 
 def inserts(into: str, key: str, rows: Iterable[Row]) -> Iterator[Row]:
@@ -47,12 +49,6 @@ def ahead(items: Iterator[Item]) -> Iterator[Item]:
         while (item := upcoming.result()) is not None:
             upcoming = thread.submit(next, items, None)
             yield item
-
-
-def in_parts(keys: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    """Yield the keys, as many at a time as one statement should look for."""
-    for start in range(0, len(keys), _KEYS):
-        yield keys[start : start + _KEYS]
 
 
 def vector_text(vector: Vectors) -> str:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from jtv_cli.records import Removed, text_hash
+from jtv_cli.records.parts import in_parts
 from jtv_cli.stores.metadata import encode_metadata
 from jtv_cli.stores.tidb.occurrences import is_at
 from jtv_cli.stores.tidb.schema import NO_LINE, NO_SOURCE
-from jtv_cli.stores.tidb.statements import ahead, in_parts, inserts, vector_text
+from jtv_cli.stores.tidb.statements import KEYS, ahead, inserts, vector_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -79,7 +80,7 @@ class Writing:
         if number is None:
             return Removed(0, 0)
         removed = documents = 0
-        for part in in_parts(places):
+        for part in in_parts(places, KEYS):
             count, touched = self._remove(number, part)
             removed += count
             # A statement that changes rows sees what others have stored by now.
@@ -89,7 +90,7 @@ class Writing:
     def forget(self, source: str | None, places: Sequence[Place]) -> None:
         """Remove occurrences alone, so that they can be noted with other metadata."""
         number = self._source_ids({source}).get(source)
-        for part in in_parts(places):
+        for part in in_parts(places, KEYS):
             self._remove(number, part)
 
     def _remove(self, source: int | None, places: Sequence[Place]) -> tuple[int, set[int]]:
@@ -110,7 +111,7 @@ class Writing:
     ) -> int:
         """Delete the rows whose column has one of the keys; return how many those were."""
         deleted = 0
-        for part in in_parts(sorted(keys)):
+        for part in in_parts(sorted(keys), KEYS):
             statement = sa.delete(column.table).where(column.in_(part), *more)
             deleted += self._connection.execute(statement).rowcount
         return deleted
@@ -161,7 +162,7 @@ class Writing:
         self, columns: Sequence[sa.Column[Any]], keys: Sequence[object], *, lock: bool
     ) -> Iterator[Any]:
         """Yield the rows whose first column has one of the keys."""
-        for part in in_parts(keys):
+        for part in in_parts(keys, KEYS):
             statement = sa.select(*columns).where(columns[0].in_(part))
             if lock:
                 statement = statement.with_for_update()
