@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from jtv_cli.embedders.models import JINA_KEYS_PAGE
 from jtv_cli.errors import UsageError, keep_secret
+from jtv_cli.records.hosts import is_this_machine
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -34,10 +35,7 @@ class Endpoint(NamedTuple):
     @property
     def is_local(self) -> bool:
         """Whether the host is this machine."""
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_this_machine(self.host)
 
 
 def parse_base(api_base: str, name: str = "the API base") -> Endpoint:

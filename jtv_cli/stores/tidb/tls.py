@@ -8,11 +8,11 @@ or someone in between, announces none.
 from __future__ import annotations
 
 import ssl
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.errors import StoreError, UsageError
+from jtv_cli.records.hosts import is_this_machine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,7 +76,7 @@ def read_tls(host: str, keys: Mapping[str, str]) -> Tls:
         )
     if mode not in {"", "PREFERRED"} or set(keys) - {"ssl_mode"} or host.endswith(_CLOUD):
         return _verified(host, keys, checks_name=mode != "VERIFY_CA")
-    if is_local(host):
+    if is_this_machine(host):
         return Tls(host, if_offered=mode == "PREFERRED")
     return Tls(host, if_offered=True, notes=(_UNVERIFIED.format(host),))
 
@@ -109,7 +109,7 @@ def _mode(host: str, keys: Mapping[str, str]) -> str:
     if mode and mode not in _MODES:
         hint = f"take one of {', '.join(_MODES)}"
         raise UsageError(f"ssl_mode={keys['ssl_mode']} in the database URL is unknown", hint=hint)
-    if mode == "DISABLED" and not is_local(host):
+    if mode == "DISABLED" and not is_this_machine(host):
         message = f"ssl_mode=DISABLED in the database URL would send texts to {host} unencrypted"
         raise UsageError(message, hint="leave it out")
     return mode
@@ -170,14 +170,6 @@ def _is_true(keys: Mapping[str, str], name: str, *, default: bool) -> bool:
         message = f"{name}={keys[name]} in the database URL is neither true nor false"
         raise UsageError(message, hint="write true or false")
     return value in _TRUE
-
-
-def is_local(host: str) -> bool:
-    """Return whether a host is this machine."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _bad_certificate(error: ssl.SSLCertVerificationError, tls: Tls) -> StoreError:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, unquote_to_bytes
 
 from jtv_cli.errors import DATABASE_URL_HINT, UsageError, keep_secret
-from jtv_cli.stores.tidb.tls import TLS_KEYS, Tls, is_local, read_tls
+from jtv_cli.records.hosts import is_this_machine
+from jtv_cli.stores.tidb.tls import TLS_KEYS, Tls, read_tls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +63,7 @@ class Address:
         The clusters of TiDB Cloud share their hosts; the first part of the user's name
         says which is meant.
         """
-        host = "localhost" if is_local(self.host) else self.host
+        host = "localhost" if is_this_machine(self.host) else self.host
         cluster = self.user.rpartition(".")[0]
         return host, self.port, cluster, self.database.casefold()
 
@@ -110,7 +111,7 @@ def parse_url(url: str) -> Address:
     return Address(
         host=host,
         port=port,
-        user=_printable(unquote(user), "user"),
+        user=_checked_name(unquote(user), "user"),
         password=secret,
         database=_database(unquote(database)),
         tls=read_tls(host, keys),
@@ -201,10 +202,10 @@ def _database(database: str) -> str:
         raise UsageError("the database URL names no database", hint=hint)
     if database.lower() in _SYSTEM_DATABASES:
         raise UsageError(f"{database} is TiDB's own database, not for tables of yours", hint=hint)
-    return _printable(database, "database")
+    return _checked_name(database, "database")
 
 
-def _printable(name: str, what: str) -> str:
+def _checked_name(name: str, what: str) -> str:
     if not name.isprintable():
         message = f"the {what} in the database URL has a character that no name has"
         raise UsageError(message, hint=DATABASE_URL_HINT)

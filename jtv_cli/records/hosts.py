@@ -1,0 +1,13 @@
+"""Which hosts are this machine: what is sent to it needs no protection on the way."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+
+def is_this_machine(host: str) -> bool:
+    """Return whether a host is this machine: a lower-case name, or an address without brackets."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
