@@ -11,7 +11,9 @@ JtvError
 │       └── TextsRefused          it is, or may be, about what is in the texts
 ├── StoreError              5  the database refused or failed
 │   ├── NoTable                `jtv init` has not been run
-│   └── TableMismatch          the table is another one, or of another model
+│   ├── NoIndex                there is none that could be checked
+│   └── TableMismatch          the table is of another model
+│       └── TableDropped          it is no longer the one that was opened
 └── OutputFailed           74  stdout could not be written
 
 A message is one sentence about what is wrong, a hint says what to do next. Both
@@ -136,14 +138,34 @@ class NoTable(StoreError):
         super().__init__(f"there is no table {table} in {store}", hint="make it with: jtv init")
 
 
+class NoIndex(StoreError):
+    """The table has no index, or none yet, that could be checked."""
+
+    def __init__(self, table: str) -> None:
+        super().__init__(f"table {table} has no index to check", hint="see why: jtv index status")
+
+
 class TableMismatch(StoreError):
     """The table is not what was asked for: another model, or made anew meanwhile."""
+
+
+class TableDropped(TableMismatch):
+    """The table was dropped since it was opened, even if one of its name was made again."""
+
+    def __init__(self, table: str) -> None:
+        super().__init__(f"table {table} was dropped meanwhile", hint="run the same command again")
 
 
 class OutputFailed(JtvError):
     """stdout could not be written."""
 
     exit_code = ExitCode.OUTPUT
+
+
+def of_newer_format(kind: type[JtvError], what: str, found: object, known: int) -> JtvError:
+    """Return the error, of that kind, of something whose format is newer than the one known."""
+    message = f"{what} was made by a newer jtv (format {found}, this one knows {known})"
+    return kind(message, hint="upgrade jtv")
 
 
 _MASK = "***"

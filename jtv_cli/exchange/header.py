@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jtv_cli.errors import UsageError
+from jtv_cli.errors import UsageError, of_newer_format
 from jtv_cli.records import TableSpec
 
 if TYPE_CHECKING:
@@ -54,10 +54,7 @@ def decode_header(line: bytes, path: str) -> Header:
         )
     version = record.get("version")
     if not isinstance(version, int) or version > VERSION:
-        raise UsageError(
-            f"{path} was made by a newer jtv (format {version}, this one knows {VERSION})",
-            hint="upgrade jtv",
-        )
+        raise of_newer_format(UsageError, path, version, VERSION)
     keys = ("table", "model", "task", "dimensions", "metric")
     spec = TableSpec(*(record.get(key) for key in keys))  # type: ignore[arg-type]
     if not (_can_be(spec) and isinstance(record.get("vectors"), bool)):

@@ -54,7 +54,7 @@ class Table(Protocol):
         `vectors` is (len(documents), dimensions) float32. A document whose text is
         stored already, perhaps since a moment ago, only gains its occurrences.
 
-        Raises TableMismatch where the table is no longer the one that was opened.
+        Raises TableDropped where the table is no longer the one that was opened.
         """
         ...
 
@@ -147,7 +147,7 @@ class Table(Protocol):
     ) -> IndexCheck:
         """Measure recall@10 of the index with so many documents as queries, and act on it.
 
-        Raises StoreError where there is no index.
+        Raises NoIndex where there is none, or none yet.
         """
         ...
 

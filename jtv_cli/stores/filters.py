@@ -1,4 +1,4 @@
-"""Which occurrences fit a filter: the same in every store."""
+"""Which occurrences fit a filter, and what to say of a search with one: the same in every store."""
 
 from __future__ import annotations
 
@@ -33,6 +33,11 @@ def fits_metadata(filter: Filter, stored: str | None) -> bool:
     return all(
         name in metadata and _text(metadata[name]) == wanted for name, wanted in filter.where
     )
+
+
+def all_compared(some: int, queries: int) -> str:
+    """Return what to add to an explanation where the index did not do for some of the queries."""
+    return f"; for {some:,} of {queries:,} queries, all that fit were compared" if some else ""
 
 
 @lru_cache

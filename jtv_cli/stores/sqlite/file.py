@@ -8,7 +8,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
-from jtv_cli.errors import StoreError
+from jtv_cli.errors import StoreError, of_newer_format
 from jtv_cli.records import printable
 
 if TYPE_CHECKING:
@@ -170,7 +170,4 @@ def _check(connection: Connection, path: Path) -> None:
             hint="name another file with --database or JTV_DATABASE",
         )
     if version > FORMAT:
-        raise StoreError(
-            f"{path} was made by a newer jtv (format {version}, this one knows {FORMAT})",
-            hint="upgrade jtv",
-        )
+        raise of_newer_format(StoreError, str(path), version, FORMAT)

@@ -6,9 +6,9 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Literal
 
-from jtv_cli.errors import StoreError, TableMismatch
+from jtv_cli.errors import NoIndex, StoreError, TableDropped
 from jtv_cli.records import Added, IndexCheck, IndexState, IndexStatus
-from jtv_cli.stores.explanations import all_compared
+from jtv_cli.stores.filters import all_compared
 from jtv_cli.stores.places import new_places
 from jtv_cli.stores.sqlite.documents import delete, get, insert_documents, read, remove
 from jtv_cli.stores.sqlite.file import Connection, transaction, translated
@@ -259,8 +259,7 @@ class SqliteTable:
         with self._reading():
             usable = self.index.usable()
             if usable is None or self.rows.count() <= USUAL_K:
-                message = f"table {self.spec.name} has no index to check"
-                raise StoreError(message, hint="see why: jtv index status")
+                raise NoIndex(self.spec.name)
             found, candidates = check(self.rows, self.index, usable, queries)
         if candidates != usable.candidates:
             with self.writing():
@@ -270,7 +269,7 @@ class SqliteTable:
     def writing(self) -> AbstractContextManager[None]:
         """Hold the write lock, on a table that is still the one that was opened.
 
-        Raises TableMismatch where it was dropped since, even if it was made again.
+        Raises TableDropped where it was dropped since, even if it was made again.
         """
         return self._transaction("IMMEDIATE")
 
@@ -283,10 +282,7 @@ class SqliteTable:
         with translated(self._location), transaction(self.rows.connection, kind):
             row = self.rows.execute("SELECT identity FROM jtv_tables WHERE name = '{name}'")
             if row.fetchone() != (self.spec.identity,):
-                raise TableMismatch(
-                    f"table {self.spec.name} was dropped meanwhile",
-                    hint="run the same command again",
-                )
+                raise TableDropped(self.spec.name)
             yield
 
     def _catch_up(self) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.mysql import MEDIUMTEXT
 from sqlalchemy.schema import CreateTable, DropTable
 from tidb_vector.sqlalchemy import VectorType
 
-from jtv_cli.errors import StoreError
+from jtv_cli.errors import StoreError, of_newer_format
 from jtv_cli.records import TableSpec
 
 FORMAT = 1
@@ -123,10 +123,7 @@ def decode_comment(name: str, comment: str) -> tuple[TableSpec, bool] | None:
     if not isinstance(said, dict) or not isinstance(said.get("jtv"), int):
         return None
     if said["jtv"] > FORMAT:
-        raise StoreError(
-            f"table {name} was made by a newer jtv (format {said['jtv']}, this one knows {FORMAT})",
-            hint="upgrade jtv",
-        )
+        raise of_newer_format(StoreError, f"table {name}", said["jtv"], FORMAT)
     if not said.keys() >= set(_SPEC_KEYS):
         return None
     return TableSpec(name, *(said[key] for key in _SPEC_KEYS)), "adopting" in said

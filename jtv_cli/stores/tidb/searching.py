@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jtv_cli.records import IndexState
-from jtv_cli.stores.explanations import all_compared
+from jtv_cli.stores.filters import all_compared
 from jtv_cli.stores.tidb.hits import to_hits
 from jtv_cli.stores.tidb.search import explain, nearest
 

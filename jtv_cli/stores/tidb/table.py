@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jtv_cli.errors import StoreError, TableMismatch
+from jtv_cli.errors import NoIndex, StoreError, TableDropped
 from jtv_cli.records import Added, IndexState, Occurrence
 from jtv_cli.stores.places import new_places
 from jtv_cli.stores.tidb.duplicates import hand_on_hashes
@@ -185,13 +185,11 @@ class TidbTable:
     def check_index(
         self, queries: int, *, progress: Callable[[str], None] = lambda _: None
     ) -> IndexCheck:
-        """Measure recall@10 of the vector index. Raises StoreError where there is none."""
+        """Measure recall@10 of the vector index. Raises NoIndex where there is none."""
         from jtv_cli.stores.tidb.recall import check
 
         if self.index_status().state is not IndexState.READY:
-            raise StoreError(
-                f"table {self.spec.name} has no index to check", hint="see why: jtv index status"
-            )
+            raise NoIndex(self.spec.name)
         progress("comparing the index with exact searches")
         return self._database.read(lambda connection: check(connection, self._schema, queries))
 
@@ -259,11 +257,9 @@ class TidbTable:
             )
 
     def _require_same(self, connection: Connection) -> None:
-        """Raise TableMismatch where the table was dropped since, even if it was made again.
+        """Raise TableDropped where the table was dropped since, even if it was made again.
 
         Once the transaction has locked something in it, no one else can drop it.
         """
         if comment_of(connection, self.spec.name) != encode_comment(self.spec):
-            raise TableMismatch(
-                f"table {self.spec.name} was dropped meanwhile", hint="run the same command again"
-            )
+            raise TableDropped(self.spec.name)
