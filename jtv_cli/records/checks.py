@@ -24,6 +24,13 @@ class IndexStatus(NamedTuple):
     detail: str = ""
 
 
+RECALL_AT = 10
+"""Of how many nearest documents an index should find all: recall@10."""
+
+GOOD_RECALL = 0.99
+"""Which share of them an index should find."""
+
+
 class IndexCheck(NamedTuple):
     """How well an index finds the ten documents nearest to each of a sample of `queries`.
 

@@ -9,7 +9,7 @@ from jtv_cli.records.parts import in_parts
 from jtv_cli.stores.filters import fits_metadata, fits_source
 from jtv_cli.stores.sqlite.occurrences import source_ids
 from jtv_cli.stores.sqlite.rows import PARAMETERS, Rows, marks
-from jtv_cli.stores.sqlite.search import EXACT_SHARE
+from jtv_cli.stores.sqlite.search import READ_BY_ID_COST
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -52,7 +52,7 @@ class FilteredRows(Rows):
         """
         documents = self.count()
         by_index = way.generation is not None
-        few = isqrt(way.candidates * documents) if by_index else documents // EXACT_SHARE
+        few = isqrt(way.candidates * documents) if by_index else documents // READ_BY_ID_COST
         chosen = self._documents(min(few, _MOST_CHOSEN))
         if chosen is not None:
             fit = f"exact: {len(chosen):,} of {documents:,} documents fit the filter"

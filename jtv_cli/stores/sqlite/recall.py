@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jtv_cli.records import IndexCheck
+from jtv_cli.records.checks import GOOD_RECALL, RECALL_AT
 from jtv_cli.stores.distances import Nearest, normalized
 from jtv_cli.stores.sqlite.search import (
-    USUAL_K,
     Route,
     can_use,
     exactly,
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     Ranks = npt.NDArray[np.int64]
 
-_RECALL = 0.99
 _TIMED = 5  # searches of each kind that are timed
 
 
@@ -46,7 +45,7 @@ def check(
     candidates = max(usual, generation.candidates or 0)
     ids, vectors = _sample(rows, queries)
     ranks = _ranks(rows, index, generation, ids, vectors)
-    needed = int(np.quantile(ranks, _RECALL, method="inverted_cdf"))
+    needed = int(np.quantile(ranks, GOOD_RECALL, method="inverted_cdf"))
     kept, verdict = _judge(needed, usual, documents)
     ways = Route(generation, candidates, ""), exactly("")
     by_index, by_all = (_seconds(rows, index, way, vectors[:_TIMED]) for way in ways)
@@ -76,13 +75,13 @@ def _ranks(
     A search with so many candidates finds that neighbour. What the index does not
     cover yet is always found, with rank 0; codes of deleted documents do not count.
     """
-    nearest = [Nearest(USUAL_K + 1) for _ in documents]
+    nearest = [Nearest(RECALL_AT + 1) for _ in documents]
     search(rows, index, exactly(""), vectors, nearest)
     there = np.fromiter((row[0] for row in rows.execute('SELECT id FROM "{name}"')), np.int64)
     ranks = []
     by_code = index.distances(generation, vectors)
     for own, best, (ids, distances) in zip(documents, nearest, by_code, strict=True):
-        others = [document for document, _ in best.ranked() if document != own][:USUAL_K]
+        others = [document for document, _ in best.ranked() if document != own][:RECALL_AT]
         is_there = np.isin(ids, there)
         codes = ids[is_there], distances[is_there]
         ranks.append(_ranks_by_code(np.array(others, np.int64), *codes))
@@ -103,6 +102,6 @@ def _seconds(rows: Rows, index: Index, way: Route, queries: Vectors) -> float:
     times = []
     for query in queries:
         started = time.perf_counter()
-        search(rows, index, way, query[None], [Nearest(USUAL_K)])
+        search(rows, index, way, query[None], [Nearest(RECALL_AT)])
         times.append(time.perf_counter() - started)
     return median(times)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import isqrt
 from typing import TYPE_CHECKING, NamedTuple
 
+from jtv_cli.records.checks import RECALL_AT
 from jtv_cli.stores.sqlite.index import SEGMENT
 
 if TYPE_CHECKING:
@@ -16,13 +17,11 @@ if TYPE_CHECKING:
     from jtv_cli.stores.sqlite.index import Generation, Index
     from jtv_cli.stores.sqlite.rows import Rows
 
-USUAL_K = 10
-"""How many nearest documents the numbers of candidates were measured for."""
-
+# For the RECALL_AT nearest, and for each neighbour more.
 _LEAST_CANDIDATES = 512
 _CANDIDATES_FOR_ONE_MORE = 12
-EXACT_SHARE = 4
-"""A row read by its id takes as long as four that are read one after another."""
+READ_BY_ID_COST = 4
+"""A row read by its id takes as long as so many that are read one after another."""
 
 
 class Route(NamedTuple):
@@ -46,7 +45,7 @@ def usual_candidates(documents: int) -> int:
 
 def can_use(candidates: int, documents: int) -> bool:
     """Return whether so many candidates take less time than all documents."""
-    return candidates * EXACT_SHARE < documents
+    return candidates * READ_BY_ID_COST < documents
 
 
 def route(rows: Rows, index: Index, k: int) -> Route:
@@ -59,7 +58,7 @@ def route(rows: Rows, index: Index, k: int) -> Route:
     if usable.candidates == 0:
         return exactly("the index would miss too much of this table, as jtv index check found")
     candidates = max(usual_candidates(documents), usable.candidates or 0)
-    candidates += max(0, k - USUAL_K) * _CANDIDATES_FOR_ONE_MORE
+    candidates += max(0, k - RECALL_AT) * _CANDIDATES_FOR_ONE_MORE
     if not can_use(candidates, documents):
         return exactly(f"for {k:,} of {documents:,} documents that is faster")
     return Route(usable, candidates, f"index: {candidates:,} candidates of {documents:,} documents")

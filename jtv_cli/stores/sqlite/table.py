@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from jtv_cli.errors import NoIndex, StoreError, TableDropped
 from jtv_cli.records import Added, IndexCheck, IndexState, IndexStatus
+from jtv_cli.records.checks import RECALL_AT
 from jtv_cli.stores.filters import all_compared
 from jtv_cli.stores.places import new_places
 from jtv_cli.stores.sqlite.documents import delete, get, insert_documents, read, remove
@@ -23,7 +24,7 @@ from jtv_cli.stores.sqlite.occurrences import (
     sources,
 )
 from jtv_cli.stores.sqlite.rows import BLOCK, HITS, Rows, decode, hit
-from jtv_cli.stores.sqlite.search import USUAL_K, exactly, route, search
+from jtv_cli.stores.sqlite.search import exactly, route, search
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -224,7 +225,7 @@ class SqliteTable:
         """Return how far the index is; what is pending is compared exactly."""
         with self._reading():
             usable, documents = self.index.usable(), self.rows.count()
-            detail = route(self.rows, self.index, USUAL_K).explanation
+            detail = route(self.rows, self.index, RECALL_AT).explanation
             if usable is None:
                 return IndexStatus(IndexState.NONE, 0, documents, detail)
             pending = self.index.pending(usable)
@@ -258,7 +259,7 @@ class SqliteTable:
         progress("comparing the index with exact searches")
         with self._reading():
             usable = self.index.usable()
-            if usable is None or self.rows.count() <= USUAL_K:
+            if usable is None or self.rows.count() <= RECALL_AT:
                 raise NoIndex(self.spec.name)
             found, candidates = check(self.rows, self.index, usable, queries)
         if candidates != usable.candidates:

@@ -10,6 +10,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from jtv_cli.records import IndexCheck
+from jtv_cli.records.checks import GOOD_RECALL, RECALL_AT
 from jtv_cli.stores.tidb.search import nearest
 
 if TYPE_CHECKING:
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
 
     from jtv_cli.records import Vectors
     from jtv_cli.stores.tidb.schema import Schema
-
-_K = 10
-_RECALL = 0.99
 
 
 def check(connection: Connection, schema: Schema, queries: int) -> IndexCheck:
@@ -32,7 +30,7 @@ def check(connection: Connection, schema: Schema, queries: int) -> IndexCheck:
         by_all.append(seconds)
         shares.append(len(found & wanted) / max(len(wanted), 1))
     recall = mean(shares) if shares else 1.0
-    verdict = "good" if recall >= _RECALL else f"below {_RECALL}: where it matters, search --exact"
+    below = f"below {GOOD_RECALL}: where it matters, search --exact"
     return IndexCheck(
         queries=len(shares),
         recall=recall,
@@ -40,7 +38,7 @@ def check(connection: Connection, schema: Schema, queries: int) -> IndexCheck:
         needed=None,
         index_seconds=median(by_index or [0.0]),
         exact_seconds=median(by_all or [0.0]),
-        verdict=verdict,
+        verdict="good" if recall >= GOOD_RECALL else below,
     )
 
 
@@ -67,6 +65,6 @@ def _timed(
 ) -> tuple[set[int], float]:
     """Return the ids of a document's neighbours, and how long that took."""
     started = time.perf_counter()
-    found = nearest(connection, schema, vector, _K + 1, exact=exact)
+    found = nearest(connection, schema, vector, RECALL_AT + 1, exact=exact)
     seconds = time.perf_counter() - started
-    return set([row.id for row in found.rows if row.id != document][:_K]), seconds
+    return set([row.id for row in found.rows if row.id != document][:RECALL_AT]), seconds
