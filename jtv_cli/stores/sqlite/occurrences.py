@@ -99,12 +99,12 @@ def insert_occurrences(rows: Rows, occurrences: Iterable[tuple[int, Occurrence]]
         " VALUES (?, ?, ?, ?)",
         [
             (
-                sources[where.source],
-                where.line or _NO_LINE,
+                sources[occurrence.source],
+                occurrence.line or _NO_LINE,
                 document,
-                encode_metadata(where.metadata),
+                encode_metadata(occurrence.metadata),
             )
-            for document, where in occurrences
+            for document, occurrence in occurrences
         ],
     )
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.stores.tidb.fitting import Fitting
 from jtv_cli.stores.tidb.hits import to_hits
-from jtv_cli.stores.tidb.search import nearest
+from jtv_cli.stores.tidb.neighbours import nearest
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -29,7 +29,7 @@ class Found(NamedTuple):
     """Whether the index's answer to any did not do, so that every vector was looked at."""
 
 
-def search(
+def nearest_fitting(
     connection: Connection,
     schema: Schema,
     queries: Vectors,
@@ -44,25 +44,21 @@ def search(
     An index knows nothing of filters, so more are asked of it; where too few of them
     fit, all that fit are compared.
     """
-    search = _Search(connection, schema, Fitting(connection, schema, filter), k, far)
-    found = [search.by_index(query) if by_index else None for query in queries]
+    fitting = Fitting(connection, schema, filter)
+    neighbours = _FittingNeighbours(connection, schema, fitting, k, far)
+    found = [neighbours.by_index(query) if by_index else None for query in queries]
     hits = [
-        search.exactly(query) if some is None else some
+        neighbours.exactly(query) if some is None else some
         for query, some in zip(queries, found, strict=True)
     ]
-    return Found(hits, found.count(None), search.fell_back)
+    return Found(hits, found.count(None), neighbours.fell_back)
 
 
-class _Search:
-    """Searches for the k nearest documents that fit a filter and are not too far."""
+class _FittingNeighbours:
+    """Looks for the k nearest documents that fit a filter and are not too far."""
 
     def __init__(
-        self,
-        connection: Connection,
-        schema: Schema,
-        fitting: Fitting,
-        k: int,
-        far: float,
+        self, connection: Connection, schema: Schema, fitting: Fitting, k: int, far: float
     ) -> None:
         self._connection = connection
         self._schema = schema

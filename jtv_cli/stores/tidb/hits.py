@@ -41,22 +41,24 @@ def _firsts(
     """Return the first occurrences that fit: the earliest source, then the lowest line."""
     if not schema.has_parts or not ids:
         return {}
-    where, sources = schema.occurrences.c, schema.sources.c
-    place = sa.func.row_number().over(
-        partition_by=where.document, order_by=(where.source, where.line)
+    columns, sources = schema.occurrences.c, schema.sources.c
+    position = sa.func.row_number().over(
+        partition_by=columns.document, order_by=(columns.source, columns.line)
     )
-    placed = (
-        sa.select(where.document, where.source, where.line, where.metadata, place.label("place"))
-        .where(where.document.in_(list(ids)), *fitting.conditions)
+    numbered = (
+        sa.select(schema.occurrences, position.label("position"))
+        .where(columns.document.in_(list(ids)), *fitting.conditions)
         .subquery()
     )
     statement = (
-        sa.select(placed.c.document, sources.source, line_of(placed.c.line), placed.c.metadata)
-        .outerjoin_from(placed, schema.sources, sources.id == placed.c.source)
-        .order_by(placed.c.document, placed.c.place)
+        sa.select(
+            numbered.c.document, sources.source, line_of(numbered.c.line), numbered.c.metadata
+        )
+        .outerjoin_from(numbered, schema.sources, sources.id == numbered.c.source)
+        .order_by(numbered.c.document, numbered.c.position)
     )
     if fitting.is_exact:
-        statement = statement.where(placed.c.place == 1)
+        statement = statement.where(numbered.c.position == 1)
     found: dict[int, First] = {}
     for document, source, line, metadata in connection.execute(statement):
         if document not in found and fitting.fits(metadata):

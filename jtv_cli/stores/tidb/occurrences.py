@@ -25,12 +25,12 @@ def noted(
     connection: Connection, schema: Schema, source: str | None, places: Sequence[Place]
 ) -> set[Noted]:
     """Return what is noted of a source, of these places and perhaps of others."""
-    where = schema.occurrences.c
-    statement = sa.select(where.line, where.document, where.metadata)
+    columns = schema.occurrences.c
+    statement = sa.select(columns.line, columns.document, columns.metadata)
     number = _number(schema, source)
     if lines := lines_to_walk(places):
         rows = connection.execute(
-            statement.where(where.source == number, where.line.between(*lines))
+            statement.where(columns.source == number, columns.line.between(*lines))
         )
         return {tuple(row) for row in rows}
     # With a constant, each of the keys is a point of the primary key.
@@ -44,12 +44,12 @@ def places(
     connection: Connection, schema: Schema, source: str | None, after: Place, limit: int
 ) -> list[Place]:
     """Return so many places of a source by line; `after` is the one to go on from."""
-    where = schema.occurrences.c
+    columns = schema.occurrences.c
     statement = (
-        sa.select(where.line, where.document)
-        .where(where.source == _number(schema, source), where.line >= after.line)
-        .where(sa.or_(where.line > after.line, where.document > after.document))
-        .order_by(where.line, where.document)
+        sa.select(columns.line, columns.document)
+        .where(columns.source == _number(schema, source), columns.line >= after.line)
+        .where(sa.or_(columns.line > after.line, columns.document > after.document))
+        .order_by(columns.line, columns.document)
         .limit(limit)
     )
     return [Place(*row) for row in connection.execute(statement)]
@@ -57,9 +57,9 @@ def places(
 
 def is_at(schema: Schema, source: int | None, places: Sequence[Place]) -> ColumnElement[bool]:
     """Return what is true of the occurrences at these places of a source."""
-    where = schema.occurrences.c
+    columns = schema.occurrences.c
     keys = [(document, source, line) for line, document, _ in places]
-    return sa.tuple_(where.document, where.source, where.line).in_(keys)
+    return sa.tuple_(columns.document, columns.source, columns.line).in_(keys)
 
 
 def _number(schema: Schema, source: str | None) -> ColumnElement[Any]:

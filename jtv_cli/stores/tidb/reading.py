@@ -15,9 +15,9 @@ from jtv_cli.records.parts import in_parts
 from jtv_cli.stores.metadata import decode_metadata
 from jtv_cli.stores.places import by_source
 from jtv_cli.stores.tidb.hits import to_hits
+from jtv_cli.stores.tidb.neighbours import distance
 from jtv_cli.stores.tidb.occurrences import places
 from jtv_cli.stores.tidb.schema import line_of
-from jtv_cli.stores.tidb.search import distance
 from jtv_cli.stores.tidb.statements import read_vector
 
 if TYPE_CHECKING:
@@ -91,17 +91,15 @@ class Reading:
         """Return the sources that documents were read in, by name, stdin first."""
         if not self._schema.has_parts:
             return []
-        where, sources = self._schema.occurrences.c, self._schema.sources.c
+        columns, sources = self._schema.occurrences.c, self._schema.sources.c
         statement = (
             sa.select(
                 sa.func.any_value(sources.source),
                 sa.func.count(),
-                sa.func.count(where.document.distinct()),
+                sa.func.count(columns.document.distinct()),
             )
-            .outerjoin_from(
-                self._schema.occurrences, self._schema.sources, sources.id == where.source
-            )
-            .group_by(where.source)
+            .select_from(self._schema.placed)
+            .group_by(columns.source)
         )
         rows = self._database.read(lambda connection: connection.execute(statement).all())
         return by_source(SourceCount(*row) for row in rows)
@@ -155,14 +153,12 @@ class Reading:
         found = defaultdict[int, list[Occurrence]](list)
         if not self._schema.has_parts:
             return found
-        where, sources = self._schema.occurrences.c, self._schema.sources.c
+        columns, sources = self._schema.occurrences.c, self._schema.sources.c
         statement = (
-            sa.select(where.document, sources.source, line_of(where.line), where.metadata)
-            .outerjoin_from(
-                self._schema.occurrences, self._schema.sources, sources.id == where.source
-            )
-            .where(where.document.in_(documents))
-            .order_by(where.document, where.source, where.line)
+            sa.select(columns.document, sources.source, line_of(columns.line), columns.metadata)
+            .select_from(self._schema.placed)
+            .where(columns.document.in_(documents))
+            .order_by(columns.document, columns.source, columns.line)
         )
         for document, source, line, metadata in connection.execute(statement):
             found[document].append(Occurrence(source, line, decode_metadata(metadata)))

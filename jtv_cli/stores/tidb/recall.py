@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from jtv_cli.records import IndexCheck
 from jtv_cli.records.checks import GOOD_RECALL, RECALL_AT
-from jtv_cli.stores.tidb.search import nearest
+from jtv_cli.stores.tidb.neighbours import nearest
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -52,6 +52,12 @@ class Schema(NamedTuple):
         """The tables beside the one that has the name."""
         return self.sources, self.occurrences
 
+    @property
+    def placed(self) -> sa.Join:
+        """Each occurrence beside the source that it is in; beside none where that is stdin."""
+        is_in = self.sources.c.id == self.occurrences.c.source
+        return self.occurrences.outerjoin(self.sources, is_in)
+
 
 def schema(spec: TableSpec, *, has_parts: bool = True) -> Schema:
     """Return the TiDB tables of a jtv table."""

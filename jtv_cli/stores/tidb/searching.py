@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from jtv_cli.records import IndexState
 from jtv_cli.stores.filters import all_compared
 from jtv_cli.stores.tidb.hits import to_hits
-from jtv_cli.stores.tidb.search import explain, nearest
+from jtv_cli.stores.tidb.neighbours import explain, nearest
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -49,13 +49,13 @@ class Searching:
         self, vectors: Vectors, k: int, filter: Filter, *, exact: bool, far: float
     ) -> tuple[list[list[Hit]], str]:
         """Return the k nearest that fit a filter, none farther, and how they were found."""
-        from jtv_cli.stores.tidb.filtered import OVER_FETCH, search
+        from jtv_cli.stores.tidb.filtered import OVER_FETCH, nearest_fitting
 
         if not self._schema.has_parts:
             return [[] for _ in vectors], "the tutorial's table has no sources and no metadata"
         by_index, how = self._way(vectors[0], k * OVER_FETCH, exact=exact)
         found = self._database.read(
-            lambda connection: search(
+            lambda connection: nearest_fitting(
                 connection,
                 self._schema,
                 vectors,

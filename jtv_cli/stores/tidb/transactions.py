@@ -61,5 +61,5 @@ def _size(document: Document) -> int:
     return text_size(document) + sum(map(_occurrence_size, document.occurrences))
 
 
-def _occurrence_size(where: Occurrence | Place) -> int:
-    return _OCCURRENCE_BYTES + len(encode_metadata(where.metadata) or "")
+def _occurrence_size(occurrence: Occurrence | Place) -> int:
+    return _OCCURRENCE_BYTES + len(encode_metadata(occurrence.metadata) or "")

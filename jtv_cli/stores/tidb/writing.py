@@ -103,8 +103,8 @@ class Writing:
         return len(touched), set(touched)
 
     def _no_occurrence(self) -> ColumnElement[bool]:
-        where, columns = self._schema.occurrences.c, self._schema.documents.c
-        return ~sa.exists().where(where.document == columns.id)
+        document = self._schema.occurrences.c.document
+        return ~sa.exists().where(document == self._schema.documents.c.id)
 
     def _delete(
         self, column: sa.Column[Any], keys: Collection[int], *more: ColumnElement[bool]
@@ -119,14 +119,15 @@ class Writing:
     def insert_occurrences(self, occurrences: Iterable[tuple[int, Occurrence]]) -> int:
         """Note where documents were read; return how many of that were news."""
         occurrences = list(occurrences)
-        names = dict.fromkeys(where.source for _, where in occurrences)
+        names = dict.fromkeys(occurrence.source for _, occurrence in occurrences)
         sources = self._source_ids(names)
         if missing := [name for name in names if name is not None and name not in sources]:
             rows = [(f"(%s,x'{text_hash(name).hex()}')", (name,)) for name in missing]
             self._insert(self._schema.sources, "source, source_hash", rows)
             sources |= self._source_ids(missing, lock=True)
         places = (
-            _values(document, sources[where.source], where) for document, where in occurrences
+            _values(document, sources[occurrence.source], occurrence)
+            for document, occurrence in occurrences
         )
         columns = "document, source, line, metadata"
         return self._insert(self._schema.occurrences, columns, places)
@@ -169,7 +170,7 @@ class Writing:
             yield from self._connection.execute(statement)
 
 
-def _values(document: int, source: int, where: Occurrence) -> Row:
-    metadata = encode_metadata(where.metadata)
+def _values(document: int, source: int, occurrence: Occurrence) -> Row:
+    metadata = encode_metadata(occurrence.metadata)
     mark, texts = ("NULL", ()) if metadata is None else ("%s", (metadata,))
-    return f"({document},{source},{where.line or NO_LINE},{mark})", texts
+    return f"({document},{source},{occurrence.line or NO_LINE},{mark})", texts

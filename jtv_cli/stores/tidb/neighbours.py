@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from jtv_cli.stores.tidb.schema import Schema
 
 
-class Nearest(NamedTuple):
-    """What a search found."""
+class Neighbours(NamedTuple):
+    """The documents nearest to a query, and how they were found."""
 
     rows: Sequence[Any]
     """Id, content and distance, nearest first."""
@@ -40,7 +40,7 @@ def nearest(
     *,
     exact: bool,
     which: Sequence[ColumnElement[bool]] = (),
-) -> Nearest:
+) -> Neighbours:
     """Return the k nearest documents that have a distance.
 
     `which` is true of them; with any of that, the index cannot answer.
@@ -50,7 +50,7 @@ def nearest(
     if not exact and any(row.distance is None for row in rows):
         # They sort first: beside them, fewer than k would be left.
         return nearest(connection, schema, query, k, exact=True)._replace(fell_back=True)
-    return Nearest([row for row in rows if row.distance is not None], fell_back=False)
+    return Neighbours([row for row in rows if row.distance is not None], fell_back=False)
 
 
 def explain(connection: Connection, schema: Schema, query: Vectors, k: int) -> tuple[bool, str]:
