@@ -14,7 +14,7 @@ def printable(text: str) -> str:
 
 
 def may_nest_deeply(line: bytes) -> bool:
-    """Return, quickly, whether an object is long enough, and has what it takes, to be nested."""
+    """Return whether an object could be nested too deeply: long enough, with a bracket inside."""
     return len(line) > _SHALLOW_BYTES and (b"[" in line or line.find(b"{", 1) > 0)
 
 

@@ -59,7 +59,7 @@ class Table(Protocol):
         ...
 
     def add_occurrences(self, source: str | None, places: Sequence[Place]) -> int:
-        """Note where a source has stored documents; return how many of that were news."""
+        """Note where stored documents are in a source; return how many places were new."""
         ...
 
     def search(
@@ -95,7 +95,7 @@ class Table(Protocol):
     def rank(self, query: Vectors, *, limit: int | None = None) -> Iterator[Hit]:
         """Yield the documents by distance to a (dimensions,) query.
 
-        At most 16 bytes a document are held.
+        It holds no more than 16 bytes of each document in memory.
         """
         ...
 
@@ -145,7 +145,7 @@ class Table(Protocol):
     def check_index(
         self, queries: int, *, progress: Callable[[str], None] = lambda _: None
     ) -> IndexCheck:
-        """Measure recall@10 of the index with so many documents as queries, and act on it.
+        """Measure recall@10 of the index, with so many documents as queries, and act on it.
 
         Raises NoIndex where there is none, or none yet.
         """
@@ -156,14 +156,14 @@ class Store(Protocol):
     """A database that holds tables. Opening one changes nothing.
 
     `location` names it to a user: a file, or a host and database. `notes` are what a
-    user who writes to it should know of the connection, a line each.
+    user who writes to it should know about the connection, a line each.
     """
 
     location: str
     notes: Sequence[str]
 
     def tables(self) -> list[TableSpec]:
-        """Return what the store holds of jtv's, by name; nothing where there is no file yet."""
+        """Return the specs of jtv's tables, by name; none where there is no file yet."""
         ...
 
     def open(self, name: str) -> Table:
@@ -198,7 +198,7 @@ class Store(Protocol):
     def checks(self) -> Iterator[Check]:
         """Look at the database, one thing after the other: can it be reached, is it sound.
 
-        What fails is yielded, not raised, and nothing is looked at beyond it.
+        A failure is yielded, not raised, and nothing else is looked at after it.
         """
         ...
 

@@ -36,7 +36,7 @@ def fits_metadata(filter: Filter, stored: str | None) -> bool:
 
 
 def all_compared(some: int, queries: int) -> str:
-    """Return what to add to an explanation where the index did not do for some of the queries."""
+    """Return what to add to an explanation, where the index found too little for some queries."""
     return f"; for {some:,} of {queries:,} queries, all that fit were compared" if some else ""
 
 

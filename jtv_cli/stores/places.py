@@ -19,7 +19,7 @@ _WALKED_FOR_ONE = 4
 
 
 def new_places(places: Sequence[Place], noted: Set[Noted]) -> tuple[list[Place], list[Place]]:
-    """Return the places that are not noted, and those that are noted with other metadata."""
+    """Return the places that are not noted yet, and those that are noted with other metadata."""
     news = [
         place
         for place in places
@@ -34,10 +34,10 @@ def new_places(places: Sequence[Place], noted: Set[Noted]) -> tuple[list[Place],
 
 
 def lines_to_walk(places: Sequence[Place]) -> tuple[int, int] | None:
-    """Return the first and the last line of places that nearly fill what is in between.
+    """Return the first and the last line, where it is faster to read all in between.
 
-    None where each place is to be looked up by itself: where they are far apart, or have
-    no line, as any number of others may not.
+    None where each place should be looked up by itself: where they are far apart, or some
+    have no line, for any number of others may have none either.
     """
     lines = [place.line for place in places]
     first, last = min(lines), max(lines)

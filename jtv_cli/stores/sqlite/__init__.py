@@ -8,9 +8,9 @@ occurrence is one step away. The catalogue `jtv_tables` remembers what each tabl
 is and counts its documents.
 
 The index, `jtv_indexes` and `jtv_segments`, is made with the first segment of the
-first table that has one. A version that knows nothing of it can read and write the
-file all the same: what it adds is not covered, and so compared exactly, until a
-version that does writes again. Hence the format is still the first.
+first table that has one. A version of jtv that knows nothing of indexes can still read
+and write the file: what it adds is not covered by the index, and is compared exactly
+until a newer version writes again. So the file's format is still 1.
 """
 
 from jtv_cli.stores.sqlite.store import SqliteStore

@@ -19,8 +19,8 @@ APPLICATION_ID = int.from_bytes(b"jtv1", "big")
 FORMAT = 1
 
 _PAGE_SIZE = 16384  # five rows of 768 dimensions a page; with 4096 every row would overflow
-# Hashes scatter over the pages of their index: the longer the log, the more changes
-# of one page are written back as one. These are 125 MiB.
+# Hashes scatter over the pages of their index: the longer the write-ahead log, the more
+# changes of one page are written back as one. So many pages are 125 MiB.
 _CHECKPOINT_PAGES = 8000
 _BUSY_SECONDS = 30.0
 _PAUSE_SECONDS = 0.01
@@ -88,7 +88,7 @@ def transaction(connection: Connection, kind: Literal["DEFERRED", "IMMEDIATE"]) 
 def connect(path: Path, *, writable: bool) -> Connection:
     """Open a file that exists.
 
-    Raises StoreError where it is not jtv's, or of a newer format, and the errors of
+    Raises StoreError where it is not jtv's, or has a newer format, and the errors of
     sqlite3.
     """
     connection = sqlite3.connect(
@@ -147,10 +147,10 @@ def is_empty(connection: sqlite3.Connection) -> bool:
 def _mode(path: Path, *, writable: bool) -> str:
     """Return how SQLite should open the file.
 
-    A reader that may write opens the file so, and changes nothing: as the last to
-    close it, it can take away the side files, which `mode=ro` leaves behind.
-    Without write access, a file with no write-ahead log has no writer and can be
-    read as it stands; SQLite would else want to make side files.
+    With write access it is `mode=rw` for readers too, who change nothing: the last to
+    close the file then removes the side files, which `mode=ro` would leave behind.
+    Without, a file that has no write-ahead log has no writer: `immutable` lets it be read
+    as it stands, where SQLite would otherwise try to make side files.
     """
     if writable or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
         return "mode=rw"

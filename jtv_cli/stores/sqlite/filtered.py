@@ -45,10 +45,13 @@ class FilteredRows(Rows):
     def narrowed(self, way: Route) -> Route:
         """Return how to search these documents, given how all of them would be searched.
 
-        To read one of few by its id takes as long as to see whether a candidate of the
-        index fits; of n documents that fit, c are among c * documents / n candidates. Where
-        they are not, what fits is far from the query, and the codes do not tell what is
-        nearest of what is far.
+        Where few documents fit, they are read by their ids and compared. To read n of them
+        takes as long as to see which of n candidates of the index fit; to find c that fit takes
+        c * documents / n candidates, which is more than n where n * n < c * documents.
+
+        Where many fit, their share of the nearest candidates should be about the same as of
+        all documents. Where it is less than half of that, which `least` says, what fits is
+        far from the query, and codes hardly tell apart what is far: all that fit are compared.
         """
         documents = self.count()
         by_index = way.generation is not None
@@ -61,7 +64,7 @@ class FilteredRows(Rows):
         return way._replace(least=int(way.candidates * self._share() / 2)) if by_index else way
 
     def _share(self) -> float:
-        """Return about which share of all documents that there ever were fits."""
+        """Return about which share of all ids, those of deleted documents too, fits."""
         import numpy as np
 
         some = np.random.default_rng().integers(1, self.newest() + 1, _SAMPLE).tolist()

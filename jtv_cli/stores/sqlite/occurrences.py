@@ -84,7 +84,7 @@ def remove_places(rows: Rows, source: str | None, places: Iterable[Place]) -> li
 
 
 def insert_places(rows: Rows, source: str | None, places: Iterable[Place]) -> int:
-    """Note where a source has documents, as `insert_occurrences` does."""
+    """Note where documents are in a source, as `insert_occurrences` does."""
     return insert_occurrences(
         rows,
         ((document, Occurrence(source, line, metadata)) for line, document, metadata in places),
@@ -92,7 +92,7 @@ def insert_places(rows: Rows, source: str | None, places: Iterable[Place]) -> in
 
 
 def insert_occurrences(rows: Rows, occurrences: Iterable[tuple[int, Occurrence]]) -> int:
-    """Note (document, occurrence), within a transaction; return how many of that were news."""
+    """Note (document, occurrence), within a transaction; return how many were new."""
     sources = _Sources(rows)
     return rows.insert(
         'INSERT OR IGNORE INTO "{name}_occurrences" (source, line, document, metadata)'

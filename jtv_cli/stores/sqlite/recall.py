@@ -72,8 +72,8 @@ def _ranks(
 ) -> Ranks:
     """Return the rank, by code, of each of the ten neighbours of each of the documents.
 
-    A search with so many candidates finds that neighbour. What the index does not
-    cover yet is always found, with rank 0; codes of deleted documents do not count.
+    A search with at least so many candidates finds that neighbour. What the index does
+    not cover yet is always found: its rank is 0. Codes of deleted documents do not count.
     """
     nearest = [Nearest(RECALL_AT + 1) for _ in documents]
     search(rows, index, exactly(""), vectors, nearest)
@@ -98,7 +98,7 @@ def _ranks_by_code(documents: Ids, ids: Ids, distances: CodeDistances) -> Ranks:
 
 
 def _seconds(rows: Rows, index: Index, way: Route, queries: Vectors) -> float:
-    """Return how long one search takes, half of the time."""
+    """Return the median time of one search."""
     times = []
     for query in queries:
         started = time.perf_counter()

@@ -24,7 +24,7 @@ PARAMETERS = 900
 
 
 def marks(count: int) -> str:
-    """Return so many parameters of a statement."""
+    """Return so many placeholders for the parameters of a statement."""
     return ",".join("?" * count)
 
 
@@ -59,7 +59,7 @@ class Rows:
     letters, digits and underscores are taken for one.
     """
 
-    # What more is asked of an occurrence and of a document d, where not all are read.
+    # Conditions that an occurrence, or a document d, has to meet besides, for subclasses to set.
     occurrence_fits = ""
     document_fits = ""
 

@@ -27,8 +27,8 @@ READ_BY_ID_COST = 4
 class Route(NamedTuple):
     """How a search goes: by a generation of the index, or exactly where that is None.
 
-    Where documents are `chosen`, only these are looked at. Where fewer than `least` of the
-    nearest candidates are among the rows, the index is no help.
+    Where documents are `chosen`, only these are compared. Where fewer than `least` of the
+    nearest candidates are among the rows that are read, the index is of no use.
     """
 
     generation: Generation | None
@@ -74,8 +74,9 @@ def search(
 ) -> int:
     """Offer to the nearest of each of (m, dimensions) queries what may be near it.
 
-    That is every document, or those which the index does not cover yet and its candidates,
-    or those that are chosen. Returns for how many queries the index was no help.
+    That is every document; or the candidates of the index and what it does not cover yet;
+    or those that are chosen. Returns for how many queries the index was of no use, so that
+    all rows were compared.
     """
     generation = way.generation
     after = generation.last if generation else 0
@@ -103,7 +104,7 @@ def _rescore(
 ) -> bool:
     """Offer the nearest by code: so many, and more where some of them are not among the rows.
 
-    Returns whether the index was of help.
+    Returns whether the index was of use.
     """
     from jtv_cli.stores.sqlite.codes import nearest_codes
 

@@ -96,9 +96,9 @@ class SqliteTable:
         return Added(stored, occurrences)
 
     def add_occurrences(self, source: str | None, places: Sequence[Place]) -> int:
-        """Note where a source has stored documents; return how many of that were news.
+        """Note where stored documents are in a source; return how many places were new.
 
-        What a file that is read again has to say is known, and needs no write lock.
+        Where a file is read again and all of it is noted, no write lock is needed.
         """
         if not places:
             return 0
@@ -275,7 +275,10 @@ class SqliteTable:
         return self._transaction("IMMEDIATE")
 
     def _reading(self) -> AbstractContextManager[None]:
-        """Read one state of the table, whatever others write; as `writing`, of the one opened."""
+        """Read one state of the table, whatever others write meanwhile.
+
+        Raises TableDropped as `writing` does.
+        """
         return self._transaction("DEFERRED")
 
     @contextmanager

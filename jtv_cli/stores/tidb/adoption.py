@@ -1,4 +1,4 @@
-"""The table that readers of TiDB's tutorial have, and how it becomes jtv's.
+"""The table that readers of TiDB's tutorial have made, and how it becomes jtv's.
 
 No id, text or vector is touched. Each step is taken only where it is still to do, so
 that an adoption that was interrupted goes on; the table's comment, set before the table
@@ -56,8 +56,8 @@ def plan_adoption(name: str) -> list[Change]:
         for description in (
             f"note in the comment of {name} that its model is {_MODEL}",
             "let content be longer than 255 characters",
-            "add content_hash with a unique index, by which a text is known again, and fill it;"
-            " of equal texts, which all stay, the first",
+            "add content_hash with a unique index and fill it, so that no text is stored twice;"
+            " of equal texts, all stay and the first gets the hash",
             f"make {name}_sources and {name}_occurrences, for where texts were read",
         )
     ]
@@ -70,7 +70,7 @@ def adopt(database: Database, spec: TableSpec, progress: Callable[[str], None]) 
     is missing.
     """
     adoption = _Adoption(database, spec)
-    # Needed last, and refused first.
+    # The right to update is needed last; without it, nothing should be changed before.
     adoption.run("UPDATE `{}` SET id = id WHERE FALSE")
     progress("making room for where texts were read")
     database.read(lambda connection: make_parts(connection, schema(spec)))
@@ -78,7 +78,7 @@ def adopt(database: Database, spec: TableSpec, progress: Callable[[str], None]) 
     progress("adding content_hash")
     adoption.run("ALTER TABLE `{}` MODIFY content MEDIUMTEXT NOT NULL")
     adoption.run("ALTER TABLE `{}` ADD COLUMN IF NOT EXISTS content_hash BINARY(32)")
-    # CREATE INDEX would need a right more, and know the index that is there.
+    # CREATE INDEX IF NOT EXISTS would need one more right.
     adoption.run("ALTER TABLE `{}` ADD UNIQUE INDEX content_hash (content_hash)")
     adoption.fill_hashes(progress)
     adoption.run("ALTER TABLE `{}` COMMENT = %s", encode_comment(spec))
@@ -93,7 +93,7 @@ class _Adoption:
         self._documents = self._schema.documents
 
     def run(self, statement: str, *parameters: str) -> None:
-        """Run a statement, in which {} stands for the table's name; an index may be there."""
+        """Run a statement, in which {} is the table's name; an index may be there already."""
         statement = statement.format(self._documents.name)
 
         def work(connection: Connection) -> None:

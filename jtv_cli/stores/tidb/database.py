@@ -92,7 +92,8 @@ class Database:
 
         Raises StoreError where one of them is at it for a minute.
         """
-        # A lock's name has no more than 64 characters: two names may have more together.
+        # The name of a lock has at most 64 characters, those of database and table together
+        # may have more.
         statement = sa.text("SELECT GET_LOCK(MD5(CONCAT(DATABASE(), ' ', :name)), :seconds)")
         parameters = {"name": name, "seconds": _LOCK_SECONDS}
         with ExitStack() as connections:
@@ -139,7 +140,7 @@ class Database:
                 "connect_timeout": _CONNECT_SECONDS,
                 "read_timeout": read_timeout,
                 "write_timeout": _ANSWER_SECONDS,
-                # SQLAlchemy would have rows counted that were found, not changed.
+                # SQLAlchemy would ask for the number of rows found; needed is that of rows changed.
                 "client_flag": 0,
             },
             **options,
@@ -155,7 +156,7 @@ class Database:
             except DBAPIError as error:
                 failure = self.translated(error)
                 if pause is None or not self._may_pass(error):
-                    # For a traceback: an insert has a megabyte of vectors.
+                    # A traceback shows the statement, and an insert has a megabyte of vectors.
                     error.statement = (error.statement or "")[:_SHOWN_CHARACTERS]
                     raise failure from error
                 again = "; trying again"

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
     from jtv_cli.stores.tidb.schema import Schema
 
-# Both look at rows without a hash alone, by the index; in a table of jtv's own making the
-# server knows without a look that there are none.
+# Both read only rows without a hash, by the index. In a table that jtv made the column is NOT
+# NULL, so the server need not look.
 _ANY = "SELECT 1 FROM `{0}` WHERE content_hash IS NULL LIMIT 1"
 _HAND_ON = (
     "UPDATE `{0}` JOIN ("

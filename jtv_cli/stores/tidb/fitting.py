@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 class Fitting:
     """A filter on one table, or none, with the sources that there are now.
 
-    The server finds what may fit. Of metadata, that is what has the text of a field
-    somewhere in it, and `fits` is to be asked as well.
+    The server finds, by `conditions`, the occurrences that may fit. Where `is_exact`, they
+    all do. Else the text of a field stands somewhere in their metadata, perhaps as a part of
+    something else, and `fits` must be asked about each.
     """
 
     def __init__(self, connection: Connection, schema: Schema, filter: Filter | None) -> None:

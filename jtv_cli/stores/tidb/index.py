@@ -38,8 +38,8 @@ _REPLICA = sa.text(
     "SELECT available, progress FROM information_schema.tiflash_replica"
     " WHERE table_schema = DATABASE() AND table_name = :table AND replica_count > 0"
 )
-# Conditions on one column the server hands to TiFlash with the names in lower case, under
-# which that knows none that has capitals.
+# TiDB passes single-column conditions to TiFlash in lower case, which then misses names with
+# capitals; so compare one lower-cased string.
 _PROGRESS = sa.text(
     "SELECT COALESCE(SUM(rows_stable_indexed + rows_delta_indexed), 0) AS indexed,"
     " COALESCE(SUM(rows_stable_not_indexed + rows_delta_not_indexed), 0) AS pending,"
@@ -65,9 +65,9 @@ _STALL_SECONDS = 600.0
 class VectorIndex:
     """The index of one table, for cosine distance.
 
-    The statement that builds it takes as long as the building, and that may be longer
-    than a connection lives. The server goes on without one, so how far it has come
-    is looked up.
+    The statement that builds it returns when the index is built, and that may take longer
+    than a connection lasts. The server goes on without the connection, so how far it has
+    come is asked for in short statements of their own.
     """
 
     def __init__(self, database: Database, table: str) -> None:
@@ -88,8 +88,8 @@ class VectorIndex:
         """
         statement = None
         try:
-            # Of two statements that add it at once, the server undoes the second, and with
-            # it what the first has built.
+            # Where two statements add it at once, the server undoes the second, and with it
+            # what the first has built.
             with self._database.lock(f"jtv index {self._table}"):
                 if not self._database.read(self._replica):
                     progress("making a TiFlash replica")
@@ -164,9 +164,10 @@ class VectorIndex:
             time.sleep(_LOOK_SECONDS)
 
     def _settled_status(self) -> IndexStatus:
-        """Return the status, NONE only if it stays so.
+        """Return the status; NONE only if several looks find none.
 
-        Between the two questions, what is being added may have been.
+        An index that is finished between the two questions of one look, whether it is there
+        and whether it is being added, is seen by neither.
         """
         for _ in range(_LOOKS):
             if (status := self.status()).state is not IndexState.NONE:

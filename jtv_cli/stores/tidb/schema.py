@@ -150,9 +150,9 @@ def comment_of(connection: sa.Connection, name: str) -> str | None:
 def make_parts(connection: sa.Connection, tables: Schema) -> None:
     """Make the tables that belong to a table, empty, where they are not there yet.
 
-    Only what a drop that was interrupted left over takes the right to drop it.
+    The right to drop is needed only where an interrupted drop left one with rows in it.
 
-    Raises StoreError where another's table has such a name.
+    Raises StoreError where a table that is not jtv's has such a name.
     """
     comments = [comment_of(connection, part.name) for part in tables.parts]
     for part, comment in zip(tables.parts, comments, strict=True):

@@ -30,7 +30,8 @@ def server_version(connection: Connection) -> str:
 def require_vectors(version: str, location: str) -> None:
     """Raise StoreError where the server is no TiDB of 8.4 or newer.
 
-    Those of TiDB Cloud's serverless kind count their versions differently.
+    Serverless clusters of TiDB Cloud number their versions differently, and are taken
+    to have vectors.
     """
     number = _VERSION.search(version)
     if not _is_serverless(version) and (
@@ -60,7 +61,7 @@ def checks(database: Database, tls: Tls) -> Iterator[Check]:
 
 
 def _connection(connection: Connection, location: str, tls: Tls) -> Check:
-    """Return how the connection is secured; what is known of its weakness is in the notes."""
+    """Return how the connection is secured, with the notes on what is weak about that."""
     status = dict(map(tuple, connection.execute(sa.text("SHOW STATUS LIKE 'Ssl%'"))))
     if not status.get("Ssl_cipher"):
         how = "not encrypted"

@@ -45,8 +45,8 @@ _ROW_BYTES = (6 << 20) - 1024
 class TidbTable:
     """One table of a TiDB database: jtv's own, or the tutorial's as it stands.
 
-    A search is one that the vector index can answer; where there is none, the
-    server looks at every vector.
+    The statement of a search is one that the vector index can answer; where there is none,
+    the server looks at every vector.
     """
 
     def __init__(self, database: Database, spec: TableSpec, *, is_adopted: bool) -> None:
@@ -85,7 +85,7 @@ class TidbTable:
         return Added(sum(part.documents for part in added), sum(part.occurrences for part in added))
 
     def add_occurrences(self, source: str | None, places: Sequence[Place]) -> int:
-        """Note where a source has stored documents; return how many of that were news.
+        """Note where stored documents are in a source; return how many places were new.
 
         Very many are noted in several transactions.
         """
@@ -97,7 +97,7 @@ class TidbTable:
         )
         new, changed = new_places(places, known)
         added = sum(self._note(source, part) for part in place_transactions(new))
-        # In one transaction each is forgotten and noted again.
+        # Each is removed, and noted with its new metadata, in the same transaction.
         return added + sum(
             self._note(source, part, are_there=True) for part in place_transactions(changed)
         )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from jtv_cli.records import Document, Occurrence, Place, Vectors
 
 _MOST_BYTES = 8 << 20
-# With this of occurrences, the largest text that there can be goes into one, too.
+# Small enough that a text of the greatest length still fits beside it.
 _PIECE_BYTES = 1 << 20
 _OCCURRENCE_BYTES = 150  # two keys of three numbers each
 

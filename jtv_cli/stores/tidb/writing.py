@@ -46,14 +46,14 @@ class Writing:
         return self._insert(self._schema.documents, "content, content_vec, content_hash", rows)
 
     def insert_nothing(self) -> None:
-        """Send what needs the rights that an insert needs."""
+        """Send an insert of no rows, which needs the rights that any insert needs."""
         self._connection.exec_driver_sql(
             f"INSERT INTO `{self._schema.documents.name}` (content, content_vec, content_hash)"
             " SELECT NULL, NULL, NULL FROM DUAL WHERE FALSE ON DUPLICATE KEY UPDATE id = id"
         )
 
     def ids(self, hashes: Sequence[bytes], *, lock: bool = False) -> dict[bytes, int]:
-        """Return the ids of those texts that are stored, by hash."""
+        """Return the ids of those of the hashes that are stored."""
         columns = self._schema.documents.c
         rows = self._lookup((columns.content_hash, columns.id), hashes, lock=lock)
         return dict(map(tuple, rows))
@@ -117,7 +117,7 @@ class Writing:
         return deleted
 
     def insert_occurrences(self, occurrences: Iterable[tuple[int, Occurrence]]) -> int:
-        """Note where documents were read; return how many of that were news."""
+        """Note where documents were read; return how many were new."""
         occurrences = list(occurrences)
         names = dict.fromkeys(occurrence.source for _, occurrence in occurrences)
         sources = self._source_ids(names)
@@ -133,9 +133,9 @@ class Writing:
         return self._insert(self._schema.occurrences, columns, places)
 
     def _leave_out_bindings(self) -> None:
-        """Keep the server from looking for a plan bound to a statement.
+        """Keep the server from looking for a plan that is bound to a statement.
 
-        It reads a whole megabyte of vectors once more for that, of three times in all.
+        To look for one it would read an insert, a megabyte of vectors, a third time.
         """
         on_this_connection = self._connection.info
         if not on_this_connection.get(_WITHOUT_BINDINGS):
