@@ -24,6 +24,9 @@ def flash(jtv: Jtv, tiflash_tidb: str) -> Jtv:
     """A user of a table with the sample texts and no index."""
     jtv.environment["TIDB_DATABASE_URL"] = tiflash_tidb
     jtv.ok("init", "--no-index", "--model", "hashing-v1")
+    # Without statistics, which would come at some time, the optimizer takes any table for a
+    # large one.
+    execute(jtv, f"LOCK STATS {TABLE}")
     jtv.ok("ingest", str(SAMPLE_TEXTS))
     return jtv
 
@@ -31,8 +34,6 @@ def flash(jtv: Jtv, tiflash_tidb: str) -> Jtv:
 @pytest.fixture
 def indexed(flash: Jtv) -> Jtv:
     flash.ok("init")
-    # Without statistics the optimizer takes any table for a large one.
-    execute(flash, f"LOCK STATS {TABLE}")
     return flash
 
 
