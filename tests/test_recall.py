@@ -57,6 +57,33 @@ def lines() -> Vectors:
     return HashingEmbedder(find_model(OFFLINE_MODEL)).embed(some, Purpose.DOCUMENT).vectors
 
 
+def log_lines() -> list[str]:
+    """Return lines that have nearly everything in common, as those of a log."""
+    return [
+        f"2026-11-{n % 28 + 1:02d} {n % 24:02d}:{n % 60:02d} host{n % 17} sshd[{n * 31 % 30000}]:"
+        f" Accepted publickey for user{n * 13 % 997} from 10.{n % 7}.{n * 3 % 255}"
+        f" port {n * 37 % 60000}"
+        for n in range(COUNT)
+    ]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("who logged in to host{0} as user{1}", "host{0}", "sshd user{1} host{0}", "user{1}"),
+        *("port {1}", "accepted publickey from 10.{0}.{1}"),
+    ],
+)
+def test_what_is_typed_is_not_a_document(tmp_path: Path, query: str) -> None:
+    """A query of few words is far from every line, and many lines are about as near."""
+    embedder = HashingEmbedder(find_model(OFFLINE_MODEL))
+    typed = [query.format(number, number * 31 % 256) for number in range(17)]
+    queries = embedder.embed(typed, Purpose.QUERY).vectors
+    stored = embedder.embed(log_lines(), Purpose.DOCUMENT).vectors
+    with table_of(tmp_path / "jtv.db", stored) as table:
+        assert recall(table, queries) >= 0.99
+
+
 DATA: dict[str, Callable[[], Vectors]] = {
     "lines": lines,
     "clustered, 384": lambda: clustered(384),

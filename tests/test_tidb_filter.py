@@ -67,7 +67,7 @@ def test_where_enough_of_the_nearest_fit_the_index_answers(table: Table) -> None
 def test_where_too_few_fit_all_that_fit_are_compared(table: Table) -> None:
     hits, said = search(table, "rare")
     assert texts(hits) == expected(100)
-    assert said == ("the vector index was used; for 3 of 3 queries, all that fit were compared")
+    assert said == ("the vector index was used; for 3 of 3 queries, all were compared")
 
 
 def test_the_index_answers_where_the_rest_is_too_far(table: Table) -> None:

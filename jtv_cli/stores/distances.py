@@ -85,6 +85,10 @@ class Nearest:
             self._ids, self._distances = self._ids[kept], self._distances[kept]
             self._threshold = float(self._distances.max())
 
+    def share_of(self, ids: Ids) -> float:
+        """Return which share of the k these ids are."""
+        return np.count_nonzero(np.isin(self._ids, ids)) / self._k
+
     def ranked(self) -> list[tuple[int, float]]:
         """Return (id, distance), nearest first, and the smaller id first at a tie."""
         order = np.lexsort((self._ids, self._distances))

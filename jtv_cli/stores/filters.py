@@ -37,7 +37,7 @@ def fits_metadata(filter: Filter, stored: str | None) -> bool:
 
 def all_compared(some: int, queries: int) -> str:
     """Return what to add to an explanation, where the index found too little for some queries."""
-    return f"; for {some:,} of {queries:,} queries, all that fit were compared" if some else ""
+    return f"; for {some:,} of {queries:,} queries, all were compared" if some else ""
 
 
 @lru_cache

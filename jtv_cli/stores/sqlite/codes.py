@@ -6,13 +6,16 @@ the next power of two (Ailon and Chazelle, "The fast Johnson–Lindenstrauss tra
 2009); short vectors are rotated several times over. The mean is what all vectors have
 in common, and so tells none of them apart.
 
+A query need not be stored, and so may be told more exactly: of its coordinates, those
+near zero are left out.
+
 Codes are stored in planes, (words, n): the n first words, the n second words, and so on.
 """
 
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -32,6 +35,16 @@ if TYPE_CHECKING:
 
 _LEAST_BITS = 512
 _BLOCK = 32  # vectors encoded at once: what more take costs more in page faults than calls do
+# The threshold of three levels, -1, 0 and 1, that keep most of a normal distribution
+# (Max, "Quantizing for minimum distortion", 1960), in standard deviations.
+_NEAR_ZERO = 0.612
+
+
+class QueryCodes(NamedTuple):
+    """The codes of m queries, and the bits of them that count; each (words, m)."""
+
+    signs: Codes
+    masks: Codes
 
 
 def seed_size(dimensions: int) -> int:
@@ -54,21 +67,37 @@ class Encoder:
     def encode(self, vectors: Vectors) -> Codes:
         """Return the codes of (n, dimensions) vectors, none of them zero."""
         starts = range(0, len(vectors), _BLOCK)
-        rows = [self._encode(vectors[start : start + _BLOCK]) for start in starts]
-        return np.ascontiguousarray(np.concatenate(rows).view("<u8").T)
+        blocks = (normalized(vectors[start : start + _BLOCK]) for start in starts)
+        return _packed(np.concatenate([self._rotate(block - self._mean) > 0 for block in blocks]))
 
-    def _encode(self, vectors: Vectors) -> npt.NDArray[np.uint8]:
-        centred = normalized(vectors) - self._mean
-        signed = np.zeros((len(vectors), *self._signs.shape), np.float32)
+    def encode_queries(self, unit_queries: Vectors) -> QueryCodes:
+        """Return the codes of (m, dimensions) queries.
+
+        The smaller the angle between a query and a vector less the mean, the nearer is that
+        vector. What the query has of the mean itself says next to nothing of that, if the
+        mean is long; if it is as short as chance makes it, it is a direction like any other.
+        """
+        common = float(self._mean @ self._mean)
+        by_chance = max(0.0, 1 - common) / len(self._mean)
+        share = unit_queries @ self._mean / max(common + by_chance, 1e-12)
+        rotated = self._rotate(unit_queries - share[:, None] * self._mean)
+        least = _NEAR_ZERO * np.sqrt(np.square(rotated).mean(axis=1, keepdims=True))
+        return QueryCodes(_packed(rotated > 0), _packed(np.abs(rotated) > least))
+
+    def _rotate(self, vectors: Vectors) -> Vectors:
+        """Return (n, dimensions) vectors, rotated, as (n, bits)."""
         dimensions = len(self._mean)
-        signed[..., :dimensions] = centred[:, None] * self._signs[:, :dimensions]
-        return np.packbits(_rotated(signed).reshape(len(vectors), -1) > 0, axis=1)
+        signed = np.zeros((len(vectors), *self._signs.shape), np.float32)
+        signed[..., :dimensions] = vectors[:, None] * self._signs[:, :dimensions]
+        return _rotated(signed).reshape(len(vectors), -1)
 
 
-def code_distances(codes: Codes, queries: Codes) -> Iterator[CodeDistances]:
-    """Yield, for each of (words, m) queries, in how many bits the n codes differ from it."""
-    for query in queries.T:
-        yield np.bitwise_count(codes ^ query[:, None]).sum(axis=0, dtype=np.uint16)
+def code_distances(codes: Codes, queries: QueryCodes) -> Iterator[CodeDistances]:
+    """Yield, for each of m queries, in how many bits that count the n codes differ from it."""
+    for signs, mask in zip(queries.signs.T, queries.masks.T, strict=True):
+        differing = codes ^ signs[:, None]
+        differing &= mask[:, None]
+        yield np.bitwise_count(differing).sum(axis=0, dtype=np.uint16)
 
 
 def nearest_codes(distances: CodeDistances, count: int) -> Positions:
@@ -79,6 +108,11 @@ def nearest_codes(distances: CodeDistances, count: int) -> Positions:
     farthest = np.searchsorted(np.bincount(distances).cumsum(), count)
     positions = np.flatnonzero(distances <= farthest)
     return positions[np.argsort(distances[positions], kind="stable")[:count]]
+
+
+def _packed(bits: npt.NDArray[np.bool_]) -> Codes:
+    """Return (n, bits) as codes."""
+    return np.ascontiguousarray(np.packbits(bits, axis=1).view("<u8").T)
 
 
 def _width(dimensions: int) -> int:

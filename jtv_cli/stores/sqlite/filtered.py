@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from jtv_cli.records.parts import in_parts
 from jtv_cli.stores.filters import fits_metadata, fits_source
+from jtv_cli.stores.sqlite.index import Index
 from jtv_cli.stores.sqlite.occurrences import source_ids
 from jtv_cli.stores.sqlite.rows import PARAMETERS, Rows, marks
 from jtv_cli.stores.sqlite.search import READ_BY_ID_COST
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from jtv_cli.records import Filter
+    from jtv_cli.stores.sqlite.index import Generation
     from jtv_cli.stores.sqlite.search import Route
 
 _DOCUMENTS = 'SELECT document FROM "{name}_occurrences"'
@@ -54,21 +56,24 @@ class FilteredRows(Rows):
         far from the query, and codes hardly tell apart what is far: all that fit are compared.
         """
         documents = self.count()
-        by_index = way.generation is not None
-        few = isqrt(way.candidates * documents) if by_index else documents // READ_BY_ID_COST
+        few = documents // READ_BY_ID_COST
+        if way.generation is not None:
+            few = isqrt(way.candidates * documents)
         chosen = self._documents(min(few, _MOST_CHOSEN))
         if chosen is not None:
             fit = f"exact: {len(chosen):,} of {documents:,} documents fit the filter"
             return way._replace(generation=None, chosen=chosen, explanation=fit)
         way = way._replace(explanation=f"{way.explanation}, of those that fit the filter")
-        return way._replace(least=int(way.candidates * self._share() / 2)) if by_index else way
+        if way.generation is None:
+            return way
+        return way._replace(least=int(way.candidates * self._share(way.generation) / 2))
 
-    def _share(self) -> float:
-        """Return about which share of all ids, those of deleted documents too, fits."""
-        import numpy as np
-
-        some = np.random.default_rng().integers(1, self.newest() + 1, _SAMPLE).tolist()
-        return sum(ids.size for ids, _ in self.vectors_of(set(some))) / _SAMPLE
+    def _share(self, generation: Generation) -> float:
+        """Return about which share of all codes, those of deleted documents too, is of fits."""
+        some = self.sample(_SAMPLE)
+        fitting = sum(ids.size for ids, _ in self.vectors_of(some))
+        left = self.count() / max(1, Index(self).codes(generation))
+        return min(1.0, left) * fitting / max(1, len(some))
 
     def _documents(self, most: int) -> Collection[int] | None:
         """Return the ids of those that fit, None where they are more than that."""

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 SEGMENT = 2048
 """Documents in a segment: what a search of the newest documents may have to read."""
 
+# Of fewer coordinates, the rotations of one vector hardly differ from each other.
+_LEAST_DIMENSIONS = 8
 _SAMPLE = 512  # vectors whose mean stands for that of all
 _QUERIES = 8  # queries that share a pass: 2 bytes of each are held for each document
 
@@ -60,6 +62,13 @@ SELECT generation, seed, mean, candidates, coalesce(
     (SELECT max(last) FROM jtv_segments s WHERE s.generation = i.generation), 0
 )
 FROM jtv_indexes i WHERE identity = ? AND {which}
+"""
+
+# What was measured for the table holds for one generation as for another.
+_GO_LIVE = """
+UPDATE jtv_indexes SET is_live = 1, candidates =
+    (SELECT candidates FROM jtv_indexes WHERE identity = ? AND is_live)
+WHERE generation = ?
 """
 
 
@@ -102,7 +111,11 @@ class Index:
         Before, a first build has only begun, or was interrupted there.
         """
         live = self.live()
-        return live if live and live.last else None
+        return live if live and live.last and self.is_worth_it() else None
+
+    def is_worth_it(self) -> bool:
+        """Return whether the table has ever had a segment of documents that codes tell apart."""
+        return self._rows.newest() >= SEGMENT and self._rows.spec.dimensions >= _LEAST_DIMENSIONS
 
     def waiting(self, generation: Generation | None) -> int:
         """Return how many ids were given since the last that is covered."""
@@ -119,7 +132,7 @@ class Index:
         Needs the write lock, as `begin`, `build`, `keep` and `drop` do.
         """
         live = self.live()
-        if self.waiting(live) < SEGMENT:
+        if not self.is_worth_it() or self.waiting(live) < SEGMENT:
             return False
         newest, last = self._rows.newest(), self._grow(live or self.begin())
         return newest - last >= SEGMENT
@@ -157,11 +170,11 @@ class Index:
             )
         if self.waiting(generation) >= SEGMENT:
             return self._grow(generation)
+        identity = self._rows.spec.identity
+        self._rows.execute(_GO_LIVE, (identity, number))
         self._rows.execute(
-            "DELETE FROM jtv_indexes WHERE identity = ? AND generation <> ?",
-            (self._rows.spec.identity, number),
+            "DELETE FROM jtv_indexes WHERE identity = ? AND generation <> ?", (identity, number)
         )
-        self._rows.execute("UPDATE jtv_indexes SET is_live = 1 WHERE generation = ?", (number,))
         return None
 
     def codes(self, generation: Generation) -> int:
@@ -172,10 +185,11 @@ class Index:
         )
         return int(row.fetchone()[0])
 
-    def keep(self, number: int, candidates: int | None) -> None:
-        """Remember how many candidates searches need."""
+    def keep(self, candidates: int | None) -> None:
+        """Remember how many candidates searches need, for this generation and those to come."""
         self._rows.execute(
-            "UPDATE jtv_indexes SET candidates = ? WHERE generation = ?", (candidates, number)
+            "UPDATE jtv_indexes SET candidates = ? WHERE identity = ? AND is_live",
+            (candidates, self._rows.spec.identity),
         )
 
     def drop(self) -> bool:
@@ -190,16 +204,16 @@ class Index:
         return dropped.rowcount > 0
 
     def distances(
-        self, generation: Generation, queries: Vectors
+        self, generation: Generation, unit_queries: Vectors
     ) -> Iterator[tuple[Ids, CodeDistances]]:
         """Yield the ids of all codes, (n,), and their distances, (n,), to each query in turn."""
         import numpy as np
 
         from jtv_cli.stores.sqlite.codes import code_distances
 
-        codes = generation.encoder().encode(queries)
-        for start in range(0, len(queries), _QUERIES):
-            part = codes[:, start : start + _QUERIES]
+        encoder = generation.encoder()
+        for start in range(0, len(unit_queries), _QUERIES):
+            part = encoder.encode_queries(unit_queries[start : start + _QUERIES])
             all_ids, all_distances = [], []
             for ids, segment in self.segments(generation):
                 all_ids.append(ids)
@@ -244,14 +258,14 @@ class Index:
         return last
 
     def _mean(self) -> Vectors:
-        """Return the mean of the directions of some documents, from first to last."""
+        """Return the mean of the directions of some documents."""
         import numpy as np
 
         from jtv_cli.stores.distances import normalized
 
         total = np.zeros(self._rows.spec.dimensions, np.float32)
         count = 0
-        for found, vectors in self._rows.sample(_SAMPLE):
+        for found, vectors in self._rows.vectors_of(self._rows.sample(_SAMPLE)):
             total += normalized(vectors).sum(axis=0)
             count += found.size
         return (total / max(count, 1)).astype("<f4")

@@ -6,7 +6,7 @@ from math import isqrt
 from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.records.checks import RECALL_AT
-from jtv_cli.stores.sqlite.index import SEGMENT
+from jtv_cli.stores.filters import all_compared
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -24,6 +24,10 @@ READ_BY_ID_COST = 4
 """A row read by its id takes as long as so many that are read one after another."""
 
 
+_LATE = 0.01  # the share of the best that may be among the later half of the candidates
+_MOST_TIMES = 16
+
+
 class Route(NamedTuple):
     """How a search goes: by a generation of the index, or exactly where that is None.
 
@@ -36,6 +40,13 @@ class Route(NamedTuple):
     explanation: str
     chosen: Collection[int] | None = None
     least: int = 0
+
+
+class Effort(NamedTuple):
+    """The most candidates that were compared for a query, and for how many none would do."""
+
+    candidates: int
+    in_vain: int
 
 
 def usual_candidates(documents: int) -> int:
@@ -52,7 +63,7 @@ def route(rows: Rows, index: Index, k: int) -> Route:
     """Return how to search for the k nearest."""
     usable, documents = index.usable(), rows.count()
     if usable is None:
-        if rows.newest() < SEGMENT:
+        if not index.is_worth_it():
             return exactly("a table this small needs no index")
         return exactly("there is no index; make it with: jtv index build")
     if usable.candidates == 0:
@@ -69,14 +80,21 @@ def exactly(reason: str) -> Route:
     return Route(None, 0, f"exact: {reason}")
 
 
+def explanation(way: Route, effort: Effort, queries: int) -> str:
+    """Return in words how so many queries were answered."""
+    words = way.explanation
+    if effort.candidates > way.candidates:
+        words += f", then {effort.candidates:,} to be sure"
+    return words + all_compared(effort.in_vain, queries)
+
+
 def search(
     rows: Rows, index: Index, way: Route, unit_queries: Vectors, nearest: Sequence[Nearest]
-) -> int:
+) -> Effort:
     """Offer to the nearest of each of (m, dimensions) queries what may be near it.
 
     That is every document; or the candidates of the index and what it does not cover yet;
-    or those that are chosen. Returns for how many queries the index was of no use, so that
-    all rows were compared.
+    or those that are chosen. Where the index is of no use, all rows are compared.
     """
     generation = way.generation
     after = generation.last if generation else 0
@@ -84,40 +102,45 @@ def search(
     for ids, vectors in blocks:
         _offer(ids, vectors, unit_queries, nearest)
     if generation is None:
-        return 0
-    found = index.distances(generation, unit_queries)
-    left = [
-        position
-        for position, (ids, distances) in enumerate(found)
-        if not _rescore(rows, way, ids, distances, unit_queries[position], nearest[position])
+        return Effort(0, 0)
+    compared = [
+        _rescore(rows, way, ids, distances, unit_queries[position], nearest[position])
+        for position, (ids, distances) in enumerate(index.distances(generation, unit_queries))
     ]
+    left = [position for position, some in enumerate(compared) if some is None]
     if left:
         again = [nearest[position] for position in left]
         for best in again:
             best.clear()
         search(rows, index, exactly(""), unit_queries[left], again)
-    return len(left)
+    return Effort(max(some or 0 for some in compared), len(left))
 
 
 def _rescore(
     rows: Rows, way: Route, ids: Ids, distances: CodeDistances, query: Vectors, best: Nearest
-) -> bool:
-    """Offer the nearest by code: so many, and more where some of them are not among the rows.
+) -> int | None:
+    """Offer the nearest by code, and as many again while the later half still had some of the best.
 
-    Returns whether the index was of use.
+    So it is where many documents are about as near, or where those that were nearest were
+    deleted. Returns how many were compared, None where the index is of no use.
     """
     from jtv_cli.stores.sqlite.codes import nearest_codes
 
     seen = there = 0
-    while there < way.candidates and seen < ids.size:
-        candidates = nearest_codes(distances, 2 * seen or way.candidates)
-        for found, vectors in rows.vectors_of(ids[candidates[seen:]].tolist()):
+    while seen < ids.size:
+        candidates = ids[nearest_codes(distances, 2 * seen or way.candidates)]
+        for found, vectors in rows.vectors_of(candidates[seen:].tolist()):
             _offer(found, vectors, query[None], [best])
             there += found.size
         if there < way.least:
-            return False
+            return None
         seen = candidates.size
-    return True
+        is_settled = best.share_of(candidates[seen // 2 :]) <= _LATE
+        if there >= (way.candidates if is_settled else _MOST_TIMES * way.candidates):
+            break
+        if not can_use(2 * seen, ids.size):
+            return None
+    return there
 
 
 def _offer(ids: Ids, vectors: Vectors, unit_queries: Vectors, nearest: Iterable[Nearest]) -> None:

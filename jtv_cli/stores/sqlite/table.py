@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 from jtv_cli.errors import NoIndex, StoreError, TableDropped
 from jtv_cli.records import Added, IndexCheck, IndexState, IndexStatus
 from jtv_cli.records.checks import RECALL_AT
-from jtv_cli.stores.filters import all_compared
 from jtv_cli.stores.places import new_places
 from jtv_cli.stores.sqlite.documents import delete, get, insert_documents, read, remove
 from jtv_cli.stores.sqlite.file import Connection, transaction, translated
@@ -24,7 +23,7 @@ from jtv_cli.stores.sqlite.occurrences import (
     sources,
 )
 from jtv_cli.stores.sqlite.rows import BLOCK, HITS, Rows, decode, hit
-from jtv_cli.stores.sqlite.search import exactly, route, search
+from jtv_cli.stores.sqlite.search import exactly, explanation, route, search
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -133,9 +132,9 @@ class SqliteTable:
             if filter is not None:
                 rows = filtered = FilteredRows(rows, filter)
                 way = filtered.narrowed(way)
-            compared = search(rows, self.index, way, normalized(vectors), nearest)
+            effort = search(rows, self.index, way, normalized(vectors), nearest)
             if explain is not None:
-                explain(way.explanation + all_compared(compared, len(vectors)))
+                explain(explanation(way, effort, len(vectors)))
             return [rows.hits(best.ranked()) for best in nearest]
 
     def scan(
@@ -230,13 +229,15 @@ class SqliteTable:
                 return IndexStatus(IndexState.NONE, 0, documents, detail)
             pending = self.index.pending(usable)
             if deleted := self.index.codes(usable) + pending - documents:
-                detail += f"; jtv index build drops {deleted:,} codes of deleted documents"
+                detail += f"; jtv index build drops codes of deleted documents: {deleted:,}"
+            if pending >= SEGMENT:
+                detail += "; jtv index build adds those that wait"
             return IndexStatus(IndexState.READY, documents - pending, pending, detail)
 
     def build_index(self, *, progress: Callable[[str], None] = lambda _: None) -> None:
         """Build the index in short transactions, anew where there is one."""
         with self.writing():
-            if self.rows.newest() < SEGMENT:
+            if not self.index.is_worth_it():
                 return
             number, newest = self.index.begin().number, self.rows.newest()
         last: int | None = 0
@@ -264,7 +265,7 @@ class SqliteTable:
             found, candidates = check(self.rows, self.index, usable, queries)
         if candidates != usable.candidates:
             with self.writing():
-                self.index.keep(usable.number, candidates)
+                self.index.keep(candidates)
         return found
 
     def writing(self) -> AbstractContextManager[None]:
