@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jtv_cli.records import Document, Filter, Occurrence, text_hash
+from jtv_cli.stores.sqlite import filtered
 from jtv_cli.stores.sqlite.index import SEGMENT
 from tables import table_of
 
@@ -105,3 +106,18 @@ def test_an_exact_search_reads_what_fits(table: SqliteTable) -> None:
     assert sum("vector" in statement for statement in sent) == 1, "each vector is read once"
     assert hits == table.search(query, 5, exact=True)[0]
     assert said == ["exact: asked for, of those that fit the filter"]
+
+
+def test_an_interrupt_while_a_filter_is_asked_is_one(
+    table: SqliteTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is most of the time that a filtered search takes."""
+
+    def interrupted(*_: object) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(filtered, "fits_metadata", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        table.search(clustered(0)[:1], 1, filter=Filter(where=(("a", "b"),)))
+    monkeypatch.undo()
+    assert table.search(clustered(0)[:1], 1)

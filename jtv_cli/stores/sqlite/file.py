@@ -12,7 +12,7 @@ from jtv_cli.errors import StoreError, of_newer_format
 from jtv_cli.records import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 APPLICATION_ID = int.from_bytes(b"jtv1", "big")
@@ -59,6 +59,22 @@ class Connection(sqlite3.Connection):
 
     path: Path
     file: os.stat_result
+    raised: BaseException | None = None
+
+    def define(self, name: str, parameters: int, function: Callable[..., bool]) -> None:
+        """Make a function of SQL; the transaction that calls it raises what it raises.
+
+        SQLite would say no more than that something was raised, be it an interrupt.
+        """
+
+        def call(*arguments: object) -> bool:
+            try:
+                return function(*arguments)
+            except BaseException as error:
+                self.raised = error
+                raise
+
+        self.create_function(name, parameters, call)
 
     def require_there(self) -> None:
         """Raise StoreError where the file was removed, and what is written would be lost."""
@@ -82,6 +98,9 @@ def transaction(connection: Connection, kind: Literal["DEFERRED", "IMMEDIATE"]) 
         # Some failures, a full disk for one, have rolled back already.
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+        raised, connection.raised = connection.raised, None
+        if raised is not None:
+            raise raised from None
         raise
 
 

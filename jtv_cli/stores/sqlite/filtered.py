@@ -36,7 +36,7 @@ class FilteredRows(Rows):
         self._sources = {
             number for source, number in source_ids(rows) if fits_source(filter, source)
         }
-        rows.connection.create_function("jtv_fits", 2, self._fits)
+        rows.connection.define("jtv_fits", 2, self._fits)
         # Without metadata, the index by document alone has all that is to be read.
         self.occurrence_fits = f"AND jtv_fits(source, {'metadata' if filter.where else 'NULL'})"
         self.document_fits = (
