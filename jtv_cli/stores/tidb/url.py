@@ -33,8 +33,11 @@ _SYSTEM_DATABASES = (
 
 _LABEL = "[a-z0-9_-]{1,63}"
 _PLACE = re.compile(
-    rf"(?:(?P<name>{_LABEL}(?:\.{_LABEL})*)\.?|\[(?P<address>[0-9a-f:.]+(?:%\w+)?)\])"
-    r"(?::(?P<port>.*))?"
+    rf"(?:(?P<name>{_LABEL}(?:\.{_LABEL})*)\.?"
+    # RFC 6874: the % before a zone is written as %25.
+    r"|\[(?P<address>[0-9a-f:.]+)(?:%(?:25)?(?P<zone>[\w.~-]+))?\])"
+    r"(?::(?P<port>.*))?",
+    re.IGNORECASE | re.ASCII,
 )
 _PLACEHOLDER = re.compile(r"<([A-Za-z][\w .-]*)>")
 
@@ -113,7 +116,7 @@ def parse_url(url: str) -> Address:
         port=port,
         user=_checked_name(unquote(user), "user"),
         password=secret,
-        database=_database(unquote(database)),
+        database=_database(unquote(database.removesuffix("/"))),
         tls=read_tls(host, keys),
     )
 
@@ -142,8 +145,11 @@ def _split(rest: str) -> tuple[str, str, str]:
 
 
 def _refuse_placeholders(shown: str, password: str) -> None:
-    """Name a placeholder that was copied and left in. Within a password it may be meant."""
-    found = _PLACEHOLDER.search(unquote(shown)) or _PLACEHOLDER.fullmatch(unquote(password))
+    """Name a placeholder that was copied and left in.
+
+    Within a password, or as one that was percent-encoded, it is meant.
+    """
+    found = _PLACEHOLDER.search(unquote(shown)) or _PLACEHOLDER.fullmatch(password)
     if found:
         raise UsageError(
             f"{found[1]} is still a placeholder in the database URL",
@@ -176,7 +182,7 @@ def _check_charset(charset: str) -> None:
 
 
 def _host_and_port(place: str) -> tuple[str, int]:
-    parts = _PLACE.fullmatch(place.lower())
+    parts = _PLACE.fullmatch(place)
     if parts is None:
         hint = f"{DATABASE_URL_HINT}, with an IPv6 address in brackets"
         raise UsageError("the database URL names no host, or none that can be", hint=hint)
@@ -185,7 +191,9 @@ def _host_and_port(place: str) -> tuple[str, int]:
         raise UsageError(
             "the port in the database URL is no number from 1 to 65535", hint=DATABASE_URL_HINT
         )
-    return parts["name"] or parts["address"], int(port)
+    # The name of a network interface, which a zone is, keeps its capitals.
+    zone = f"%{parts['zone']}" if parts["zone"] else ""
+    return (parts["name"] or parts["address"]).lower() + zone, int(port)
 
 
 def _password(password: str) -> bytes:
