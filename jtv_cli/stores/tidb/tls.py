@@ -17,6 +17,8 @@ from jtv_cli.records.hosts import is_this_machine
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sqlalchemy.exc import DBAPIError
+
 TLS_KEYS = ("ssl_ca", "ssl_cert", "ssl_key", "ssl_mode", "ssl_verify_cert", "ssl_verify_identity")
 
 _CLOUD = ".tidbcloud.com"
@@ -81,17 +83,20 @@ def read_tls(host: str, keys: Mapping[str, str]) -> Tls:
     return Tls(host, if_offered=True, notes=(_UNVERIFIED.format(host),))
 
 
-def tls_failure(error: BaseException, tls: Tls) -> StoreError | None:
+def tls_failure(error: DBAPIError, tls: Tls) -> StoreError | None:
     """Return what a failed connection has to say of TLS, None where that was not the reason.
 
     None of it mends itself, although some comes with the code of a lost connection.
     """
+    # When the first statement is sent, both sides have agreed: what OpenSSL does not
+    # understand from then on is how a connection broke off.
+    lost = _LOST if error.statement is None else ssl.SSLError
     cause: BaseException | None = error
     while cause is not None:
         code, text = cause.args if len(cause.args) == 2 else (None, "")
         if isinstance(cause, ssl.SSLCertVerificationError):
             return _bad_certificate(cause, tls)
-        if isinstance(cause, ssl.SSLError) and not isinstance(cause, _LOST):
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, lost):
             hint = "if the server asks for a certificate of yours, add ssl_cert and ssl_key"
             return StoreError(f"TLS with {tls.host} failed: {_reason(cause)}", hint=hint)
         if code == _NO_TLS:
