@@ -12,7 +12,14 @@ from sqlalchemy.pool import NullPool
 
 from jtv_cli.errors import StoreError
 from jtv_cli.stores.tidb.dialect import URL, check_when_idle
-from jtv_cli.stores.tidb.failures import CANNOT_CONNECT, RETRYABLE, code_of, translated
+from jtv_cli.stores.tidb.failures import (
+    CANNOT_CONNECT,
+    NO_HANDSHAKE,
+    RETRYABLE,
+    code_of,
+    is_timeout,
+    translated,
+)
 from jtv_cli.stores.tidb.tls import tls_failure
 
 if TYPE_CHECKING:
@@ -170,8 +177,9 @@ class Database:
 
     def _may_pass(self, error: DBAPIError) -> bool:
         """Return whether the same work may succeed in a moment."""
-        if "timed out" in str(error.orig) or tls_failure(error, self._address.tls) is not None:
+        if is_timeout(error) or tls_failure(error, self._address.tls) is not None:
             return False
         code = code_of(error)
         # A server that answered before is being restarted; any other is not there.
-        return code in RETRYABLE or (code == CANNOT_CONNECT and self._was_connected)
+        is_away = code in {CANNOT_CONNECT, NO_HANDSHAKE} and self._was_connected
+        return is_away or code in RETRYABLE

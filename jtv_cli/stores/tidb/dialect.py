@@ -13,6 +13,8 @@ from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.mysql.pymysql import MySQLDialect_pymysql
 from sqlalchemy.exc import DisconnectionError
 
+from jtv_cli.stores.tidb.failures import NO_HANDSHAKE, NO_LOGIN_METHOD, SERVER_LOST, code_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -30,6 +32,28 @@ class Dialect(MySQLDialect_pymysql):
 
     supports_statement_cache = True
 
+    def connect(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401  # PyMySQL's
+        """Connect within `connect_timeout`, which holds for greeting and login too.
+
+        PyMySQL would give them the time that a statement has. Whatever else than TiDB
+        answers, it raises the driver's own error, with code, version and reason.
+        """
+        timeouts = {name: options[name] for name in ("read_timeout", "write_timeout")}
+        soon = dict.fromkeys(timeouts, options["connect_timeout"])
+        connection = super().connect(*arguments, **options | soon, defer_connect=True)
+        try:
+            connection.connect()
+        except Exception as error:
+            version = getattr(connection, "server_version", "")
+            if self._is_told(error, greeted=bool(version)):
+                raise
+            failure = self.loaded_dbapi.OperationalError
+            raise failure(NO_HANDSHAKE, version, str(error)) from error
+        # There is no other way to change them.
+        for name, seconds in timeouts.items():
+            setattr(connection, f"_{name}", seconds)
+        return connection
+
     def initialize(self, connection: Connection) -> None:
         """Ask the server nothing: the answers would only tell how to look into tables."""
 
@@ -39,6 +63,13 @@ class Dialect(MySQLDialect_pymysql):
 
     def do_rollback(self, dbapi_connection: object) -> None:
         """Roll back nothing at the end of each use."""
+
+    def _is_told(self, error: Exception, *, greeted: bool) -> bool:
+        """Return whether it is the server that refuses, or the network that fails."""
+        if not isinstance(error, self.loaded_dbapi.Error):
+            return False
+        code = code_of(error)
+        return code not in {0, NO_LOGIN_METHOD} and (greeted or code != SERVER_LOST)
 
 
 registry.register("mysql.jtv", __name__, Dialect.__name__)

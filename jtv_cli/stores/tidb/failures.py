@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from jtv_cli.errors import JtvError, StoreError, TableMismatch
+from jtv_cli.stores.tidb.server import without_vectors
 from jtv_cli.stores.tidb.tls import tls_failure
 
 if TYPE_CHECKING:
@@ -18,11 +19,14 @@ class TooLarge(StoreError):
     """A text is larger than the server takes."""
 
 
-CANNOT_CONNECT = 2003
 # The client's own codes, and those of TiDB: https://docs.pingcap.com/tidb/stable/error-codes
-CONNECTION_LOST = frozenset({2006, 2013, 4031})
-# 8028: a table was changed meanwhile.
-_CONFLICTS = frozenset({1213, 8002, 8022, 8028, 9007})
+CANNOT_CONNECT = 2003
+NO_HANDSHAKE = 2012
+SERVER_LOST = 2013
+NO_LOGIN_METHOD = 2059
+CONNECTION_LOST = frozenset({2006, SERVER_LOST, 4031})
+# 1205: another's transaction holds a lock; 8028: a table was changed meanwhile.
+_CONFLICTS = frozenset({1205, 1213, 8002, 8022, 8028, 9007})
 RETRYABLE = CONNECTION_LOST | _CONFLICTS
 
 DUPLICATE_INDEX = 1061
@@ -32,8 +36,11 @@ _TOO_MUCH = 8004
 _BUSY = frozenset({9001, 9002, 9003, 9005})
 _NO_VECTORS = frozenset({1064, 1128, 1305})
 
+_CHECK_PLACE = "check host, port, and that the cluster is running"
+
 _NO_TIFLASH_CODES = frozenset({1105, 8200})
 _NO_TIFLASH = re.compile("tiflash|columnar|vector index", re.IGNORECASE)
+_MYSQL_VERSION = re.compile(r"\d+\.\d+[\w.+~-]*", re.ASCII)
 _QUOTA = re.compile("usage quota.*exhausted", re.IGNORECASE | re.DOTALL)
 
 
@@ -42,6 +49,11 @@ def code_of(error: BaseException) -> int:
     origin = getattr(error, "orig", error)
     code = origin.args[0] if origin is not None and origin.args else 0
     return code if isinstance(code, int) else 0
+
+
+def is_timeout(error: DBAPIError) -> bool:
+    """Return whether an answer, or a connection, was waited for in vain."""
+    return "timed out" in str(error.orig)
 
 
 def says_no_tiflash(error: DBAPIError) -> bool:
@@ -74,19 +86,34 @@ def translated(error: DBAPIError, address: Address) -> JtvError:
     if code == 1049:
         return StoreError(
             f"{where}: there is no database {address.database}",
-            hint=f"make it with: CREATE DATABASE `{address.database}`",
+            hint=f"make it with: CREATE DATABASE `{address.database.replace('`', '``')}`",
         )
     if code == 1146:
         return TableMismatch(
             f"a table of {where} was dropped meanwhile", hint="make it with: jtv init"
         )
+    if (failure := _of_a_connection(code, error, where)) is not None:
+        return failure
+    return _of_a_statement(code, str(getattr(error.orig, "args", ("", ""))[-1]), where)
+
+
+def _of_a_connection(code: int, error: DBAPIError, where: str) -> StoreError | None:
+    """Return what to tell where there is none to a TiDB, None where there is."""
     if code == CANNOT_CONNECT:
+        return StoreError(f"cannot connect to {where}", hint=_CHECK_PLACE)
+    if code == NO_HANDSHAKE:
+        version = str(getattr(error.orig, "args", ("", ""))[1])
+        if _MYSQL_VERSION.fullmatch(version):
+            return without_vectors(version, where)
+        return StoreError(f"{where} does not answer like TiDB", hint=_CHECK_PLACE)
+    if code in CONNECTION_LOST and is_timeout(error):
         return StoreError(
-            f"cannot connect to {where}", hint="check host, port, and that the cluster is running"
+            f"{where} gave no answer in time",
+            hint="the server may still be at it: run the same command again later",
         )
     if code in CONNECTION_LOST:
         return StoreError(f"the connection to {where} was lost", hint="run the same command again")
-    return _of_a_statement(code, str(getattr(error.orig, "args", ("", ""))[-1]), where)
+    return None
 
 
 def _of_a_statement(code: int, text: str, where: str) -> StoreError:

@@ -28,19 +28,26 @@ def server_version(connection: Connection) -> str:
 
 
 def require_vectors(version: str, location: str) -> None:
-    """Raise StoreError where the server is no TiDB of 8.4 or newer.
+    """Raise StoreError where the server is no TiDB of 8.4 or newer."""
+    if (failure := without_vectors(version, location)) is not None:
+        raise failure
+
+
+def without_vectors(version: str, location: str) -> StoreError | None:
+    """Return what to say of a server that is no TiDB of 8.4 or newer, None of one that is.
 
     Serverless clusters of TiDB Cloud number their versions differently, and are taken
     to have vectors.
     """
     number = _VERSION.search(version)
-    if not _is_serverless(version) and (
-        number is None or tuple(map(int, number.groups())) < _WITH_VECTORS
+    if _is_serverless(version) or (
+        number is not None and tuple(map(int, number.groups())) >= _WITH_VECTORS
     ):
-        raise StoreError(
-            f"{location} runs {version}, not TiDB 8.4 or newer",
-            hint="name a TiDB cluster, or --database embedded",
-        )
+        return None
+    return StoreError(
+        f"{location} runs {version}, not TiDB 8.4 or newer",
+        hint="name a TiDB cluster, or --database embedded",
+    )
 
 
 def checks(database: Database, tls: Tls) -> Iterator[Check]:
