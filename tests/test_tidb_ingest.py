@@ -172,6 +172,31 @@ def test_a_connection_that_is_lost_again_and_again(
     assert len(api.bill) <= len(LINES) + 2 * 512
 
 
+def test_another_holds_the_same_text(
+    paying: Jtv, api: JinaServer, plain_server: TidbServer
+) -> None:
+    """A transaction that lasts longer than the server waits for its lock is waited for."""
+    columns = "content, content_hash, content_vec"
+    row = (LINES[0], text_hash(LINES[0]), str([0.1] * 768))
+    plain_server.execute("SET GLOBAL innodb_lock_wait_timeout = 1")
+    try:
+        with closing(database(paying).connect()) as other, other.cursor() as cursor:
+            cursor.execute("BEGIN")
+            cursor.execute(f"INSERT INTO {TABLE} ({columns}) VALUES (%s, %s, %s)", row)
+            process = paying.start(*INGEST, stderr=subprocess.PIPE)
+            assert process.stderr
+            while b"trying again" not in (said := process.stderr.readline()):
+                assert said, "it has ended"
+            cursor.execute("ROLLBACK")
+        _, stderr = process.communicate(timeout=120)
+    finally:
+        plain_server.execute("SET GLOBAL innodb_lock_wait_timeout = DEFAULT")
+    assert process.returncode == 0, stderr
+    assert b"other processes write to the same rows" in said
+    assert_complete(paying)
+    assert sorted(api.bill) == sorted(LINES)
+
+
 @pytest.mark.parametrize("comes_back", [False, True])
 def test_the_server_stops(
     paying: Jtv,
