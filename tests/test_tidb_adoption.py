@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+from contextlib import closing
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from sqlalchemy.orm import DeclarativeBase, Session
 from tidb_vector.sqlalchemy import VectorType
 
 from jtv_cli.records import text_hash
+from jtv_cli.stores import open_store
 from terminal import Terminal
 from tidb_cluster import Cluster
 from tidb_proxy import Proxy
@@ -271,6 +274,20 @@ class TestAdoption:
         assert rows(reader) == before
         filled = [value for value in hashes(reader) if value]
         assert len(filled) == len(set(filled)) == 1500 + DISTINCT
+
+    def test_a_change_may_take_longer_than_an_answer(
+        self, reader: Jtv, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The server may have to end another first, such as an index that is built by hand."""
+        monkeypatch.setattr("jtv_cli.stores.tidb.database._ANSWER_SECONDS", 4)
+        proxy.on("ADD UNIQUE INDEX", lambda: Event().wait(5))
+        said: list[str] = []
+        url = reader.environment["TIDB_DATABASE_URL"]
+        with closing(open_store(url, writable=True, notice=said.append)) as store:
+            (spec,) = store.tables()
+            store.apply(spec, store.plan(spec, index=False))
+            assert store.plan(spec, index=False) == []
+        assert said == []
 
 
 class TestEqualTexts:

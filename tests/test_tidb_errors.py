@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import closing
+from threading import Event
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pymysql
 import pytest
@@ -17,8 +20,10 @@ from jtv_cli.stores.tidb.database import Database
 from jtv_cli.stores.tidb.failures import RETRYABLE, TooLarge, says_no_tiflash, translated
 from jtv_cli.stores.tidb.url import parse_url
 from tidb_cluster import Cluster, TidbServer
+from tidb_proxy import Proxy
 
 if TYPE_CHECKING:
+    import socket
     from pathlib import Path
 
     from conftest import Jtv
@@ -52,7 +57,7 @@ class TestOnAServer:
             (PASSWORD, f"{PASSWORD}x", "refuses prefix.root: wrong user name or password"),
             ("prefix.root", "prefix", "TiDB Cloud the user's name has a prefix, like 4Xy7Zab.root"),
             ("prefix.root", "root", "add ssl_mode=VERIFY_IDENTITY"),
-            ("jtv_test_", "shop_", "check host, port|no database shop_|a right is missing"),
+            ("jtv_test_", "shop_", "a right is missing: .* to database 'shop_.*; have it gran"),
             ("{port}", "1", "cannot connect to 127.0.0.1:1/jtv_test_.*; check host, port"),
             ("", "", f"there is no table {TABLE} in 127.0.0.1:.*; make it with: jtv init"),
         ],
@@ -84,6 +89,47 @@ class TestOnAServer:
             Cluster(plain_tidb).execute(f"KILL {first}")
             assert database.read(lambda connection: connection.scalar(number)) != first
         assert len(said) == (1 if idle_seconds else 0)
+
+    def test_the_time_to_log_in_is_not_that_to_answer(
+        self, plain_tidb: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("jtv_cli.stores.tidb.database._ANSWER_SECONDS", 1234)
+
+        def seconds(connection: Any) -> float:
+            connection.scalar(sa.text("SELECT 1"))
+            waiting: socket.socket = connection.connection.dbapi_connection._sock
+            return waiting.gettimeout() or 0
+
+        with closing(Database(parse_url(plain_tidb), pytest.fail)) as database:
+            assert database.read(seconds) == 1234
+            with database.patient_connection() as connection:
+                assert seconds(connection) > 1234
+
+    def test_a_lock_is_not_waited_for_for_ever(
+        self, plain_tidb: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("jtv_cli.stores.tidb.database._ANSWER_SECONDS", 2)
+        answer = Event()
+        with (
+            Proxy(plain_tidb) as proxy,
+            closing(Database(parse_url(proxy.url), pytest.fail)) as database,
+        ):
+            proxy.on("GET_LOCK", lambda: answer.wait(60))
+            with (
+                pytest.raises(StoreError, match="gave no answer in time"),
+                database.lock("name"),
+            ):
+                pytest.fail("it waited")
+            answer.set()
+
+    def test_a_lock_ends_with_its_block(self, plain_tidb: str) -> None:
+        with (
+            closing(Database(parse_url(plain_tidb), pytest.fail)) as one,
+            closing(Database(parse_url(plain_tidb), pytest.fail)) as other,
+        ):
+            for database in (one, other, one):
+                with database.lock("name"):
+                    pass
 
     def test_an_unknown_database(self, jtv: Jtv, plain_server: TidbServer) -> None:
         result = jtv("list", "--database", plain_server.url("no_such"))
@@ -177,6 +223,13 @@ class TestOnAServer:
             "too much for one transaction; do it in parts",
         ),
         (8025, "entry too large", TooLarge, "6 MiB; split it"),
+        (1205, "Lock wait timeout exceeded", StoreError, "other processes write to the same rows"),
+        (
+            2013,
+            "Lost connection (timed out)",
+            StoreError,
+            "no answer in time; the server may still",
+        ),
         (2003, "Can't connect", StoreError, "cannot connect to db.example.com:4000/shop; check"),
         (2006, "gone away", StoreError, "connection .* was lost; run the same command again"),
         (4031, "inactivity", StoreError, "connection .* was lost; run the same command again"),
@@ -209,6 +262,30 @@ def test_what_is_said(code: int, text: str, kind: type[JtvError], says: str) -> 
 )
 def test_what_says_that_there_is_no_tiflash(code: int, text: str, expected: Any) -> None:
     assert says_no_tiflash(error(code, text)) is expected
+
+
+def test_a_connection_that_is_lost_over_tls(
+    tls_server: TidbServer, tls_tidb: str, certificates: Path
+) -> None:
+    """OpenSSL has words of its own for that; it is tried again all the same."""
+    said: list[str] = []
+    numbers: list[int] = []
+    url = tls_tidb.replace("127.0.0.1", "localhost")
+
+    def work(connection: sa.Connection) -> None:
+        numbers.append(connection.scalar(sa.text("SELECT CONNECTION_ID()")) or 0)
+        if len(numbers) == 1:
+            driver: Any = connection.connection.dbapi_connection
+            # No record that the server could decipher, past OpenSSL.
+            os.write(driver._sock.fileno(), b"\x17\x03\x03\x00\x20" + bytes(32))
+            connection.scalar(sa.text("SELECT 1"))
+
+    with closing(Database(parse_url(f"{url}?ssl_ca={certificates}/ca.pem"), said.append)) as db:
+        db.read(work)
+    assert len(set(numbers)) == 2
+    assert said == [
+        f"the connection to localhost:{tls_server.port}{urlsplit(url).path} was lost; trying again"
+    ]
 
 
 def test_a_client_certificate_that_is_demanded(

@@ -103,7 +103,8 @@ class _Adoption:
                 if code_of(error) != DUPLICATE_INDEX:
                     raise
 
-        self._database.read(work)
+        # It may have to wait until the server has built an index of the same table.
+        self._database.read(work, patient=True)
 
     def fill_hashes(self, progress: Callable[[str], None]) -> None:
         """Give the first of each text its hash, in short transactions by id."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 import sqlalchemy as sa
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS = 15
 # An exact search through some ten million vectors may take minutes.
 _ANSWER_SECONDS = 300
+# One that changes a table takes longer, and may have to wait for another that does.
+_CHANGE_SECONDS = 3600
 # TiDB Cloud's gateway drops what was idle for 340 seconds.
 _RECYCLE_SECONDS = 300
 _LOCK_SECONDS = 60
@@ -57,17 +60,18 @@ class Database:
         self._engine = self._make_engine(read_timeout=_ANSWER_SECONDS)
         self._was_connected = False
 
-    def read(self, work: Callable[[Connection], Result]) -> Result:
+    def read(self, work: Callable[[Connection], Result], *, patient: bool = False) -> Result:
         """Return what some work on a connection gives, each statement by itself.
 
-        The work is done anew when the connection is lost.
+        The work is done anew when the connection is lost. With `patient`,
+        an answer may take an hour.
 
         Raises StoreError.
         """
+        engine = self._patient_engine if patient else self._engine
 
         def attempt() -> Result:
-            with self._engine.connect() as connection:
-                self._was_connected = True
+            with self._connect(engine) as connection:
                 return work(connection)
 
         return self._patiently(attempt)
@@ -106,7 +110,9 @@ class Database:
         with ExitStack() as connections:
 
             def take() -> object:
-                connection = connections.enter_context(self.patient_connection())
+                connection = connections.enter_context(self._connect(self._engine))
+                # The lock ends with its connection, which so ends with this block.
+                connection.detach()
                 return connection.scalar(statement, parameters)
 
             if not self._patiently(take):
@@ -114,17 +120,14 @@ class Database:
                     f"another process works on the same table of {self.location}",
                     hint="run the same command again when it is done",
                 )
-            # The lock ends with its connection.
             yield
 
-    @contextmanager
-    def patient_connection(self) -> Iterator[Connection]:
-        """Open a connection of its own, for a statement that may take hours.
+    def patient_connection(self) -> Connection:
+        """Open a connection of its own, for a statement that may take an hour.
 
-        Raises DBAPIError.
+        Raises StoreError.
         """
-        with self._make_engine(read_timeout=None, poolclass=NullPool).connect() as connection:
-            yield connection
+        return self._patiently(lambda: self._connect(self._patient_engine))
 
     def translated(self, error: DBAPIError) -> JtvError:
         """Return what to tell a user of an error."""
@@ -134,7 +137,16 @@ class Database:
         """Close the connections."""
         self._engine.dispose()
 
-    def _make_engine(self, *, read_timeout: int | None, **options: object) -> Engine:
+    @cached_property
+    def _patient_engine(self) -> Engine:
+        return self._make_engine(read_timeout=_CHANGE_SECONDS, poolclass=NullPool)
+
+    def _connect(self, engine: Engine) -> Connection:
+        connection = engine.connect()
+        self._was_connected = True
+        return connection
+
+    def _make_engine(self, *, read_timeout: int, **options: object) -> Engine:
         engine = sa.create_engine(
             URL,
             pool_recycle=_RECYCLE_SECONDS,

@@ -91,20 +91,18 @@ class VectorIndex:
             # Where two statements add it at once, the server undoes the second, and with it
             # what the first has built.
             with self._database.lock(f"jtv index {self._table}"):
-                if not self._database.read(self._replica):
-                    progress("making a TiFlash replica")
-                    self._alter("SET TIFLASH REPLICA 1")
+                self._database.read(lambda connection: self._replicate(connection, progress))
                 if self.status().state in {IndexState.NONE, IndexState.FAILED}:
                     progress("adding the vector index")
                     statement = self._begin()
             if wait:
                 self._wait(statement, progress)
+        except _NoTiflashError:
+            self._database.notice("this cluster has no TiFlash, so there can be no vector index")
         except DBAPIError as error:
             if code_of(error) == _BACKFILL_FAILED:
                 raise self._failure(str(error.orig and error.orig.args[-1])) from error
-            if not says_no_tiflash(error):
-                raise self._database.translated(error) from error
-            self._database.notice("this cluster has no TiFlash, so there can be no vector index")
+            raise self._database.translated(error) from error
 
     def rebuild(self, progress: Callable[[str], None]) -> None:
         """Build the index anew, but wait for one that is being built; one made by hand stays.
@@ -126,16 +124,24 @@ class VectorIndex:
         name = self._database.read(self._name)
         if name is not None:
             # The driver takes every statement for a format, and % for a mark.
-            drop = f"ALTER TABLE `{self._table}` DROP INDEX {name.replace('%', '%%')}"
+            drop = f"ALTER TABLE `{self._table}` DROP INDEX IF EXISTS {name.replace('%', '%%')}"
             self._database.read(lambda connection: connection.exec_driver_sql(drop))
         return name is not None
 
     def _begin(self) -> _Statement:
         """Send the statement that builds the index, and wait until the server is at it.
 
-        Raises DBAPIError where it refuses.
+        It is sent once: the server may go on with it although the connection was lost.
+
+        Raises DBAPIError where it refuses, StoreError where it cannot be reached.
         """
-        statement = _Statement(lambda: self._alter(_ADD))
+        connection = self._database.patient_connection()
+
+        def add() -> None:
+            with connection:
+                self._alter(connection, _ADD)
+
+        statement = _Statement(add)
         while not statement.ended(_LOOK_SECONDS) and not self._database.read(self._is_adding):
             pass
         statement.check()
@@ -181,9 +187,18 @@ class VectorIndex:
             hint="see to TiFlash, then: jtv index build",
         )
 
-    def _alter(self, what: str) -> None:
-        with self._database.patient_connection() as connection:
+    def _replicate(self, connection: Connection, progress: Callable[[str], None]) -> None:
+        if self._replica(connection) is None:
+            progress("making a TiFlash replica")
+            self._alter(connection, "SET TIFLASH REPLICA 1")
+
+    def _alter(self, connection: Connection, what: str) -> None:
+        try:
             connection.exec_driver_sql(f"ALTER TABLE `{self._table}` {what}")
+        except DBAPIError as error:
+            if says_no_tiflash(error):
+                raise _NoTiflashError from error
+            raise
 
     def _status(self, connection: Connection) -> IndexStatus:
         name = self._name(connection)
@@ -233,6 +248,10 @@ class VectorIndex:
                 raise
         done = self._progress(connection, None)
         return bool(done.indexed + done.pending)
+
+
+class _NoTiflashError(Exception):
+    """The cluster has none, so there can be no vector index."""
 
 
 class _Statement:
