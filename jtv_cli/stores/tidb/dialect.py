@@ -35,8 +35,8 @@ class Dialect(MySQLDialect_pymysql):
     def connect(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401  # PyMySQL's
         """Connect within `connect_timeout`, which holds for greeting and login too.
 
-        PyMySQL would give them the time that a statement has. Whatever else than TiDB
-        answers, it raises the driver's own error, with code, version and reason.
+        PyMySQL would give them the time that a statement has. Where something else than TiDB
+        answers, the driver's own error is raised, with code, version and reason.
         """
         timeouts = {name: options[name] for name in ("read_timeout", "write_timeout")}
         soon = dict.fromkeys(timeouts, options["connect_timeout"])
