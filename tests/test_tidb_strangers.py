@@ -39,6 +39,7 @@ def greeting(version: str, plugin: str) -> bytes:
 
 SHA2 = "caching_sha2_password"
 MYSQL = greeting("8.0.36", SHA2)
+TIDB = greeting("8.0.11-TiDB-v8.5.4", SHA2)
 KEY = b"-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----\n"
 SWITCH = b"\xfe%s\0" + b"1" * 20 + b"\0"
 
@@ -97,8 +98,10 @@ IS_MYSQL = r"/shop runs 8\.0\.36, not TiDB 8\.4 or newer; name a TiDB cluster"
         ([MYSQL, packet(2, b"\xff")], IS_MYSQL),
         ([MYSQL, packet(2, b"\x55")], IS_MYSQL),
         ([MYSQL, b"HTTP/1.1 400"], IS_MYSQL),
+        ([TIDB, packet(2, SWITCH % b"mysql_clear_password")], "asks for the password itself"),
+        ([TIDB, packet(2, SWITCH % b"dialog")], "asks for the password itself"),
         ([greeting("8.0.11-TiDB-v7.5.1", SHA2), packet(2, b"\x55")], "runs 8.0.11-TiDB-v7.5.1, no"),
-        ([greeting("8.0.11-TiDB-v8.5.4", SHA2), packet(2, b"\x55")], "unexpected packet during"),
+        ([TIDB, packet(2, b"\x55")], "unexpected packet during"),
     ],
 )
 def test_what_it_may_send(says: list[bytes], expected: str) -> None:

@@ -42,7 +42,7 @@ def kind(tls: Tls) -> str:
     """Say how a connection would be made, as PyMySQL is told to."""
     context = tls.arguments.get("ssl")
     if not isinstance(context, ssl.SSLContext):
-        return {"{}": "offered", "{'ssl_disabled': True}": "none"}[str(tls.arguments)]
+        return "none" if tls.arguments.get("ssl_disabled") else "offered"
     assert context.verify_mode == ssl.CERT_REQUIRED
     return "verified" if context.check_hostname else "any host name"
 

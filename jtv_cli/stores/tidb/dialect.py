@@ -13,6 +13,7 @@ from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.mysql.pymysql import MySQLDialect_pymysql
 from sqlalchemy.exc import DisconnectionError
 
+from jtv_cli.errors import StoreError
 from jtv_cli.stores.tidb.failures import NO_HANDSHAKE, NO_LOGIN_METHOD, SERVER_LOST, code_of
 
 if TYPE_CHECKING:
@@ -65,7 +66,9 @@ class Dialect(MySQLDialect_pymysql):
         """Roll back nothing at the end of each use."""
 
     def _is_told(self, error: Exception, *, greeted: bool) -> bool:
-        """Return whether it is the server that refuses, or the network that fails."""
+        """Return whether it is the server that refuses, or jtv, or the network that fails."""
+        if isinstance(error, StoreError):
+            return True
         if not isinstance(error, self.loaded_dbapi.Error):
             return False
         code = code_of(error)

@@ -57,7 +57,22 @@ class Tls(NamedTuple):
         """What PyMySQL's `connect` is to be told."""
         if self.context:
             return {"ssl": self.context}
-        return {} if self.if_offered else {"ssl_disabled": True}
+        # PyMySQL would do as it is asked, by whoever answers.
+        refusals = dict.fromkeys(("mysql_clear_password", "dialog"), _ClearPassword)
+        return {"auth_plugin_map": refusals} | ({} if self.if_offered else {"ssl_disabled": True})
+
+
+class _ClearPassword:
+    """A method to log in that sends the password as it is: not where anyone may listen."""
+
+    def __init__(self, _connection: object) -> None:
+        pass
+
+    def authenticate(self, _packet: object) -> None:
+        raise StoreError(
+            "the server asks for the password itself, over a connection that is not verified",
+            hint="add ssl_ca=PATH or ssl_mode=VERIFY_IDENTITY to the database URL",
+        )
 
 
 def read_tls(host: str, keys: Mapping[str, str]) -> Tls:
