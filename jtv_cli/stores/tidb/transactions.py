@@ -47,6 +47,11 @@ def text_size(document: Document) -> int:
     return len(document.text.encode())
 
 
+def metadata_size(occurrence: Occurrence | Place) -> int:
+    """Return the bytes of what is noted beside a place."""
+    return len((encode_metadata(occurrence.metadata) or "").encode())
+
+
 def _pieces(document: Document) -> Iterator[Document]:
     """Yield the document, each time with some of its occurrences."""
     if len(document.occurrences) <= 1:
@@ -62,4 +67,4 @@ def _size(document: Document) -> int:
 
 
 def _occurrence_size(occurrence: Occurrence | Place) -> int:
-    return _OCCURRENCE_BYTES + len(encode_metadata(occurrence.metadata) or "")
+    return _OCCURRENCE_BYTES + metadata_size(occurrence)
