@@ -115,6 +115,57 @@ def test_a_text_that_is_too_large_is_named(offline: Jtv) -> None:
     assert "3 stored" in result.stderr
 
 
+def test_metadata_that_is_too_large_is_named_before_it_is_paid_for(
+    paying: Jtv, api: JinaServer
+) -> None:
+    records = [{"text": f"paid {number}", "m": "数"} for number in range(100)]
+    records[5]["m"] = "数" * (7 << 20)
+    paying.write("large.jsonl", "\n".join(map(json.dumps, records)))
+    said = "large.jsonl:6: with its metadata, 22,020,"
+    for command in (["ingest", "--dry-run"], ["ingest"], ["ingest"]):
+        result = paying(*command, "large.jsonl")
+        assert result.code == 3
+        assert said in result.stderr
+        assert "bytes are more than the 6,287,360 the store takes, skipped" in result.stderr
+    assert sorted(api.bill) == sorted(f"paid {number}" for number in range(100) if number != 5)
+    # Where the text is known.
+    paying.ok("ingest", "-", stdin="paid 5\n")
+    assert said in paying("ingest", "large.jsonl").stderr
+
+
+def test_metadata_that_is_too_large_is_not_copied(offline: Jtv) -> None:
+    local = {"JTV_DATABASE": "local.db"}
+    record = {"text": "a", "m": "x" * (7 << 20)}
+    offline.write("large.jsonl", f'{json.dumps(record)}\n{{"text": "b"}}')
+    offline.ok("init", *OFFLINE, "--table", "t", env=local)
+    offline.ok("ingest", "large.jsonl", "--table", "t", env=local)
+    result = offline("copy", "--from", "local.db", "--to", "tidb", "--table", "t")
+    assert result.code == 3
+    assert "with its metadata, 7,340," in result.stderr
+    assert [row[2] for row in offline.ok("list", "--table", "t").rows] == ["b"]
+
+
+@pytest.mark.parametrize(
+    "large",
+    [{"text": "b" * 200_000}, {"text": "b", "m": "c" * 200_000}, {"text": "a", "m": "c" * 200_000}],
+)
+def test_what_is_too_large_for_a_cluster_that_takes_less_is_named(
+    offline: Jtv, plain_server: TidbServer, large: dict[str, str]
+) -> None:
+    offline.ok("ingest", "-", stdin="a\n")
+    offline.write(
+        "l.jsonl", "\n".join(map(json.dumps, ({"text": "d" * 9000}, large, {"text": "e"})))
+    )
+    plain_server.execute("SET GLOBAL tidb_txn_entry_size_limit = 100000")
+    try:
+        result = offline("ingest", "l.jsonl")
+    finally:
+        plain_server.execute("SET GLOBAL tidb_txn_entry_size_limit = 0")
+    assert result.code == 5
+    assert result.error.startswith("jtv: l.jsonl:2: ")
+    assert "too large for TiDB" in result.error
+
+
 def test_no_transaction_grows_with_the_places(offline: Jtv, plain_tidb: str) -> None:
     """TiDB Cloud Starter takes 10 MiB in one, whatever that is made of."""
     offline.ok("ingest", "-", stdin="text\n")
@@ -122,10 +173,10 @@ def test_no_transaction_grows_with_the_places(offline: Jtv, plain_tidb: str) -> 
         table = store.open(TABLE)
         [number] = table.known([text_hash("text")]).values()
         for size in (1, 1000):
-            places = [Place(line, number, {"a": "b" * size}) for line in range(1, 15_001)]
+            places = [Place(line, number, {"a": "数" * size}) for line in range(1, 6001)]
             assert table.add_occurrences("file.txt", places) == len(places)
         table.add([document("text", *(Occurrence("x", *place[::2]) for place in places))], VECTOR)
-        sent = "\n".join(proxy.statements).split("COMMIT")
+        sent = "\n".join(proxy.statements).encode().split(b"COMMIT")
     assert max(map(len, sent)) < 10 << 20
     assert count(offline, f"{TABLE}_occurrences") == 1 + 2 * len(places)
 

@@ -28,7 +28,7 @@ def transfer(
     """Store the documents that the table does not have; of the others, note where they were read.
 
     Every document has a usable vector of the table's model. `progress` hears, after each
-    batch, what was done so far, `skipped` of texts that are longer than the table takes.
+    batch, what was done so far, `skipped` of what is longer than the table takes.
     """
     done = Transferred()
     for batch in batches(_fitting(documents, table, skipped)):
@@ -81,7 +81,9 @@ def _fitting(
     skipped: Callable[[StoredDocument, str], None],
 ) -> Iterator[StoredDocument]:
     for document in documents:
-        if reason := too_long(document.text, table.most_bytes):
+        beside = [None, *(occurrence.metadata for occurrence in document.occurrences)]
+        reasons = (too_long(document.text, table.most_bytes, metadata) for metadata in beside)
+        if reason := next(filter(None, reasons), None):
             skipped(document, reason)
         else:
             yield document

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 # orjson reads JSON nested in more levels than the 254 that it writes; so many bytes of it,
 # two for each level, are certainly in fewer.
 _SHALLOW_BYTES = 400
@@ -29,11 +34,28 @@ def is_metadata(value: object) -> bool:
     return isinstance(value, dict)
 
 
-def too_long(text: str, most_bytes: int | None) -> str | None:
-    """Return why a store that takes so many bytes, or any number, does not take a text."""
-    if most_bytes is None or len(text) * _CHARACTER_BYTES <= most_bytes:
+def too_long(
+    text: str, most_bytes: int | None, metadata: Mapping[str, Any] | None = None
+) -> str | None:
+    """Return why a store that takes so many bytes, or any number, does not take a text.
+
+    Its metadata goes into the same transaction, and counts.
+    """
+    if most_bytes is None:
         return None
-    size = len(text.encode())
+    if metadata is None and len(text) * _CHARACTER_BYTES <= most_bytes:
+        return None
+    beside = _json_size(metadata)
+    size = len(text.encode()) + beside
     if size <= most_bytes:
         return None
-    return f"{size:,} bytes are more than the {most_bytes:,} the store takes"
+    what = "with its metadata, " if beside else ""
+    return f"{what}{size:,} bytes are more than the {most_bytes:,} the store takes"
+
+
+def _json_size(metadata: Mapping[str, Any] | None) -> int:
+    if metadata is None:
+        return 0
+    import orjson
+
+    return len(orjson.dumps(metadata))

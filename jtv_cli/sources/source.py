@@ -57,8 +57,11 @@ class Window(NamedTuple):
     end: int
 
     def within(self, most_bytes: int | None) -> Window:
-        """Return it with texts of more bytes, unless that is None, among the bad records."""
-        reasons = {line: too_long(text, most_bytes) for line, text, _ in self.texts}
+        """Return it with texts of more bytes, unless that is None, among the bad records.
+
+        The metadata of a text counts.
+        """
+        reasons = {line: too_long(text, most_bytes, more) for line, text, more in self.texts}
         bad = [BadRecord(line, reason) for line, reason in reasons.items() if reason]
         if not bad:
             return self

@@ -34,7 +34,7 @@ class Table(Protocol):
 
     spec: TableSpec
     most_bytes: int | None
-    """The bytes of the longest text that can be stored, None for any."""
+    """The bytes of the longest text that can be stored, its metadata included; None for any."""
 
     def count(self) -> int:
         """Return the number of documents."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class TooLarge(StoreError):
-    """A text is larger than the server takes."""
+    """A text, or its metadata, is larger than the server takes."""
 
 
 # The client's own codes, and those of TiDB: https://docs.pingcap.com/tidb/stable/error-codes
@@ -130,7 +130,9 @@ def _of_a_statement(code: int, text: str, where: str) -> StoreError:
             f"{where}: other processes write to the same rows", hint="run the same command again"
         )
     if code in _TOO_LARGE:
-        return TooLarge("the text is too large for TiDB, which takes 6 MiB", hint="split it")
+        return TooLarge(
+            "the text or its metadata is too large for TiDB, which takes 6 MiB", hint="split it"
+        )
     if code == _TOO_MUCH:
         return StoreError(
             f"{where}: that is too much for one transaction",

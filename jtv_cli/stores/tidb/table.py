@@ -14,11 +14,16 @@ from jtv_cli.stores.tidb.occurrences import noted
 from jtv_cli.stores.tidb.reading import Reading
 from jtv_cli.stores.tidb.schema import comment_of, encode_comment, schema
 from jtv_cli.stores.tidb.searching import Searching
-from jtv_cli.stores.tidb.transactions import place_transactions, text_size, transactions
+from jtv_cli.stores.tidb.transactions import (
+    metadata_size,
+    place_transactions,
+    text_size,
+    transactions,
+)
 from jtv_cli.stores.tidb.writing import Writing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from sqlalchemy import Connection
 
@@ -75,7 +80,7 @@ class TidbTable:
     def add(self, documents: Sequence[Document], vectors: Vectors) -> Added:
         """Store documents with their occurrences, in one transaction unless they are huge.
 
-        Raises StoreError that names the text where one is larger than the server takes.
+        Raises StoreError that names the place of what is larger than the server takes.
         """
         from jtv_cli.stores.distances import check_vectors
 
@@ -209,9 +214,12 @@ class TidbTable:
         try:
             return self._database.write(work)
         except TooLarge as error:
-            first = max(documents, key=text_size).occurrences[:1]
-            where = "".join(f"{o.source or 'standard input'}:{o.line}: " for o in first)
-            raise StoreError(f"{where}{error.message}", hint=error.hint) from error
+            entries = (
+                (max(text_size(document), metadata_size(where)), where.source, where.line)
+                for document in documents
+                for where in document.occurrences
+            )
+            raise _naming_the_largest(error, entries) from error
 
     def _note(self, source: str | None, places: Sequence[Place], *, are_there: bool = False) -> int:
         """Note places in one transaction, in place of what is noted if they `are_there`."""
@@ -232,7 +240,11 @@ class TidbTable:
                 (place.document, Occurrence(source, place.line, place.metadata)) for place in places
             )
 
-        return self._database.write(work)
+        try:
+            return self._database.write(work)
+        except TooLarge as error:
+            entries = ((metadata_size(place), source, place.line) for place in places)
+            raise _naming_the_largest(error, entries) from error
 
     def _remove(self, documents: Collection[int], work: Callable[[Writing], Removed]) -> Removed:
         """Return what some work removes of documents that are locked, in one transaction."""
@@ -263,3 +275,15 @@ class TidbTable:
         """
         if comment_of(connection, self.spec.name) != encode_comment(self.spec):
             raise TableDropped(self.spec.name)
+
+
+def _naming_the_largest(
+    error: TooLarge, entries: Iterable[tuple[int, str | None, int | None]]
+) -> StoreError:
+    """Return the error with the place of the largest of what has a size, a source and a line."""
+    largest = max(entries, key=lambda entry: entry[0], default=None)
+    if largest is None:
+        return error
+    _, source, line = largest
+    where = f"{source or 'standard input'}:{line}" if line else source or "standard input"
+    return StoreError(f"{where}: {error.message}", hint=error.hint)
