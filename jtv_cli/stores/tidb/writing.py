@@ -46,11 +46,13 @@ class Writing:
         return self._insert(self._schema.documents, "content, content_vec, content_hash", rows)
 
     def insert_nothing(self) -> None:
-        """Send an insert of no rows, which needs the rights that any insert needs."""
-        self._connection.exec_driver_sql(
-            f"INSERT INTO `{self._schema.documents.name}` (content, content_vec, content_hash)"
-            " SELECT NULL, NULL, NULL FROM DUAL WHERE FALSE ON DUPLICATE KEY UPDATE id = id"
-        )
+        """Send inserts of no rows, which need the tables and the rights that an ingest needs."""
+        for table in (self._schema.documents, *self._schema.parts):
+            key = next(iter(table.primary_key)).name
+            self._connection.exec_driver_sql(
+                f"INSERT INTO `{table.name}` SELECT old.* FROM `{table.name}` AS old WHERE FALSE"
+                f" ON DUPLICATE KEY UPDATE `{table.name}`.{key} = `{table.name}`.{key}"
+            )
 
     def ids(self, hashes: Sequence[bytes], *, lock: bool = False) -> dict[bytes, int]:
         """Return the ids of those of the hashes that are stored."""
