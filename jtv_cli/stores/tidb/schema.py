@@ -115,6 +115,14 @@ def part_comment(name: str) -> str:
     return json.dumps({"jtv": FORMAT, "part_of": name})
 
 
+def is_part(comment: str | None, name: str) -> bool:
+    """Return whether a comment is that of a table which belongs to the one of that name.
+
+    To TiDB, names are the same in any case.
+    """
+    return comment is not None and comment.lower() == part_comment(name).lower()
+
+
 def decode_comment(name: str, comment: str) -> tuple[TableSpec, bool] | None:
     """Return what a comment says of its table, and whether the table is still being adopted.
 
@@ -156,7 +164,7 @@ def make_parts(connection: sa.Connection, tables: Schema) -> None:
     """
     comments = [comment_of(connection, part.name) for part in tables.parts]
     for part, comment in zip(tables.parts, comments, strict=True):
-        if comment not in (None, part.comment):
+        if comment is not None and not is_part(comment, tables.documents.name):
             raise StoreError(
                 f"there is a table {part.name} already that is not jtv's",
                 hint="name another --table",
@@ -170,5 +178,5 @@ def make_parts(connection: sa.Connection, tables: Schema) -> None:
 def drop_parts(connection: sa.Connection, tables: Schema) -> None:
     """Drop the tables that belong to a table, and none of another's."""
     for part in tables.parts:
-        if comment_of(connection, part.name) == part.comment:
+        if is_part(comment_of(connection, part.name), tables.documents.name):
             connection.execute(DropTable(part, if_exists=True))
