@@ -314,3 +314,37 @@ def test_without_the_right_to_write_nothing_is_paid_for(
     [line] = result.stderr.splitlines()
     assert f"a right is missing: {missing} command denied" in line
     assert paying.ok("list").stdout == ""
+
+
+@pytest.mark.parametrize("part", ["sources", "occurrences"])
+def test_with_the_right_to_write_documents_alone_nothing_is_paid_for(
+    paying: Jtv, plain_server: TidbServer, api: JinaServer, part: str
+) -> None:
+    name = paying.environment["TIDB_DATABASE_URL"].rpartition("/")[2]
+    url = plain_server.limited_url(name, "SELECT")
+    for table in {TABLE, f"{TABLE}_sources", f"{TABLE}_occurrences"} - {f"{TABLE}_{part}"}:
+        plain_server.execute(f"GRANT INSERT, UPDATE ON {name}.{table} TO 'some.user'")
+    result = paying(*INGEST, env={"TIDB_DATABASE_URL": url})
+    assert (result.code, api.bill) == (5, [])
+    assert f"INSERT command denied to user 'some.user'@'%' for table '{TABLE}_{part}'" in (
+        result.error
+    )
+
+
+@pytest.mark.parametrize("part", ["sources", "occurrences"])
+def test_a_part_that_is_missing_is_made_by_init(paying: Jtv, api: JinaServer, part: str) -> None:
+    paying.write("first.txt", "\n".join(LINES[:10]))
+    paying.ok("ingest", "first.txt")
+    database(paying).execute(f"DROP TABLE {TABLE}_{part}")
+    result = paying(*INGEST)
+    assert (result.code, sorted(api.bill)) == (5, sorted(LINES[:10]))
+    assert result.error.endswith("was dropped meanwhile; make it with: jtv init")
+    said = paying.ok("init").stderr
+    assert f"make {TABLE}_sources and {TABLE}_occurrences anew, for there is no {TABLE}_{part}" in (
+        said
+    )
+    assert f"table {TABLE} is whole again" in said
+    assert json.loads(paying.ok("init", "--no-index", "--json").stdout)["changes"] == []
+    paying.ok(*INGEST)
+    assert_complete(paying)
+    assert sorted(api.bill) == sorted(LINES)

@@ -74,7 +74,10 @@ def _drop(session: Session, store: Store, there: TableSpec, *, yes: bool) -> Non
 def _confirm_adoption(
     session: Session, store: Store, spec: TableSpec, changes: Sequence[Change], *, yes: bool
 ) -> None:
-    """Say what would become of a table that jtv did not make, and ask."""
+    """Say what would become of a table that jtv did not make, and ask; of its own, say it."""
+    for change in changes:
+        if change.action is Action.MEND:
+            session.talk.report(f"table {spec.name}: {change.description}")
     steps = [change.description for change in changes if change.action is Action.ADOPT]
     if not steps:
         return
@@ -120,6 +123,8 @@ def _done(spec: TableSpec, actions: set[Action], index: IndexState, detail: str)
         lines.append(
             f"made table {spec.name}: {spec.dimensions} dimensions, {spec.metric} distance"
         )
+    if Action.MEND in actions:
+        lines.append(f"table {spec.name} is whole again")
     if Action.ADOPT in actions:
         lines.append(f"table {spec.name} is jtv's now, with all that was in it")
     if Action.INDEX in actions and index is IndexState.READY:

@@ -42,10 +42,11 @@ def find_spec(specs: Iterable[TableSpec], name: str) -> TableSpec | None:
 
 
 class Action(Enum):
-    """What a step does: make a table, make the tutorial's table jtv's, build the index."""
+    """What a step does: make a table or its missing parts, adopt the tutorial's, build an index."""
 
     CREATE = "create"
     ADOPT = "adopt"
+    MEND = "mend"
     INDEX = "index"
 
 

@@ -13,10 +13,13 @@ from jtv_cli.records import Action, Change, IndexState
 from jtv_cli.stores.tidb.adoption import adopt, plan_adoption, tutorial_spec
 from jtv_cli.stores.tidb.database import Database
 from jtv_cli.stores.tidb.index import VectorIndex
+from jtv_cli.stores.tidb.mending import mend, plan_mending
 from jtv_cli.stores.tidb.schema import (
     MOST_DIMENSIONS,
+    comment_of,
     decode_comment,
     drop_parts,
+    encode_comment,
     make_parts,
     schema,
 )
@@ -26,6 +29,7 @@ from jtv_cli.stores.tidb.url import parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from sqlalchemy import Connection
 
@@ -72,11 +76,14 @@ class TidbStore:
         self._database = Database(address, notice)
 
     def tables(self) -> list[TableSpec]:
-        """Return jtv's tables and, as it stands, the tutorial's."""
+        """Return jtv's tables and, as it stands, the tutorial's.
+
+        Of one that a newer jtv made, `notice` hears.
+        """
 
         def work(connection: Connection) -> list[TableSpec]:
             rows = connection.execute(_CANDIDATES).all()
-            found = [_judge(connection, *row) for row in rows]
+            found = [self._judge_one_of_many(connection, *row) for row in rows]
             return [table.spec for table in found if table is not None]
 
         return self._database.read(work)
@@ -89,7 +96,7 @@ class TidbStore:
         return TidbTable(self._database, found.spec, is_adopted=found.is_adopted)
 
     def plan(self, spec: TableSpec, *, index: bool = True) -> list[Change]:
-        """Return what is still to do: make or adopt the table, make its index.
+        """Return what is still to do: make, mend or adopt the table, make its index.
 
         Raises TableMismatch where it has another model, StoreError where it is neither
         jtv's nor the tutorial's, or the server is no TiDB with vectors.
@@ -106,7 +113,11 @@ class TidbStore:
             create = Change(Action.CREATE, f"make table {spec.name} in {self.location}")
             return [create, build] if index else [create]
         found.spec.require_same_vectors(spec)
-        changes = [] if found.is_adopted else plan_adoption(found.spec.name)
+        if found.is_adopted:
+            tables = schema(found.spec)
+            changes = self._database.read(lambda connection: plan_mending(connection, tables))
+        else:
+            changes = plan_adoption(found.spec.name)
         if index and self._index(found.spec).status().state is not IndexState.READY:
             changes.append(build)
         return changes
@@ -121,22 +132,24 @@ class TidbStore:
     ) -> None:
         """Carry out a plan. It may be interrupted and repeated."""
         actions = {change.action for change in changes}
-        if actions & {Action.CREATE, Action.ADOPT}:
+        if actions & {Action.CREATE, Action.ADOPT, Action.MEND}:
             progress("making the table")
-            with self._database.lock(f"jtv init {spec.name}"):
+            with self._lock(spec.name):
                 self._make(spec, progress)
         if Action.INDEX in actions:
             self._index(spec).build(wait=wait, progress=progress)
 
     def drop(self, name: str) -> None:
         """Remove a table and all it holds. Raises NoTable where there is none of that name."""
-        tables = schema(self.open(name).spec)
 
         def work(connection: Connection) -> None:
             connection.execute(DropTable(tables.documents, if_exists=True))
             drop_parts(connection, tables)
 
-        self._database.read(work)
+        # Else another process could make the table anew when only some of it is dropped.
+        with self._lock(name):
+            tables = schema(self.open(name).spec)
+            self._database.read(work)
 
     def checks(self) -> Iterator[Check]:
         """Look at the connection, the server's version, and TiFlash."""
@@ -147,13 +160,16 @@ class TidbStore:
         self._database.close()
 
     def _make(self, spec: TableSpec, progress: Callable[[str], None]) -> None:
-        """Make or adopt the table, if another process has not done it meanwhile."""
+        """Make, mend or adopt the table, if another process has not done it meanwhile."""
         found = self._look_up(spec.name)
         if found is None:
             self._create(_with_identity(spec._replace(identity="")))
             return
         found.spec.require_same_vectors(spec)
-        if not found.is_adopted:
+        if found.is_adopted:
+            tables = schema(found.spec)
+            self._database.read(lambda connection: mend(connection, tables))
+        else:
             adopt(self._database, _with_identity(found.spec), progress)
 
     def _create(self, spec: TableSpec) -> None:
@@ -161,8 +177,10 @@ class TidbStore:
         tables = schema(spec)
 
         def work(connection: Connection) -> None:
-            make_parts(connection, tables)
-            connection.execute(CreateTable(tables.documents))
+            # An attempt whose connection was lost may have made the table, or be at it.
+            if comment_of(connection, spec.name) != encode_comment(spec):
+                make_parts(connection, tables)
+                connection.execute(CreateTable(tables.documents, if_not_exists=True))
 
         self._database.read(work)
 
@@ -185,12 +203,26 @@ class TidbStore:
 
         return self._database.read(work)
 
+    def _judge_one_of_many(self, connection: Connection, name: str, comment: str) -> _Found | None:
+        try:
+            return _judge(connection, name, comment)
+        except StoreError as error:
+            self._database.notice(str(error))
+            return None
+
+    def _lock(self, name: str) -> AbstractContextManager[None]:
+        """Keep other processes from making or dropping a table of that name, in any case."""
+        return self._database.lock(f"jtv init {name.lower()}")
+
     def _index(self, spec: TableSpec) -> VectorIndex:
         return VectorIndex(self._database, spec.name)
 
 
 def _judge(connection: Connection, name: str, comment: str) -> _Found | None:
-    """Return what a table is, None where it is neither jtv's nor the tutorial's."""
+    """Return what a table is, None where it is neither jtv's nor the tutorial's.
+
+    Raises StoreError where a newer jtv made it.
+    """
     if (said := decode_comment(name, comment)) is not None:
         spec, is_adopting = said
         return _Found(spec, is_adopted=not is_adopting)
