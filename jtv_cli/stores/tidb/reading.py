@@ -54,7 +54,7 @@ class Reading:
         measured = _NO_DISTANCE if query is None else distance(self._schema, query)
         statement = sa.select(self._columns.id, self._columns.content, measured)
         left = sys.maxsize if limit is None else limit
-        for rows in self._by_id(statement, after=after or 0, limit=left, size=_BLOCK):
+        for rows in self._by_id(statement, after=after, limit=left, size=_BLOCK):
             yield from self._hits(rows)
 
     def rank(self, query: Vectors, *, limit: int | None) -> Iterator[Hit]:
@@ -165,12 +165,18 @@ class Reading:
         return found
 
     def _by_id(
-        self, statement: Select[Any], *, after: int = 0, limit: int = sys.maxsize, size: int
+        self,
+        statement: Select[Any],
+        *,
+        after: int | None = None,
+        limit: int = sys.maxsize,
+        size: int,
     ) -> Iterator[Sequence[Any]]:
         """Yield the rows of a statement by id, in short reads."""
         number = self._columns.id
         while limit > 0:
-            block = statement.where(number > after).order_by(number).limit(min(limit, size))
+            rest = statement if after is None else statement.where(number > after)
+            block = rest.order_by(number).limit(min(limit, size))
             rows = self._database.read(lambda connection: connection.execute(block).all())  # noqa: B023
             if not rows:
                 return
