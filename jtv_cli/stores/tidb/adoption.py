@@ -8,15 +8,15 @@ itself is changed, says that it is under way.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
-import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from jtv_cli.records import Action, Change, TableSpec, text_hash
+from jtv_cli.records import Action, Change, TableSpec
+from jtv_cli.stores.tidb.duplicates import fill_hashes
 from jtv_cli.stores.tidb.failures import DUPLICATE_INDEX, code_of
 from jtv_cli.stores.tidb.schema import encode_comment, make_parts, schema
-from jtv_cli.stores.tidb.writing import Writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,7 +32,6 @@ _COLUMNS = (
     ("content", r"varchar\(255\)", "NO", "", ""),
     ("content_vec", rf"vector\({_DIMENSIONS}\)", "(YES|NO)", "", ""),
 )
-_CHUNK = 1000
 
 
 def tutorial_spec(name: str, columns: Sequence[Sequence[str]]) -> TableSpec | None:
@@ -57,7 +56,7 @@ def plan_adoption(name: str) -> list[Change]:
             f"note in the comment of {name} that its model is {_MODEL}",
             "let content be longer than 255 characters",
             "add content_hash with a unique index and fill it, so that no text is stored twice;"
-            " of equal texts, all stay and the first gets the hash",
+            " of equal texts, all stay and the first that can be found gets the hash",
             f"make {name}_sources and {name}_occurrences, for where texts were read",
         )
     ]
@@ -69,71 +68,31 @@ def adopt(database: Database, spec: TableSpec, progress: Callable[[str], None]) 
     It takes the rights SELECT, UPDATE, CREATE and ALTER; the table is as it was where one
     is missing.
     """
-    adoption = _Adoption(database, spec)
+    run = partial(_run, database, spec.name)
     # The right to update is needed last; without it, nothing should be changed before.
-    adoption.run("UPDATE `{}` SET id = id WHERE FALSE")
+    run("UPDATE `{}` SET id = id WHERE FALSE")
     progress("making room for where texts were read")
     database.read(lambda connection: make_parts(connection, schema(spec)))
-    adoption.run("ALTER TABLE `{}` COMMENT = %s", encode_comment(spec, adopting=True))
+    run("ALTER TABLE `{}` COMMENT = %s", encode_comment(spec, adopting=True))
     progress("adding content_hash")
-    adoption.run("ALTER TABLE `{}` MODIFY content MEDIUMTEXT NOT NULL")
-    adoption.run("ALTER TABLE `{}` ADD COLUMN IF NOT EXISTS content_hash BINARY(32)")
+    run("ALTER TABLE `{}` MODIFY content MEDIUMTEXT NOT NULL")
+    run("ALTER TABLE `{}` ADD COLUMN IF NOT EXISTS content_hash BINARY(32)")
     # CREATE INDEX IF NOT EXISTS would need one more right.
-    adoption.run("ALTER TABLE `{}` ADD UNIQUE INDEX content_hash (content_hash)")
-    adoption.fill_hashes(progress)
-    adoption.run("ALTER TABLE `{}` COMMENT = %s", encode_comment(spec))
+    run("ALTER TABLE `{}` ADD UNIQUE INDEX content_hash (content_hash)")
+    fill_hashes(database, schema(spec), progress)
+    run("ALTER TABLE `{}` COMMENT = %s", encode_comment(spec))
 
 
-class _Adoption:
-    """The statements on one table."""
+def _run(database: Database, table: str, statement: str, *parameters: str) -> None:
+    """Run a statement, in which {} is the table's name; an index may be there already."""
+    statement = statement.format(table)
 
-    def __init__(self, database: Database, spec: TableSpec) -> None:
-        self._database = database
-        self._schema = schema(spec)
-        self._documents = self._schema.documents
+    def work(connection: Connection) -> None:
+        try:
+            connection.exec_driver_sql(statement, parameters)
+        except DBAPIError as error:
+            if code_of(error) != DUPLICATE_INDEX:
+                raise
 
-    def run(self, statement: str, *parameters: str) -> None:
-        """Run a statement, in which {} is the table's name; an index may be there already."""
-        statement = statement.format(self._documents.name)
-
-        def work(connection: Connection) -> None:
-            try:
-                connection.exec_driver_sql(statement, parameters)
-            except DBAPIError as error:
-                if code_of(error) != DUPLICATE_INDEX:
-                    raise
-
-        # It may have to wait until the server has built an index of the same table.
-        self._database.read(work, patient=True)
-
-    def fill_hashes(self, progress: Callable[[str], None]) -> None:
-        """Give the first of each text its hash, in short transactions by id."""
-        last, done = 0, 0
-        while rows := self._without_hash(last):
-            self._database.write(lambda connection: self._fill(connection, rows))
-            last, done = rows[-1].id, done + len(rows)
-            progress(f"filling content_hash: {done:,} texts")
-
-    def _without_hash(self, after: int) -> Sequence[Any]:
-        columns = self._documents.c
-        statement = (
-            sa.select(columns.id, columns.content)
-            .where(columns.id > after, columns.content_hash.is_(None))
-            .order_by(columns.id)
-            .limit(_CHUNK)
-        )
-        return self._database.read(lambda connection: connection.execute(statement).all())
-
-    def _fill(self, connection: Connection, rows: Sequence[Any]) -> None:
-        first: dict[bytes, int] = {}
-        for number, content in rows:
-            first.setdefault(text_hash(content), number)
-        for key in Writing(connection, self._schema).ids(list(first), lock=True):
-            del first[key]
-        if first:
-            connection.execute(
-                sa.update(self._documents)
-                .where(self._documents.c.id == sa.bindparam("number"))
-                .values(content_hash=sa.bindparam("hash")),
-                [{"number": number, "hash": key} for key, number in first.items()],
-            )
+    # It may have to wait until the server has built an index of the same table.
+    database.read(work, patient=True)

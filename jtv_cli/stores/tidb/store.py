@@ -107,7 +107,7 @@ class TidbStore:
                 f"TiDB takes no vectors of {spec.dimensions:,} dimensions",
                 hint=f"take a model of up to {MOST_DIMENSIONS:,}, or --database embedded",
             )
-        build = Change(Action.INDEX, "build the vector index")
+        build = Change(Action.INDEX, "build the vector index, on a TiFlash replica of the table")
         found = self._look_up(spec.name)
         if found is None:
             create = Change(Action.CREATE, f"make table {spec.name} in {self.location}")
@@ -167,8 +167,7 @@ class TidbStore:
             return
         found.spec.require_same_vectors(spec)
         if found.is_adopted:
-            tables = schema(found.spec)
-            self._database.read(lambda connection: mend(connection, tables))
+            mend(self._database, schema(found.spec), progress)
         else:
             adopt(self._database, _with_identity(found.spec), progress)
 
