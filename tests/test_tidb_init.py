@@ -110,7 +110,9 @@ class TestWithTiflash:
 
     def test_report_as_json(self, flash: Jtv) -> None:
         report = json.loads(flash.ok("init", "--json", *OFFLINE).stdout)
-        assert report["changes"][1:] == ["build the vector index"]
+        assert report["changes"][1:] == [
+            "build the vector index, on a TiFlash replica of the table"
+        ]
         assert (report["index"], report["dimensions"]) == ("ready", 768)
         assert "/jtv_test_" in report["store"]
         assert json.loads(flash.ok("init", "--json").stdout)["changes"] == []

@@ -78,15 +78,14 @@ def _confirm_adoption(
     for change in changes:
         if change.action is Action.MEND:
             session.talk.report(f"table {spec.name}: {change.description}")
-    steps = [change.description for change in changes if change.action is Action.ADOPT]
-    if not steps:
+    if not any(change.action is Action.ADOPT for change in changes):
         return
     session.talk.report(
         f"table {spec.name} in {store.location} is the tutorial's. To make it jtv's, without"
         f" touching an id, a text or a vector, jtv would:"
     )
-    for step in steps:
-        session.talk.report(f"- {step}")
+    for change in changes:
+        session.talk.report(f"- {change.description}")
     if not yes:
         session.confirm(f"change table {spec.name} so", otherwise="nothing was changed")
 
