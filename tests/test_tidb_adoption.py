@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 from contextlib import closing
@@ -109,6 +110,42 @@ def index_by_hand(jtv: Jtv, replicas: int = 1) -> None:
     )
 
 
+# The steps of an adoption that say of the table that it is under way, and that it is done,
+# and the one that fills in hashes.
+ADOPTING = r"^ALTER TABLE \S+ COMMENT = .*adopting"
+ADOPTED = r"^ALTER TABLE \S+ COMMENT = (?!.*adopting)"
+FILL = r"^UPDATE .* SET \S+content_hash = "
+SECOND_FILL = FILL.replace(".*", r".* BETWEEN (?!1 )\d+ AND .*")
+
+
+def add_many(jtv: Jtv) -> None:
+    """Add 2,500 rows with 1,500 texts."""
+    vector = str(vectors(1)[0].tolist())
+    with database(jtv).connect() as connection, connection.cursor() as cursor:
+        cursor.executemany(
+            f"INSERT INTO {TABLE} (content, content_vec) VALUES (%s, %s)",
+            [(f"text {number % 1500}", vector) for number in range(2500)],
+        )
+
+
+def replace_rows(jtv: Jtv, *rows: tuple[int, str, str | None]) -> None:
+    """Have the table hold these, of id, text and vector."""
+    database(jtv).execute(f"DELETE FROM {TABLE}")
+    # 0 as an id would be taken for none.
+    for number, text, vector in rows:
+        values = (number or 1, text, vector)
+        database(jtv).execute(
+            f"INSERT INTO {TABLE} (id, content, content_vec) VALUES (%s, %s, %s)", *values
+        )
+        if not number:
+            database(jtv).execute(f"UPDATE {TABLE} SET id = 0 WHERE id = 1")
+
+
+def assert_one_hash_for_each_of_many(jtv: Jtv) -> None:
+    filled = [value for value in hashes(jtv) if value]
+    assert len(filled) == len(set(filled)) == 1500 + DISTINCT
+
+
 FIRSTS = [
     text_hash(text) if text not in TEXTS[:place] else None for place, text in enumerate(TEXTS)
 ]
@@ -160,8 +197,14 @@ class TestAsItStands:
         result = reader("init")
         assert result.code == 2
         assert result.error == f"jtv: this would change table {TABLE} so; if you mean it, add --yes"
-        for part in ("its model is jina-embeddings-v2-base-en", "content_hash", "_occurrences"):
+        for part in (
+            "its model is jina-embeddings-v2-base-en",
+            "content_hash",
+            "_occurrences",
+            "- build the vector index, on a TiFlash replica of the table\n",
+        ):
             assert part in result.stderr
+        assert "index, on" not in reader("init", "--no-index").stderr
         assert structure(reader) == before
 
     @pytest.mark.parametrize("model", ["hashing-v1", "jina-embeddings-v3"])
@@ -233,7 +276,7 @@ class TestAdoption:
     def test_report_as_json(self, reader: Jtv) -> None:
         report = json.loads(reader.ok("init", "--yes", "--json").stdout)
         assert len(report["changes"]) == 5
-        assert report["changes"][-1] == "build the vector index"
+        assert report["changes"][-1].startswith("build the vector index, ")
         assert (report["model"], report["index"]) == ("jina-embeddings-v2-base-en", "ready")
 
     @pytest.mark.parametrize("replicas", [1, 2])
@@ -262,18 +305,62 @@ class TestAdoption:
         first = reader.ok("list", "--limit", "1").rows[0]
         assert first[3:] == ["texts.txt", "1"]
 
-    def test_more_rows_than_go_into_one_transaction(self, reader: Jtv) -> None:
-        vector = str(vectors(1)[0].tolist())
-        with database(reader).connect() as connection, connection.cursor() as cursor:
-            cursor.executemany(
-                f"INSERT INTO {TABLE} (content, content_vec) VALUES (%s, %s)",
-                [(f"text {number % 1500}", vector) for number in range(2500)],
-            )
+    def test_more_rows_than_go_into_one_transaction(self, reader: Jtv, proxy: Proxy) -> None:
+        add_many(reader)
         before = rows(reader)
         reader.ok("init", "--yes", "--no-index")
         assert rows(reader) == before
-        filled = [value for value in hashes(reader) if value]
-        assert len(filled) == len(set(filled)) == 1500 + DISTINCT
+        assert_one_hash_for_each_of_many(reader)
+        assert sum("SET" in sql and "content_hash" in sql for sql in proxy.statements) == 3
+
+    def test_rows_that_its_script_adds_later(
+        self, reader: Jtv, api: JinaServer, proxy: Proxy
+    ) -> None:
+        reader.ok("init", "--yes")
+        add_many(reader)
+        before = rows(reader)
+        proxy.on(SECOND_FILL, lose=True)
+        said = reader.ok("init").stderr
+        assert "fill content_hash in the rows that others have added" in said
+        assert f"table {TABLE} is whole again" in said
+        assert rows(reader) == before
+        assert_one_hash_for_each_of_many(reader)
+        assert "0 stored, 1 known" in reader.ok("ingest", "-", stdin="text 7\n").stderr
+        assert api.bill == []
+        assert "nothing to do" in reader.ok("init").stderr
+
+    def test_a_text_that_cannot_be_found_is_not_known(self, reader: Jtv, api: JinaServer) -> None:
+        """A row without a vector, or with one of zeros, is in no answer."""
+        zeros, usable = str([0] * 768), str(vectors(1)[0].tolist())
+        replace_rows(reader, (1, "nul", None), (2, "nul", usable), (3, "zero", zeros))
+        before = rows(reader)
+        reader.ok("init", "--yes", "--no-index")
+        assert rows(reader) == before
+        assert hashes(reader) == [None, text_hash("nul"), None]
+        assert "nothing to do" in reader.ok("init", "--no-index").stderr
+        assert "1 stored, 1 known" in reader.ok("ingest", "-", stdin="nul\nzero\n").stderr
+        assert api.bill == ["zero"]
+        assert "zero" in [row[2] for row in reader.ok("search", "zero").rows]
+        # Nor does it come to the hash of one that is deleted.
+        reader.ok("delete", "2", "--yes")
+        assert hashes(reader) == [None, None, text_hash("zero")]
+
+    def test_ids_that_are_not_positive(self, reader: Jtv) -> None:
+        usable = str(vectors(1)[0].tolist())
+        replace_rows(reader, (-7, "a", usable), (0, "b", usable), (5, "a", usable))
+        for _ in range(2):
+            assert [row[2] for row in reader.ok("list").rows] == ["a", "b", "a"]
+            assert reader.ok("export").records[-1]["documents"] == 3
+            reader.ok("init", "--yes", "--no-index")
+        assert hashes(reader) == [text_hash("a"), text_hash("b"), None]
+
+    def test_a_table_in_another_character_set(self, reader: Jtv) -> None:
+        ((_, create),) = database(reader).execute(f"SHOW CREATE TABLE {TABLE}")
+        database(reader).execute(f"DROP TABLE {TABLE}")
+        database(reader).execute(re.sub("CHARSET.*", "CHARSET=gbk", create))
+        replace_rows(reader, (1, "数学", str(vectors(1)[0].tolist())))
+        reader.ok("init", "--yes", "--no-index")
+        assert hashes(reader) == [text_hash("数学")]
 
     def test_a_change_may_take_longer_than_an_answer(
         self, reader: Jtv, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
@@ -353,7 +440,7 @@ class TestRights:
 
         return limit
 
-    @pytest.mark.parametrize("step", [None, "COMMENT", "ADD UNIQUE INDEX", "UPDATE"])
+    @pytest.mark.parametrize("step", [None, ADOPTING, "ADD UNIQUE INDEX", FILL, ADOPTED])
     def test_those_that_an_adoption_needs(
         self, reader: Jtv, limited: Callable[[str], None], step: str | None
     ) -> None:
@@ -386,12 +473,12 @@ class TestInterrupted:
     STEPS = (
         f"CREATE TABLE IF NOT EXISTS {TABLE}_sources",
         f"CREATE TABLE IF NOT EXISTS {TABLE}_occurrences",
-        "COMMENT",
+        ADOPTING,
         "MODIFY content",
         "ADD COLUMN",
         "ADD UNIQUE INDEX",
-        "UPDATE",
-        "^COMMIT",
+        FILL,
+        ADOPTED,
         "ADD VECTOR INDEX",
     )
 
@@ -406,7 +493,19 @@ class TestInterrupted:
         reader.ok("init", "--yes")
         assert_adopted(reader, before)
 
-    @pytest.mark.parametrize("step", ["MODIFY content", "UPDATE"])
+    @pytest.mark.parametrize("after", [False, True])
+    def test_killed_between_two_fills(self, reader: Jtv, proxy: Proxy, after: bool) -> None:
+        add_many(reader)
+        before = rows(reader)
+        proxy.on(SECOND_FILL, lambda: process.send_signal(signal.SIGKILL), after=after, lose=True)
+        process = reader.start("init", "--yes", stderr=subprocess.DEVNULL)
+        assert process.wait(60) == -signal.SIGKILL
+        reader.ok("init", "--yes")
+        assert rows(reader) == before
+        assert_one_hash_for_each_of_many(reader)
+        assert json.loads(reader.ok("init", "--json").stdout)["changes"] == []
+
+    @pytest.mark.parametrize("step", ["MODIFY content", FILL])
     def test_between_two_runs_ingest_waits_for_init(
         self, reader: Jtv, proxy: Proxy, step: str, api: JinaServer
     ) -> None:
@@ -418,7 +517,7 @@ class TestInterrupted:
         assert api.bill == []
         assert "add --yes" in reader("init").error
 
-    @pytest.mark.parametrize("step", ["COMMENT", "COMMIT"])
+    @pytest.mark.parametrize("step", [ADOPTING, FILL, ADOPTED])
     def test_a_lost_connection(self, reader: Jtv, proxy: Proxy, step: str) -> None:
         before = rows(reader)
         proxy.on(step, after=True, lose=True)
