@@ -128,6 +128,34 @@ def test_patience_has_an_end(ready: Jtv, api: JinaServer, name: str) -> None:
     assert_goes_on(ready, api)
 
 
+def test_the_seconds_are_those_of_the_whole_run(ready: Jtv, api: JinaServer) -> None:
+    """The time after the last answer is counted too: here, it is all there is."""
+    api.misbehave(PASSING["500"], times=None)
+    result = ready("ingest", "lines.txt", "--max-wait", "2", "--json")
+    assert (result.code, api.bill) == (4, [])
+    [report] = result.records
+    # The first two pauses alone: of a quarter of a second, and of half a one, at least.
+    assert report["seconds"] >= 0.75
+
+
+@pytest.mark.parametrize("command", [["ingest"], ["sync", "--yes"]])
+def test_as_json_it_is_reported_what_was_paid_for_before_it_failed(
+    ready: Jtv, api: JinaServer, command: list[str]
+) -> None:
+    api.misbehave(answer(401, {"detail": "Unauthorized"}), times=None, when=is_second)
+    result = ready(*command, "lines.txt", "--json")
+    assert result.code == 4
+    [report] = result.records
+    assert report["stored"] == len(contents(ready)) > 0
+    assert report["tokens"] == api.tokens > 0
+    assert report["stopped"].startswith("the API key is missing or not accepted: 127.0.0.1:")
+    assert report.get("removed", {"documents": 0, "occurrences": 0}) == {
+        "documents": 0,
+        "occurrences": 0,
+    }
+    assert result.error == f"jtv: {report['stopped']}"
+
+
 def assert_goes_on(ready: Jtv, api: JinaServer) -> Result:
     """The same command completes the table; what was stored is not paid for again."""
     api.behave()

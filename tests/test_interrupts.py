@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import signal
@@ -61,6 +62,28 @@ def test_an_answer_on_its_way_is_waited_for_and_stored(
     api.latency = 0.0
     assert "1,976 stored, 1,024 known" in ready.ok("ingest", "lines.txt").stderr
     assert sorted(api.bill) == sorted(LINES.splitlines())
+
+
+def test_an_interrupted_one_is_reported_as_json(ready: Jtv, api: JinaServer) -> None:
+    api.latency = 1.0
+    process = ready.start(
+        "ingest", "lines.txt", "--json", stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    wait_until(lambda: len(api.requests) == 2)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert stderr.startswith(b"jtv: interrupted: 1,024 stored")
+    report = json.loads(stdout)
+    assert (report["stored"], report["tokens"]) == (1024, api.tokens)
+    assert report["stopped"] == "interrupted"
+    assert report["seconds"] >= 1.0
+
+
+def test_standard_output_that_is_closed_changes_no_exit_code(ready: Jtv, api: JinaServer) -> None:
+    api.misbehave(jina_faults.answer(401), times=None)
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh"]
+    assert ready("ingest", "lines.txt", "--json", prefix=closed).code == 4
 
 
 def test_standard_input_is_not_there_again(ready: Jtv, api: JinaServer) -> None:

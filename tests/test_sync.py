@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -53,6 +55,25 @@ def test_a_report_as_json(synced: Jtv) -> None:
     [report] = synced.ok("sync", "a.txt", "b.txt", "--yes", "--json").records
     assert (report["stored"], report["known"]) == (2, 2)
     assert report["removed"] == {"documents": 1, "occurrences": 2}
+
+
+def test_a_removal_that_fails_is_reported_as_json(jtv: Jtv) -> None:
+    jtv.ok("init")
+    jtv.write("a.txt", "".join(f"line {number}\n" for number in range(1500)))
+    jtv.ok("sync", "a.txt")
+    with closing(sqlite3.connect(jtv.database)) as database:
+        database.execute(
+            "CREATE TRIGGER refuse BEFORE DELETE ON jinaai_tidb_demo_documents"
+            " WHEN OLD.content = 'line 1200' BEGIN SELECT RAISE(ABORT, 'this one stays'); END"
+        )
+    jtv.write("a.txt", "new\n")
+    result = jtv("sync", "a.txt", "--yes", "--json")
+    assert result.code == 5
+    [report] = result.records
+    assert report["stored"] == 1
+    assert report["removed"] == {"documents": 1000, "occurrences": 1000}
+    assert "this one stays" in report["stopped"]
+    assert len(jtv.ok("list").rows) == 501
 
 
 def test_off_a_terminal_it_adds_and_wants_a_yes_to_remove(synced: Jtv) -> None:

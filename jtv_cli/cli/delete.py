@@ -83,7 +83,11 @@ def _find(table: Table, ids: Sequence[int] | None, source: str | None, texts: st
                 f"nothing in table {table.spec.name} was read in {source}",
                 hint="see the sources with: jtv info",
             )
-        return _Found(pipeline.count_marked(table, [marked]), 0, partial(marked.remove, table))
+        return _Found(
+            pipeline.count_marked(table, [marked]),
+            0,
+            partial(pipeline.remove_marked, table, [marked]),
+        )
     with open_sources([texts or ""]) as sources:
         found, missing = pipeline.find_texts(table, _flawless(read_windows(sources)))
     removed, _ = pipeline.count_documents(table, found)

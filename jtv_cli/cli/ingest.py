@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from jtv_cli.cli import options
@@ -9,13 +10,14 @@ from jtv_cli.cli.arguments import require_name
 from jtv_cli.cli.interrupts import Interrupted
 from jtv_cli.cli.session import Session
 from jtv_cli.cli.survey import report_survey
-from jtv_cli.errors import ExitCode
-from jtv_cli.records import STDIN, IngestProgress, IngestReport
+from jtv_cli.errors import ExitCode, OutputFailed, masked
+from jtv_cli.records import STDIN, IngestProgress, IngestReport, Removed
+from jtv_cli.render.output import OutputClosed
 from jtv_cli.render.progress import ingest_progress
 from jtv_cli.sources import Choice, open_sources, read_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from jtv_cli.embedders import Embedder
     from jtv_cli.pipeline import Terms
@@ -59,11 +61,41 @@ def ingest(
         terms = Terms(concurrency, Patience(max_wait), max_tokens, strict, truncate)
         with session.store(writable=True) as store:
             table = session.open_table(store)
-            report = ingest_into(session, store, table, sources, windows, terms, summary=not json)
-            if json:
-                session.print_json(report._asdict())
+            with reporting(session, json=json) as outcome:
+                ingest_into(session, store, table, sources, windows, terms, outcome)
             session.sign_off(store, table.spec)
-    return ExitCode.OK if report.is_complete else ExitCode.IN_PART
+    return ExitCode.OK if outcome.report.is_complete else ExitCode.IN_PART
+
+
+class Outcome:
+    """What was done so far; `removed` is for `sync` alone, `json` says how it will be said."""
+
+    def __init__(self, *, json: bool) -> None:
+        self.json = json
+        self.report = IngestReport()
+        self.removed: Removed | None = None
+
+    def print(self, session: Session) -> None:
+        """Print it on stdout, if it is to be JSON."""
+        if self.json:
+            removed = {} if self.removed is None else {"removed": self.removed._asdict()}
+            session.print_json(self.report._asdict() | removed)
+
+
+@contextmanager
+def reporting(session: Session, *, json: bool) -> Iterator[Outcome]:
+    """Yield what to note the outcome in; as JSON it is printed, whatever ends what follows."""
+    outcome = Outcome(json=json)
+    try:
+        yield outcome
+    except BaseException as error:
+        why = error.what if isinstance(error, Interrupted) else masked(str(error))
+        outcome.report = outcome.report._replace(stopped=why)
+        # That stdout is gone too is no news beside it.
+        with suppress(OutputClosed, OutputFailed):
+            outcome.print(session)
+        raise
+    outcome.print(session)
 
 
 def ingest_into(
@@ -73,10 +105,9 @@ def ingest_into(
     sources: Sequence[Source],
     windows: Iterable[Window],
     terms: Terms,
-    *,
-    summary: bool,
-) -> IngestReport:
-    """Embed and store, say how far it is and, with a `summary`, what was done in the end."""
+    outcome: Outcome,
+) -> None:
+    """Embed and store; say how far it is and, unless JSON will, what was done in the end."""
     with session.talk.waiting("opening the embedder"):
         embedder = session.embedder(table.spec, truncate=terms.truncate)
         # Before anything is paid for.
@@ -84,12 +115,19 @@ def ingest_into(
     session.note_connection(store, table)
     if session.settings.api_key.value:
         session.note_offline(table.spec)
-    report = _ingest(session, sources, windows, embedder, table, terms)
-    if report.stopped:
-        session.talk.error(f"stopped before the end: {report.stopped}")
-    if summary:
-        session.talk.report(_summary(report))
-    return report
+    try:
+        _ingest(session, sources, windows, embedder, table, terms, outcome)
+    except Interrupted as interrupted:
+        interrupted.detail = _summary(outcome.report)
+        if not any(source.path == STDIN for source in sources):
+            interrupted.detail += "; the same command goes on from here"
+        raise
+    except BaseException:
+        _say(session, outcome)
+        raise
+    if outcome.report.stopped:
+        session.talk.error(f"stopped before the end: {outcome.report.stopped}")
+    _say(session, outcome)
 
 
 def _ingest(
@@ -99,36 +137,25 @@ def _ingest(
     embedder: Embedder,
     table: Table,
     terms: Terms,
-) -> IngestReport:
-    """Embed and store, and say how far it came if it does not come to its end."""
+    outcome: Outcome,
+) -> None:
     from jtv_cli import pipeline
 
-    report = IngestReport()
     price = embedder.model.price
-    try:
-        with ingest_progress(session.talk, size=_bytes(sources), price=price) as show:
+    with ingest_progress(session.talk, size=_bytes(sources), price=price) as show:
 
-            def progress(step: IngestProgress) -> None:
-                nonlocal report
-                report = step.report
-                show(step)
+        def progress(step: IngestProgress) -> None:
+            outcome.report = step.report
+            show(step)
 
-            return pipeline.ingest(
-                windows,
-                embedder,
-                table,
-                terms=terms,
-                progress=progress,
-                skipped=session.name_skipped,
-            )
-    except Interrupted as interrupted:
-        interrupted.detail = _summary(report)
-        if not any(source.path == STDIN for source in sources):
-            interrupted.detail += "; the same command goes on from here"
-        raise
-    except BaseException:
-        session.talk.report(_summary(report))
-        raise
+        pipeline.ingest(
+            windows,
+            embedder,
+            table,
+            terms=terms,
+            progress=progress,
+            skipped=session.name_skipped,
+        )
 
 
 def say_guesses(session: Session, sources: Sequence[Source]) -> None:
@@ -147,6 +174,11 @@ def _bytes(sources: Sequence[Source]) -> int | None:
     sizes = [source.stream.size for source in sources]
     known = [size for size in sizes if size is not None]
     return sum(known) if len(known) == len(sizes) else None
+
+
+def _say(session: Session, outcome: Outcome) -> None:
+    if not outcome.json:
+        session.talk.report(_summary(outcome.report))
 
 
 def _summary(report: IngestReport) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from jtv_cli.cli import options
 from jtv_cli.cli.arguments import require_name
-from jtv_cli.cli.ingest import ingest_into, say_guesses
+from jtv_cli.cli.ingest import Outcome, ingest_into, reporting, say_guesses
 from jtv_cli.cli.interrupts import if_interrupted
 from jtv_cli.cli.session import Session
 from jtv_cli.cli.survey import report_survey
@@ -66,21 +66,18 @@ def sync(
         terms = Terms(concurrency, Patience(max_wait), max_tokens, truncate=truncate)
         with session.store(writable=True) as store:
             table = session.open_table(store)
-            with if_interrupted("nothing is removed"):
-                report = ingest_into(
-                    session, store, table, sources, windows, terms, summary=not json
-                )
-            removed = None
-            if report.is_complete:
-                removed = _remove(session, store, table, _gone(table, sources, spool), yes=yes)
-            else:
-                session.talk.error("nothing is removed, for not everything was read")
-            if json:
-                session.print_json(report._asdict() | {"removed": (removed or Removed())._asdict()})
-            elif removed is not None:
-                session.talk.report(f"{removed_in_words(removed)} removed")
+            with reporting(session, json=json) as outcome:
+                outcome.removed = Removed()
+                with if_interrupted("nothing is removed"):
+                    ingest_into(session, store, table, sources, windows, terms, outcome)
+                is_done = False
+                if outcome.report.is_complete:
+                    gone = _gone(table, sources, spool)
+                    is_done = _remove(session, store, table, gone, outcome, yes=yes)
+                else:
+                    session.talk.error("nothing is removed, for not everything was read")
             session.sign_off(store, table.spec)
-    return ExitCode.IN_PART if removed is None else ExitCode.OK
+    return ExitCode.OK if is_done else ExitCode.IN_PART
 
 
 def _gone(table: Table, sources: Sequence[Source], spool: Spool) -> list[Marked]:
@@ -91,16 +88,20 @@ def _gone(table: Table, sources: Sequence[Source], spool: Spool) -> list[Marked]
 
 
 def _remove(
-    session: Session, store: Store, table: Table, gone: Sequence[Marked], *, yes: bool
-) -> Removed | None:
-    """Remove it, unless the user does not want it: then return None."""
+    session: Session,
+    store: Store,
+    table: Table,
+    gone: Sequence[Marked],
+    outcome: Outcome,
+    *,
+    yes: bool,
+) -> bool:
+    """Remove it and say so; return False where the user does not want it."""
     from jtv_cli import pipeline
 
     removed = pipeline.count_marked(table, gone)
-    if not removed.occurrences:
-        return removed
     what = removed_in_words(removed)
-    if not yes:
+    if removed.occurrences and not yes:
         try:
             session.confirm(
                 f"remove {what} from table {table.spec.name} in {store.location}",
@@ -108,12 +109,19 @@ def _remove(
             )
         except UsageError as declined:
             session.talk.error(str(declined))
-            return None
+            return False
+
+    def progress(so_far: Removed) -> None:
+        outcome.removed = so_far
+
     with (
         session.talk.waiting(f"removing {what}"),
         if_interrupted("the same command goes on from here"),
     ):
-        return sum((marked.remove(table) for marked in gone), Removed())
+        removed = pipeline.remove_marked(table, gone, progress)
+    if not outcome.json:
+        session.talk.report(f"{removed_in_words(removed)} removed")
+    return True
 
 
 def _check_names(sources: Sequence[Source]) -> None:

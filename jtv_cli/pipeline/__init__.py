@@ -16,6 +16,7 @@ from jtv_cli.pipeline.removal import (
     delete_documents,
     find_texts,
     missing,
+    remove_marked,
 )
 from jtv_cli.pipeline.spool import Spool
 from jtv_cli.pipeline.survey import survey
@@ -34,5 +35,6 @@ __all__ = [
     "find_texts",
     "ingest",
     "missing",
+    "remove_marked",
     "survey",
 ]

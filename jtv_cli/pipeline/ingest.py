@@ -42,8 +42,9 @@ def ingest(
     process is killed. However else it ends, what is answered is stored first, and an
     interrupt waits three seconds for answers.
 
-    `progress` hears of every step, `skipped` of every text left out: where it was read,
-    as file:line, and why. Another thread calls them, one at a time.
+    `progress` hears of every step, the last being the end, whatever that is; `skipped` of
+    every text left out: where it was read, as file:line, and why. Other threads call them,
+    one at a time.
 
     An error of reading ends the input. What was read before is stored, and the report then
     says what stopped it; if there was nothing, the error is raised.
@@ -64,6 +65,8 @@ def ingest(
         if not isinstance(coordinator.error, ServiceError | None):
             raise coordinator.error from None
         raise
+    finally:
+        tally.end()
     if coordinator.error is not None:
         raise coordinator.error
     if coordinator.unreadable is not None and tally.report.stopped is None:

@@ -11,7 +11,7 @@ from jtv_cli.records import Place, Removed, text_hashes
 from jtv_cli.records.parts import in_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from jtv_cli.sources import Window
     from jtv_cli.stores import Table
@@ -45,14 +45,11 @@ class Marked:
             self.documents.append(document)
         return self
 
-    def remove(self, table: Table, progress: Callable[[Removed], None] = lambda _: None) -> Removed:
-        """Remove them; `progress` hears what is gone so far."""
-        gone = Removed()
+    def places(self) -> Iterator[list[Place]]:
+        """Yield those that are to go, as many at a time as go in one transaction."""
         parts = (in_parts(each, _AT_ONCE) for each in (self._lines, self.documents))
         for lines, documents in zip(*parts, strict=True):
-            gone += table.remove(self.source, list(map(Place, lines, documents)))
-            progress(gone)
-        return gone
+            yield list(map(Place, lines, documents))
 
 
 def count_marked(table: Table, marked: Sequence[Marked]) -> Removed:
@@ -70,6 +67,18 @@ def count_marked(table: Table, marked: Sequence[Marked]) -> Removed:
         going = dict(zip(ids[part].tolist(), counts[part].tolist(), strict=True))
         last += sum(len(d.occurrences) == going[d.id] for d in table.get(list(going)))
     return Removed(last, documents.size)
+
+
+def remove_marked(
+    table: Table, marked: Sequence[Marked], progress: Callable[[Removed], None] = lambda _: None
+) -> Removed:
+    """Remove what is marked, in short transactions; `progress` hears what is gone so far."""
+    gone = Removed()
+    for each in marked:
+        for places in each.places():
+            gone += table.remove(each.source, places)
+            progress(gone)
+    return gone
 
 
 def missing(table: Table, source: str | None, reads: Iterable[Sequence[Read]]) -> Marked:

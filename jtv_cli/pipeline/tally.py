@@ -30,8 +30,7 @@ class Tally:
         """Add to fields of the report."""
         report = self._state.report
         totals = {name: getattr(report, name) + count for name, count in more.items()}
-        seconds = time.monotonic() - self._began
-        self._tell(report=report._replace(seconds=seconds, **totals))
+        self._tell(report=report._replace(**totals))
 
     def read(self, texts: int, end: int) -> None:
         """Note that so many more texts were read, up to a byte of the whole input."""
@@ -45,6 +44,12 @@ class Tally:
         """Note what is being waited for."""
         self._tell(wait=wait)
 
+    def end(self) -> None:
+        """Note the end: the time that passed since the last step counts too."""
+        self._tell()
+
     def _tell(self, **changes: object) -> None:
-        self._state = self._state._replace(**changes)  # type: ignore[arg-type]
+        state = self._state._replace(**changes)  # type: ignore[arg-type]
+        seconds = time.monotonic() - self._began
+        self._state = state._replace(report=state.report._replace(seconds=seconds))
         self._progress(self._state)
