@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -192,6 +193,107 @@ def test_more_than_one_transaction(on_each_store: Jtv) -> None:
     assert report["removed"] == {"documents": 3000, "occurrences": 3000}
     texts = jtv.ok("list", "-f", "text").stdout.splitlines()
     assert texts == [line for line in kept.splitlines() if line]
+
+
+class TestFolders:
+    """What is gone from a folder goes from the table."""
+
+    ALL = ("--glob", "*")
+
+    @pytest.fixture
+    def folder(self, on_each_store: Jtv) -> Jtv:
+        jtv = on_each_store
+        jtv.ok("init")
+        for name in ("a.md", "sub/b.md", "c.txt"):
+            jtv.write(f"notes/{name}", f"{name}\n")
+        jtv.ok("sync", "notes", *self.ALL)
+        return jtv
+
+    def test_a_file_that_is_gone(self, folder: Jtv) -> None:
+        (folder.folder / "work/notes/sub/b.md").unlink()
+        result = folder.ok("sync", "./notes/", *self.ALL, "--dry-run")
+        assert "jtv: 1 file is gone: notes/sub/b.md\n" in result.stderr
+        assert "1 document and 1 occurrence to remove" in result.stderr
+        result = folder("sync", "notes", *self.ALL)
+        assert result.code == 3
+        assert "this would remove 1 document and 1 occurrence from table" in result.stderr
+        assert len(places(folder)) == 3
+        result = folder.ok("sync", "notes", *self.ALL, "--yes", "--json")
+        assert result.records[0]["removed"] == {"documents": 1, "occurrences": 1}
+        assert "jtv: 1 file is gone: notes/sub/b.md\n" in result.stderr
+        assert {row[1] for row in places(folder)} == {"notes/a.md", "notes/c.txt"}
+        assert "file is gone" not in folder.ok("sync", "notes", *self.ALL).stderr
+
+    def test_a_file_that_has_another_name_keeps_its_documents(self, folder: Jtv) -> None:
+        work = folder.folder / "work"
+        before = {row[2]: row[1] for row in folder.ok("list").rows}
+        (work / "notes/c.txt").rename(work / "notes/d.txt")
+        result = folder.ok("sync", "notes", *self.ALL, "--dry-run")
+        assert "0 documents and 1 occurrence to remove" in result.stderr
+        result = folder.ok("sync", "notes", *self.ALL, "--yes")
+        assert "0 stored, 3 known" in result.stderr
+        assert "0 documents and 1 occurrence removed" in result.stderr
+        assert before == {row[2]: row[1] for row in folder.ok("list").rows}
+        assert ("c.txt", "notes/d.txt", "1") in places(folder)
+
+    def test_only_what_the_patterns_fit(self, folder: Jtv) -> None:
+        for name in ("a.md", "sub/b.md", "c.txt"):
+            (folder.folder / "work/notes" / name).unlink()
+        folder.write("notes/d.md", "d.md\n")
+        folder.ok("sync", "notes", "--glob", "sub/*", "--glob", "d.*", "--yes")
+        assert {row[1] for row in places(folder)} == {"notes/a.md", "notes/c.txt", "notes/d.md"}
+        folder.ok("sync", "notes", "--glob", "*.md", "--yes")
+        assert {row[1] for row in places(folder)} == {"notes/c.txt", "notes/d.md"}
+
+    @pytest.mark.parametrize("given", ["notes", "."])
+    def test_nothing_outside_and_nothing_that_it_would_not_have_read(
+        self, folder: Jtv, given: str
+    ) -> None:
+        link, work = "notes/link", folder.folder / "work"
+        folder.write("elsewhere/x", "x\n")
+        (work / link).symlink_to("../elsewhere")
+        folder.ok("ingest", f"{link}/x")
+        strange = os.fsdecode(b"notes/caf\xe9")
+        (work / strange).write_text("strange\n")
+        folder.ok("ingest", strange)
+        hidden = (".notes/a.md", "notes/.x/a.md")
+        elsewhere = ("/notes/a.md", "../notes/a.md", "notes/../../a.md", "https://notes/a.md")
+        no_file = (f"notes/{'long' * 100}/a.md", "notes")
+        beside = ("notes2/a.md", "a.md") if given == "notes" else ()
+        for name in (*hidden, *elsewhere, *no_file, *beside):
+            folder.ok("ingest", "-", "--source", name, stdin=f"{name}\n")
+        folder.ok("ingest", "-", stdin="piped\n")
+        before = places(folder)
+        result = folder.ok("sync", given, "--glob", "notes/*", "--glob", "a.md", "--yes")
+        assert "gone: " not in result.stderr
+        assert places(folder) == before
+
+    def test_a_folder_without_any_such_file_may_not_be_there(self, folder: Jtv) -> None:
+        """A disk that is not mounted looks like that."""
+        for name in ("a.md", "sub/b.md", "c.txt"):
+            (folder.folder / "work/notes" / name).unlink()
+        result = folder("sync", "notes", *self.ALL, "--yes")
+        assert result.code == 2
+        assert "no file in notes matches *" in result.error
+        assert len(places(folder)) == 3
+
+    def test_where_something_cannot_be_read_nothing_goes(
+        self, folder: Jtv, as_a_user: list[str]
+    ) -> None:
+        sub = folder.folder / "work/notes/sub"
+        (folder.folder / "work/notes/c.txt").unlink()
+        sub.chmod(0)
+        result = folder("sync", "notes", *self.ALL, "--yes", prefix=as_a_user)
+        sub.chmod(0o700)
+        assert result.code == 2
+        folder.write("notes/a.md", b"a.md\n\xff\n")
+        assert folder("sync", "notes", *self.ALL, "--yes").code == 3
+        assert len(places(folder)) == 3
+
+    def test_a_source_with_a_name_is_no_folder(self, folder: Jtv) -> None:
+        (folder.folder / "work/notes/c.txt").unlink()
+        folder.ok("sync", "notes", "--glob", "a.md", "--source", "notes/x", "--yes")
+        assert len(places(folder)) == 4
 
 
 class TestPaying:

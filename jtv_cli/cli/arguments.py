@@ -90,7 +90,11 @@ def chosen_format(session: Session, asked: Format | None, *, json: bool, nul: bo
 
 def no_documents(table: Table, ids: Sequence[int]) -> str:
     """Return in words which documents are not there; of many, the first are named."""
-    named = ", ".join(map(str, ids[:_MOST_NAMED]))
-    more = f" and {len(ids) - _MOST_NAMED:,} more" if len(ids) > _MOST_NAMED else ""
     there = "is no document" if len(ids) == 1 else "are no documents"
-    return f"there {there} {named}{more} in table {table.spec.name}"
+    return f"there {there} {some_of(ids)} in table {table.spec.name}"
+
+
+def some_of(items: Sequence[object]) -> str:
+    """Return them in words, or the first of many."""
+    more = f" and {len(items) - _MOST_NAMED:,} more" if len(items) > _MOST_NAMED else ""
+    return ", ".join(map(str, items[:_MOST_NAMED])) + more

@@ -1,11 +1,11 @@
-"""`jtv sync`: make the table have of a source what the file has, no more and no less."""
+"""`jtv sync`: make the table have of files, and folders, what is in them: no more, no less."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from jtv_cli.cli import options
-from jtv_cli.cli.arguments import require_name
+from jtv_cli.cli.arguments import require_name, some_of
 from jtv_cli.cli.ingest import Outcome, ingest_into, reporting, say_guesses
 from jtv_cli.cli.interrupts import if_interrupted
 from jtv_cli.cli.session import Session
@@ -13,7 +13,7 @@ from jtv_cli.cli.survey import report_survey
 from jtv_cli.errors import ExitCode, UsageError
 from jtv_cli.records import Removed
 from jtv_cli.render.words import removed_in_words
-from jtv_cli.sources import Choice, open_sources, read_windows
+from jtv_cli.sources import Choice, files_gone, open_sources, read_windows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,8 +43,9 @@ def sync(
 
     What is new is embedded and stored first, as by `ingest`; then what was read in the
     file before and is there no more is removed, and documents with the last place where
-    they were read. That is said and asked first; off a terminal it wants --yes. Where a
-    record was skipped, or it was stopped, nothing is removed; the exit code is then 3.
+    they were read. So is all that was read in files of a folder that are there no more and
+    fit --glob. That is said and asked first; off a terminal it wants --yes. Where a record
+    was skipped, or it was stopped, nothing is removed; the exit code is then 3.
     """
     from jtv_cli.pipeline import Patience, Spool, Terms, count_marked
 
@@ -55,13 +56,18 @@ def sync(
         if input is None:
             say_guesses(session, sources)
         windows = spool.keeping(read_windows(sources, paragraphs=paragraphs))
+
+        def find_gone(table: Table) -> list[Marked]:
+            of_files = _files_gone(session, table, files, choice, sources)
+            return _lines_gone(table, sources, spool) + of_files
+
         if dry_run:
             return report_survey(
                 session,
                 windows,
                 truncate=truncate,
                 json=json,
-                removal=lambda table: count_marked(table, _gone(table, sources, spool)),
+                removal=lambda table: count_marked(table, find_gone(table)),
             )
         terms = Terms(concurrency, Patience(max_wait), max_tokens, truncate=truncate)
         with session.store(writable=True) as store:
@@ -72,7 +78,7 @@ def sync(
                     ingest_into(session, store, table, sources, windows, terms, outcome)
                 is_done = False
                 if outcome.report.is_complete:
-                    gone = _gone(table, sources, spool)
+                    gone = find_gone(table)
                     is_done = _remove(session, store, table, gone, outcome, yes=yes)
                 else:
                     session.talk.error("nothing is removed, for not everything was read")
@@ -80,11 +86,28 @@ def sync(
     return ExitCode.OK if is_done else ExitCode.IN_PART
 
 
-def _gone(table: Table, sources: Sequence[Source], spool: Spool) -> list[Marked]:
+def _lines_gone(table: Table, sources: Sequence[Source], spool: Spool) -> list[Marked]:
     """Return what the table has of the sources, and they have no longer."""
     from jtv_cli import pipeline
 
     return [pipeline.missing(table, each.name, spool.reads(each.name)) for each in sources]
+
+
+def _files_gone(
+    session: Session, table: Table, files: Sequence[str], choice: Choice, sources: Sequence[Source]
+) -> list[Marked]:
+    """Return all that the table has of files that are gone from the folders, and name these."""
+    from jtv_cli import pipeline
+
+    if not choice.globs:
+        return []
+    there = {each.name for each in sources}
+    counts = table.sources()
+    names = [each.source for each in counts if each.source and each.source not in there]
+    if gone := files_gone(files, choice, names):
+        are = "file is" if len(gone) == 1 else "files are"
+        session.talk.note(f"{len(gone):,} {are} gone: {some_of(gone)}")
+    return [pipeline.Marked(name).mark(table.places(name)) for name in gone]
 
 
 def _remove(

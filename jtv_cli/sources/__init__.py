@@ -4,7 +4,7 @@
 files and looks at their beginnings before any is read.
 """
 
-from jtv_cli.sources.opening import Choice, open_lines, open_sources, read_windows
+from jtv_cli.sources.opening import Choice, files_gone, open_lines, open_sources, read_windows
 from jtv_cli.sources.source import Input, Source, Window
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Input",
     "Source",
     "Window",
+    "files_gone",
     "open_lines",
     "open_sources",
     "read_windows",

@@ -19,7 +19,7 @@ from jtv_cli.sources.source import BadRecord, Input, Source
 from jtv_cli.sources.stream import Damaged, Stream, unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from jtv_cli.sources.source import Window
 
@@ -145,6 +145,38 @@ def _files(paths: Sequence[str], globs: Sequence[str] | None) -> Iterator[str]:
         yield from files
 
 
+def files_gone(paths: Sequence[str], choice: Choice, names: Iterable[str]) -> list[str]:
+    """Return those of the names of sources that stand for files which folders had, and have not.
+
+    What `open_sources` would not read if it were there is not meant: what is hidden, or
+    fits none of `choice.globs`. A file that cannot be looked at is not gone.
+    """
+    if choice.name is not None:
+        return []
+    folders = [_name(path) or "" for path in paths if path != STDIN and _is_folder(path)]
+    globs = choice.globs or ()
+    return [
+        name
+        for name in names
+        if any(_could_be_in(folder, name, globs) for folder in folders) and _is_gone(name)
+    ]
+
+
+def _could_be_in(folder: str, name: str, globs: Sequence[str]) -> bool:
+    path = Path(name)
+    is_path = name == _name(name) and path.is_relative_to(folder)
+    return is_path and _matches(path.relative_to(folder), globs)
+
+
+def _is_gone(name: str) -> bool:
+    try:
+        return stat.S_ISDIR(Path(name).stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):  # no access; a name that no file can have
+        return False
+
+
 def _is_folder(path: str) -> bool:
     # `Path.is_dir` raises where it may not look; what is wrong, opening says.
     return os.path.isdir(path)  # noqa: PTH112
@@ -159,10 +191,16 @@ def _walk(folder: str, globs: Sequence[str]) -> Iterator[str]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             path = Path(parent, name)
-            below = path.relative_to(folder).as_posix()
-            matches = any(fnmatchcase(below if "/" in glob else name, glob) for glob in globs)
-            if matches and not name.startswith(".") and _is_file(path):
+            if _matches(path.relative_to(folder), globs) and _is_file(path):
                 yield str(path)
+
+
+def _matches(below: Path, globs: Sequence[str]) -> bool:
+    """Return whether a path below a folder is not hidden, and one of the patterns fits it."""
+    if any(part.startswith(".") for part in below.parts):
+        return False
+    path = below.as_posix()
+    return any(fnmatchcase(path if "/" in glob else below.name, glob) for glob in globs)
 
 
 def _refuse(error: OSError) -> NoReturn:
