@@ -70,6 +70,16 @@ class TestBySource:
         filled.ok("delete", "--source", "-", "--yes")
         assert set(ids(filled)) == {"one", "two", "three"}
 
+    @pytest.mark.parametrize("typed", ["./a.txt", "d/..//a.txt", "a.txt"])
+    def test_a_path_as_it_is_typed(self, filled: Jtv, typed: str) -> None:
+        filled.ok("delete", "--source", typed, "--yes")
+        assert set(ids(filled)) == {"one", "two", "four"}
+
+    def test_a_name_that_is_no_path_goes_before_one_that_is(self, filled: Jtv) -> None:
+        filled.ok("ingest", "-", "--source", "./a.txt", stdin="five\n")
+        filled.ok("delete", "--source", "./a.txt", "--yes")
+        assert set(ids(filled)) == {"one", "two", "three", "four"}
+
     def test_a_source_that_is_not_there(self, filled: Jtv) -> None:
         result = filled("delete", "--source", "c.txt", "--yes")
         assert result.code == 2

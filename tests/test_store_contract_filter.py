@@ -33,6 +33,7 @@ def nth(number: int) -> Document:
 FITTING: dict[str, tuple[Filter, Callable[[int], bool]]] = {
     "one source": (Filter("part/3.txt"), lambda n: n % 6 == 3),
     "a pattern": (Filter("part/[0-2].txt"), lambda n: n % 6 <= 2),
+    "a path as it is typed": (Filter("./part//[0-2].txt"), lambda n: n % 6 <= 2),
     "a second occurrence": (Filter("*.md"), lambda n: n % 4 == 0),
     "any source": (Filter("*"), lambda n: True),
     "stdin": (Filter("-"), lambda n: n % 10 == 0),

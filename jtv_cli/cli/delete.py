@@ -10,13 +10,14 @@ from jtv_cli.cli.arguments import no_documents, require_one, require_utf8
 from jtv_cli.cli.interrupts import if_interrupted
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode, UsageError
-from jtv_cli.records import STDIN, Removed
+from jtv_cli.records import STDIN, Removed, source_name
 from jtv_cli.render.words import counted, removed_in_words
 from jtv_cli.sources import open_sources, read_windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from jtv_cli.pipeline import Marked
     from jtv_cli.sources import Window
     from jtv_cli.stores import Table
 
@@ -76,8 +77,7 @@ def _find(table: Table, ids: Sequence[int] | None, source: str | None, texts: st
             raise UsageError(no_documents(table, unknown), hint="nothing was deleted")
         return _Found(removed, 0, lambda _: table.delete(ids))
     if source is not None:
-        name = None if source == STDIN else source
-        marked = pipeline.Marked(name).mark(table.places(name))
+        marked = _marked(table, source)
         if not len(marked):
             raise UsageError(
                 f"nothing in table {table.spec.name} was read in {source}",
@@ -92,6 +92,17 @@ def _find(table: Table, ids: Sequence[int] | None, source: str | None, texts: st
         found, missing = pipeline.find_texts(table, _flawless(read_windows(sources)))
     removed, _ = pipeline.count_documents(table, found)
     return _Found(removed, missing, partial(pipeline.delete_documents, table, found))
+
+
+def _marked(table: Table, source: str) -> Marked:
+    """Return all that was read in a source, named as it is, or as a path to it."""
+    from jtv_cli.pipeline import Marked
+
+    if source == STDIN:
+        return Marked(None).mark(table.places(None))
+    marked = Marked(source).mark(table.places(source))
+    name = source_name(source)
+    return marked if len(marked) else Marked(name).mark(table.places(name))
 
 
 def _flawless(windows: Iterable[Window]) -> Iterator[Window]:

@@ -46,7 +46,13 @@ from jtv_cli.records.tables import (
     TableSpec,
     find_spec,
 )
-from jtv_cli.records.writable import is_metadata, may_nest_deeply, printable, too_long
+from jtv_cli.records.writable import (
+    is_metadata,
+    may_nest_deeply,
+    printable,
+    source_name,
+    too_long,
+)
 
 if TYPE_CHECKING:
     from jtv_cli.records.documents import Vectors as Vectors
@@ -83,6 +89,7 @@ __all__ = [
     "is_metadata",
     "may_nest_deeply",
     "printable",
+    "source_name",
     "text_hash",
     "text_hashes",
     "too_long",

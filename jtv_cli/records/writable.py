@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
+
+from jtv_cli.records.documents import STDIN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +19,12 @@ _CHARACTER_BYTES = 4  # of UTF-8, at most
 def printable(text: str) -> str:
     """Return a path or an argument, bytes of it that are not UTF-8 escaped."""
     return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def source_name(path: str) -> str:
+    """Return what a file is called as a source: its path in the shortest form, printable."""
+    name = printable(os.path.normpath(path))
+    return f"./{name}" if name == STDIN else name
 
 
 def may_nest_deeply(line: bytes) -> bool:

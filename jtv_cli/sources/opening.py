@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from jtv_cli.errors import UsageError
-from jtv_cli.records import STDIN, printable
+from jtv_cli.records import STDIN, source_name
 from jtv_cli.sources.fields import read_delimited, read_jsonl
 from jtv_cli.sources.plain import read_lines, read_paragraphs
 from jtv_cli.sources.source import BadRecord, Input, Source
@@ -153,7 +153,7 @@ def files_gone(paths: Sequence[str], choice: Choice, names: Iterable[str]) -> li
     """
     if choice.name is not None:
         return []
-    folders = [_name(path) or "" for path in paths if path != STDIN and _is_folder(path)]
+    folders = [source_name(path) for path in paths if path != STDIN and _is_folder(path)]
     globs = choice.globs or ()
     return [
         name
@@ -164,7 +164,7 @@ def files_gone(paths: Sequence[str], choice: Choice, names: Iterable[str]) -> li
 
 def _could_be_in(folder: str, name: str, globs: Sequence[str]) -> bool:
     path = Path(name)
-    is_path = name == _name(name) and path.is_relative_to(folder)
+    is_path = name == source_name(name) and path.is_relative_to(folder)
     return is_path and _matches(path.relative_to(folder), globs)
 
 
@@ -222,8 +222,4 @@ def _guess(path: str) -> Input:
 
 
 def _name(path: str) -> str | None:
-    """Return the path in its shortest form, bytes of it that are not UTF-8 escaped."""
-    if path == STDIN:
-        return None
-    name = printable(os.path.normpath(path))
-    return f"./{name}" if name == STDIN else name
+    return None if path == STDIN else source_name(path)

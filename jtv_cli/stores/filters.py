@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from jtv_cli.records import STDIN
+from jtv_cli.records import STDIN, source_name
 
 if TYPE_CHECKING:
     from jtv_cli.records import Filter
@@ -16,9 +16,10 @@ def fits_source(filter: Filter, source: str | None) -> bool:
     """Return whether an occurrence in that source may fit."""
     if filter.source is None:
         return True
-    if source is None:
-        return filter.source == STDIN
-    return fnmatchcase(source, filter.source)
+    if source is None or filter.source == STDIN:
+        return source is None and filter.source == STDIN
+    # As it was typed, ./docs/*.md for one, or as it would be noted.
+    return any(fnmatchcase(source, each) for each in (filter.source, source_name(filter.source)))
 
 
 def fits_metadata(filter: Filter, stored: str | None) -> bool:
