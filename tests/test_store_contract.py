@@ -298,6 +298,20 @@ class TestFinding:
         [[hit]] = table.search(vectors(1), 1)
         assert (hit.source, hit.line) == ("b.txt", 3)
 
+    def test_a_source_with_a_name_stands_before_standard_input(self, table: Table) -> None:
+        table.add([document("text", Occurrence(None, 1)), document("x")], vectors(2))
+        [number] = table.known([text_hash("text")]).values()
+        [[hit]] = table.search(vectors(1), 1)
+        assert (hit.source, hit.line) == (None, 1)
+        table.add_occurrences("b.txt", [Place(5, number), Place(4, number)])
+        [[hit]] = table.search(vectors(1), 1)
+        assert (hit.source, hit.line) == ("b.txt", 4)
+        assert next(table.scan()).source == "b.txt"
+        [stored] = table.get([number])
+        assert [where.source for where in stored.occurrences] == ["b.txt", "b.txt", None]
+        [[hit]] = table.search(vectors(1), 1, filter=Filter("-"))
+        assert (hit.source, hit.line) == (None, 1)
+
 
 class TestListing:
     def test_in_order_of_id_in_short_reads(self, table: Table) -> None:

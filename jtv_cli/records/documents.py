@@ -87,7 +87,7 @@ class Hit(NamedTuple):
 
     `distance` is the cosine distance to the query, from 0 (the same) to 2 (the
     opposite), None where there was no query. Source, line and metadata are those
-    of the document's first occurrence.
+    of the document's first occurrence; one in a source with a name stands before stdin's.
     """
 
     id: int

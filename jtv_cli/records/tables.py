@@ -68,9 +68,8 @@ class Filter(NamedTuple):
     """Which documents to search: those with an occurrence that fits it all.
 
     `source` is a shell pattern (fnmatch, case matters) as it stands, or in the shortest form
-    of a path; `-` is stdin, None any source. `where`
-    has metadata fields and the text that each must have. A field that is no string
-    fits the text that is its JSON: 3, true, null.
+    of a path; `-` is stdin, None any source. `where` has metadata fields and the text that
+    each must have. A field that is no string fits the text that is its JSON: 3, true, null.
     """
 
     source: str | None = None

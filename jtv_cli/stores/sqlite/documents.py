@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 _STORED = 'SELECT id, content, hash{vector} FROM "{{name}}" WHERE id {which}'
 
+# Those with a name first: stdin is 0.
 _OCCURRENCES = """
 SELECT o.document, s.source, nullif(o.line, 0), o.metadata
 FROM "{{name}}_occurrences" o LEFT JOIN "{{name}}_sources" s ON s.id = o.source
-WHERE o.document IN ({marks}) ORDER BY o.document, o.source, o.line
+WHERE o.document IN ({marks}) ORDER BY o.document, o.source = 0, o.source, o.line
 """
 
 _WITHOUT_OCCURRENCE = 'NOT EXISTS (SELECT 1 FROM "{name}_occurrences" WHERE document = "{name}".id)'

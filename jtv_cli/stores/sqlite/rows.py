@@ -28,13 +28,20 @@ def marks(count: int) -> str:
     return ",".join("?" * count)
 
 
+# Its first occurrence in a source with a name, else from stdin, which is 0: each is found by
+# the index alone, however many occurrences there are to sort otherwise.
 HITS = """
 SELECT d.id, d.content, s.source, nullif(o.line, 0), o.metadata{vector}
 FROM "{{name}}" d
 LEFT JOIN "{{name}}_occurrences" o
     ON o.document = d.id AND (o.source, o.line) = (
-        SELECT source, line FROM "{{name}}_occurrences"
-        WHERE document = d.id {fits} ORDER BY source, line LIMIT 1
+        SELECT * FROM (
+            SELECT source, line FROM "{{name}}_occurrences"
+            WHERE document = d.id AND source > 0 {fits} ORDER BY source, line LIMIT 1
+        ) UNION ALL SELECT * FROM (
+            SELECT source, line FROM "{{name}}_occurrences"
+            WHERE document = d.id AND source = 0 {fits} ORDER BY line LIMIT 1
+        ) LIMIT 1
     )
 LEFT JOIN "{{name}}_sources" s ON s.id = o.source
 WHERE d.id {which}

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from jtv_cli.records import Hit
 from jtv_cli.stores.metadata import decode_metadata
 from jtv_cli.stores.tidb.fitting import Fitting
-from jtv_cli.stores.tidb.schema import line_of
+from jtv_cli.stores.tidb.schema import in_order, line_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,13 +38,11 @@ def to_hits(
 def _firsts(
     connection: Connection, schema: Schema, ids: Iterable[int], fitting: Fitting
 ) -> Mapping[int, First]:
-    """Return the first occurrences that fit: the earliest source, then the lowest line."""
+    """Return the first occurrences that fit: as `in_order` says."""
     if not schema.has_parts or not ids:
         return {}
     columns, sources = schema.occurrences.c, schema.sources.c
-    position = sa.func.row_number().over(
-        partition_by=columns.document, order_by=(columns.source, columns.line)
-    )
+    position = sa.func.row_number().over(partition_by=columns.document, order_by=in_order(schema))
     numbered = (
         sa.select(schema.occurrences, position.label("position"))
         .where(columns.document.in_(list(ids)), *fitting.conditions)

@@ -17,7 +17,7 @@ from jtv_cli.stores.places import by_source
 from jtv_cli.stores.tidb.hits import to_hits
 from jtv_cli.stores.tidb.neighbours import distance
 from jtv_cli.stores.tidb.occurrences import places
-from jtv_cli.stores.tidb.schema import line_of
+from jtv_cli.stores.tidb.schema import in_order, line_of
 from jtv_cli.stores.tidb.statements import read_vector
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class Reading:
             sa.select(columns.document, sources.source, line_of(columns.line), columns.metadata)
             .select_from(self._schema.placed)
             .where(columns.document.in_(documents))
-            .order_by(columns.document, columns.source, columns.line)
+            .order_by(columns.document, *in_order(self._schema))
         )
         for document, source, line, metadata in connection.execute(statement):
             found[document].append(Occurrence(source, line, decode_metadata(metadata)))

@@ -104,6 +104,12 @@ def line_of(column: sa.ColumnElement[int]) -> sa.ColumnElement[int | None]:
     return sa.func.nullif(column, NO_LINE)
 
 
+def in_order(schema: Schema) -> tuple[sa.ColumnElement[Any], ...]:
+    """Return what occurrences are ordered by: the earliest source, stdin last, then the line."""
+    columns = schema.occurrences.c
+    return columns.source == NO_SOURCE, columns.source, columns.line
+
+
 def encode_comment(spec: TableSpec, *, adopting: bool = False) -> str:
     """Return what a table's comment should say; `adopting` while the table is being changed."""
     said = {"jtv": FORMAT} | {key: getattr(spec, key) for key in _SPEC_KEYS}
