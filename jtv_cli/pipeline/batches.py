@@ -115,9 +115,11 @@ def cut_group(group: Group, limit: BatchLimit, longest: int) -> list[Batch]:
     """Cut a group into batches of texts of similar length, each within the limit.
 
     A text that may have more tokens than the `longest` the model takes stands alone,
-    so that others are not refused with it.
+    so that others are not refused with it; these keep their order, to be named in it.
     """
-    rows = sorted(range(len(group.texts)), key=lambda row: group.texts[row].tokens)
+    rows = sorted(
+        range(len(group.texts)), key=lambda row: min(group.texts[row].tokens, longest + 1)
+    )
     return _batches(group, rows, limit, longest)
 
 
