@@ -113,7 +113,16 @@ BAD = [
     ("a.csv", b"text,b\nx,1\ny\n", "a.csv:3: 1 field, where the first record has 2, skipped"),
     ("a.csv", b"text,b\nx,1\n\xff,1\n", "a.csv:3: not UTF-8 (byte 0xff at position 1), skipped"),
     ("a.csv", b'text,b\nx,1\n"y"z,1\n', "a.csv:3: ',' expected after '\"', skipped"),
-    ("a.csv", b'text,b\nx,1\n"never\nclosed,1\n', "a.csv:3: unexpected end of data, skipped"),
+    (
+        "a.csv",
+        b'text,b\nx,1\n"never\nclosed,1\nz,1\n',
+        "a.csv:3: a quotation mark opens and is not closed: all from here to the end, skipped",
+    ),
+    (
+        "a.csv",
+        b"text,b\nx,1\ny\rz,1\n",
+        "a.csv:3: a carriage return (CR) in it is neither quoted nor at a line's end, skipped",
+    ),
 ]
 
 
@@ -122,6 +131,17 @@ def test_a_header_that_is_bad(made: Jtv) -> None:
     result = made("ingest", "a.csv")
     assert result.code == 2
     assert "a.csv:1 should have the names of the fields: not UTF-8" in result.error
+
+
+def test_lines_that_end_as_on_an_old_mac(made: Jtv) -> None:
+    made.write("a.csv", "text,b\rx,1\r")
+    result = made("ingest", "a.csv")
+    assert result.code == 2
+    assert result.error == (
+        "jtv: a.csv:1 should have the names of the fields: a carriage return (CR) in it is"
+        " neither quoted nor at a line's end;"
+        " if lines end so, turn them into newlines, with tr '\\r' '\\n' for one"
+    )
 
 
 @pytest.mark.parametrize(
@@ -373,11 +393,19 @@ class TestDryRun:
         texts, price, size = result.stderr.splitlines()
         assert texts == "4 texts, 2 known, 1 empty, 0 skipped, 2 to embed"
         assert price.startswith("about ")
-        assert "jina-embeddings-v2-base-en: 0.00 USD at 0.05 a million (price of Sep" in price
+        assert "-base-en: less than 0.0001 USD at 0.05 a million (price of Sep" in price
         assert size.startswith("about 6.")
         assert size.endswith("KiB in the store")
         assert (api.bill, len(stored(keyed))) == (paid, 1)
         assert len(api.requests) == 1
+
+    def test_one_text(self, jtv: Jtv) -> None:
+        texts, price, _ = jtv.ok("ingest", "-", "--dry-run", stdin="\n").stderr.splitlines()
+        assert texts == "0 texts, 0 known, 1 empty, 0 skipped, 0 to embed"
+        assert price.startswith("about 0 tokens with hashing-v1: 0.0000 USD at 0 a million")
+        texts, price, _ = jtv.ok("ingest", "-", "--dry-run", stdin="a").stderr.splitlines()
+        assert texts.startswith("1 text, 0 known")
+        assert price.startswith("about 1 token with hashing-v1")
 
     def test_as_json_without_a_table(self, jtv: Jtv) -> None:
         result = jtv("ingest", "-", "--dry-run", "--json", stdin=b"a\nb\n\xff\n")

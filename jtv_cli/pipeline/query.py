@@ -7,7 +7,7 @@ from queue import Empty, SimpleQueue
 from threading import TIMEOUT_MAX, Thread
 from typing import TYPE_CHECKING
 
-from jtv_cli.errors import BatchTooLarge, ServiceDown, ServiceError
+from jtv_cli.errors import BatchTooLarge, ServiceDown, ServiceError, TextTooLong
 from jtv_cli.pipeline.batches import estimated_tokens
 from jtv_cli.pipeline.patience import Patience, Trials
 from jtv_cli.records import Embeddings, Purpose
@@ -50,6 +50,8 @@ def embed_queries(queries: Sequence[str], embedder: Embedder, *, max_wait: float
             if len(queries) == 1:
                 raise
             return _in_halves(queries, embedder, max_wait)
+        except TextTooLong as error:
+            raise _too_long(queries, embedder) from error
         except ServiceError as error:
             pause = patience.count_failure(error, trials, time.monotonic())
             if pause is None:
@@ -78,6 +80,14 @@ def answers(
             for start in range(0, len(batch), _SEARCHED_AT_ONCE):
                 part = slice(start, start + _SEARCHED_AT_ONCE)
                 yield list(zip(batch[part], search(vectors[part]), strict=True))
+
+
+def _too_long(queries: Sequence[str], embedder: Embedder) -> TextTooLong:
+    """Return the error in words for who searches: a service's own are for who embeds."""
+    which = "the query is" if len(queries) == 1 else "one of these queries is"
+    name, most = embedder.model.name, embedder.model.max_tokens
+    message = f"{which} too long for model {name}, which takes {most:,} tokens"
+    return TextTooLong(message, hint="shorten it")
 
 
 def _in_halves(queries: Sequence[str], embedder: Embedder, max_wait: float) -> Vectors:

@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 
 # Of one field: more is a quotation mark that nobody closed.
 _LONGEST_FIELD = 1 << 24
+_STRAY_RETURN = "a carriage return (CR) in it is neither quoted nor at a line's end"
+_RETURNS_TO_NEWLINES = r"if lines end so, turn them into newlines, with tr '\r' '\n' for one"
+# What Python's errors begin with, and what they mean.
+_WRONG = {
+    "unexpected end": "a quotation mark opens and is not closed: all from here to the end",
+    "field larger": "a field of more than 16 MiB: does a quotation mark open that is not closed?",
+    "new-line": _STRAY_RETURN,
+}
 _MOST_DIGITS = 20  # of an integer of 64 bits, with its sign
 _ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _LONG_NUMBER = b"0" * 19
@@ -129,7 +137,10 @@ def _read_rows(source: Source, records: _Records, delimiter: str) -> Iterator[Wi
     header: list[str] = []
     for line, row, wrong in _rows(lines, delimiter):
         if not header and wrong:
-            raise UsageError(f"{source.path}:{line} should have the names of the fields: {wrong}")
+            raise UsageError(
+                f"{source.path}:{line} should have the names of the fields: {wrong}",
+                hint=_RETURNS_TO_NEWLINES if wrong == _STRAY_RETURN else None,
+            )
         if wrong:
             records.add_bad(line, wrong)
         elif not row:
@@ -145,6 +156,12 @@ def _read_rows(source: Source, records: _Records, delimiter: str) -> Iterator[Wi
             records.add_bad(line, f"{many}, where the first record has {len(header)}")
         if not lines.are_there:
             yield records.window()
+
+
+def _in_words(error: Exception) -> str:
+    """Return what is wrong with a record, in other words than Python's where these mislead."""
+    said = str(error)
+    return next((words for beginning, words in _WRONG.items() if said.startswith(beginning)), said)
 
 
 def _check_header(place: str, header: Sequence[str]) -> None:
@@ -172,7 +189,7 @@ def _rows(lines: _Lines, delimiter: str) -> Iterator[tuple[int, list[str], str]]
         except StopIteration:
             return
         except csv.Error as error:
-            yield line, [], str(error)
+            yield line, [], _in_words(error)
         except UnicodeDecodeError as error:
             yield line, [], bad_bytes(error)
         else:

@@ -218,7 +218,8 @@ def _answer(reply: Reply, payload: object, texts: Sequence[str], *, otherwise: s
         return f"{answered} with a web page, not JSON"
     if payload is None and reply.body:
         return f"{answered} with something that is not JSON"
-    said = masked(" ".join(_message(payload).split()))
+    # Other words follow its last sentence.
+    said = masked(" ".join(_message(payload).split())).rstrip(".")
     said = said if len(said) <= _DETAIL else f"{said[:_DETAIL]}…"
     if said and not _quotes(said, texts):
         return f"{answered}: {said}"
