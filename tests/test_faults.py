@@ -174,7 +174,7 @@ def test_a_minute_is_waited_out_which_is_said_and_can_be_interrupted(
     # On TiDB without TiFlash, a note on its index comes first.
     said = next(line.decode() for line in process.stderr if b"waiting" in line)
     assert said.startswith("jtv: waiting 60 s: a limit is reached: 127.0.0.1:")
-    assert "101,274/100,000 tokens per minute" in said
+    assert said.endswith("101,274/100,000 tokens per minute\n")
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=10)
     assert process.returncode == 130
@@ -246,6 +246,23 @@ class TestOneTextTooLong:
         ]
         assert result.counts.startswith("2 stored, 0 known, 0 empty, 2 skipped")
         assert sorted(api.bill) == ["a", "b"]
+
+    def test_several_are_named_in_the_order_of_the_input(self, ready: Jtv) -> None:
+        lines = "".join(f"{'mammoth ' * many}\n" for many in (5000, 1, 4500))
+        result = ready("ingest", "-", "--concurrency", "1", stdin=lines)
+        named = [line[:9] for line in result.stderr.splitlines() if line.endswith("skipped")]
+        assert named == ["jtv: -:1:", "jtv: -:3:"]
+
+    @pytest.mark.parametrize(
+        ("arguments", "says"),
+        [(["search"], "the query is"), (["search", "--queries", "-"], "one of these queries is")],
+    )
+    def test_a_query_is(self, ready: Jtv, arguments: list[str], says: str) -> None:
+        given = [self.LONG] if len(arguments) == 1 else []
+        result = ready(*arguments, *given, stdin=f"short\n{self.LONG}\n")
+        assert result.code == 4
+        said = "too long for model jina-embeddings-v2-base-en, which takes 8,192 tokens"
+        assert result.stderr == f"jtv: {says} {said}; shorten it\n"
 
     def test_truncated_it_is_stored(self, ready: Jtv, api: JinaServer) -> None:
         ready.write("lines.txt", "\n".join(self.lines()))

@@ -49,6 +49,13 @@ def test_off_a_terminal_a_line_now_and_then() -> None:
     assert "50 of ~200, 2,000,000 tokens, 0.1000 USD, 0:00:00\n" in text
 
 
+def test_a_price_has_the_digits_it_takes() -> None:
+    text = said(IngestProgress(IngestReport(tokens=1_000), texts=1), until="USD")
+    assert ", 1,000 tokens, less than 0.0001 USD, " in text
+    text = said(IngestProgress(IngestReport(tokens=28_000), texts=1), until="USD")
+    assert ", 28,000 tokens, 0.0014 USD, " in text
+
+
 def test_all_was_read() -> None:
     text = said(IngestProgress(IngestReport(stored=40), texts=100, bytes=1000), until="40 of")
     assert "40 of 100, 0:00:00\n" in text

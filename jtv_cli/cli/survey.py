@@ -8,7 +8,7 @@ from jtv_cli.cli.session import Session
 from jtv_cli.embedders.models import PRICES_DATE, Model, find_model
 from jtv_cli.errors import ExitCode, NoTable
 from jtv_cli.records import Removed
-from jtv_cli.render.words import readable_size, removed_in_words
+from jtv_cli.render.words import counted, readable_size, removed_in_words, usd_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -69,9 +69,9 @@ def _open(session: Session, store: Store) -> tuple[Table | None, Model]:
 def _lines(session: Session, survey: Survey, model: Model) -> list[str]:
     starter = "" if session.database.is_embedded else f"; {_FREE_STORAGE}"
     return [
-        f"{survey.texts:,} texts, {survey.known:,} known, {survey.empty:,} empty,"
+        f"{counted(survey.texts, 'text')}, {survey.known:,} known, {survey.empty:,} empty,"
         f" {survey.skipped:,} skipped, {survey.to_embed:,} to embed",
-        f"about {survey.tokens:,} tokens with {model.name}: {survey.usd:,.2f} USD at"
+        f"about {counted(survey.tokens, 'token')} with {model.name}: {usd_in_words(survey.usd)} at"
         f" {model.price:g} a million (price of {PRICES_DATE})",
         f"about {readable_size(survey.bytes)} in the store{starter}",
     ]

@@ -10,6 +10,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from jtv_cli.records import IngestProgress, IngestReport
+from jtv_cli.render.words import counted, usd_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -81,7 +82,8 @@ class _View:
         if rate:
             parts.append(f"{rate:,.0f} texts/s")
         if report.tokens:
-            parts.append(f"{report.tokens:,} tokens, {report.tokens * self._price / 1e6:,.4f} USD")
+            price = usd_in_words(report.tokens * self._price / 1e6)
+            parts.append(f"{counted(report.tokens, 'token')}, {price}")
         if rate and total is not None and total > report.texts:
             parts.append(f"{_clock((total - report.texts) / rate)} left")
         else:

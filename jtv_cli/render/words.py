@@ -22,6 +22,11 @@ def readable_size(size: int) -> str:
     return f"{value:.1f} {unit}" if unit != "B" else f"{size} B"
 
 
+def usd_in_words(usd: float) -> str:
+    """Return a price, as exactly as prices of texts need it."""
+    return "less than 0.0001 USD" if 0 < usd < 0.0001 else f"{usd:,.4f} USD"
+
+
 def removed_in_words(removed: Removed) -> str:
     """Return how much is removed."""
     documents = counted(removed.documents, "document")
