@@ -111,8 +111,8 @@ class TestExport:
 
         assert found[ODD] == [place(None, 1)]
         first = SAMPLE_TEXTS.read_text().splitlines()[0]
-        assert found[first] == [place(None, 3), place("samples", 1)]
-        assert found["TiDB scales."] == [place(None, 2), place("more.jsonl", 2)]
+        assert found[first] == [place("samples", 1), place(None, 3)]
+        assert found["TiDB scales."] == [place("more.jsonl", 2), place(None, 2)]
         metadata = {"author": "Ada", "n": [1, None]}
         assert found["with metadata"] == [place("more.jsonl", 1, metadata)]
 
