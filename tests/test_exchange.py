@@ -168,6 +168,13 @@ class TestExport:
         assert "exporting: 0 of 34 documents" in terminal.screen
         assert [line for line in terminal.lines if line] == []
 
+    def test_none_is_shown_where_the_reader_may_write_to_the_terminal(self, sampled: Jtv) -> None:
+        pipe = ["sh", "-c", '"$@" | cat', "sh"]
+        with Terminal(sampled, "export", prefix=pipe) as terminal:
+            assert terminal.wait() == 0
+        assert "exporting" not in terminal.screen
+        assert json.loads(list(filter(None, terminal.lines))[-1])["documents"] == 34
+
     def test_a_full_disk(self, sampled: Jtv) -> None:
         with open("/dev/full", "wb") as full:  # noqa: PTH123
             result = sampled("export", stdout=full)

@@ -99,10 +99,13 @@ def _write(
 
 
 def _moving(session: Session) -> AbstractContextManager[Callable[[str], None]]:
-    """Return what shows the progress of an export, unless that is shown itself."""
-    if session.output.is_terminal:
-        return nullcontext(lambda _: None)
-    return session.talk.waiting("exporting")
+    """Return what shows the progress of an export that goes into a file.
+
+    Whoever reads a pipe may write to the terminal meanwhile.
+    """
+    if session.output.is_file:
+        return session.talk.waiting("exporting")
+    return nullcontext(lambda _: None)
 
 
 def _named(session: Session, spec: TableSpec, path: str) -> TableSpec:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -33,6 +35,12 @@ class Output:
                 stream.reconfigure(errors="replace")
             else:
                 stream.reconfigure(encoding="utf-8", newline="\n")
+
+    @property
+    def is_file(self) -> bool:
+        """Whether all goes into a file, and nobody reads it meanwhile."""
+        stream = self._stream
+        return stream is not None and stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
 
     def write(self, text: str) -> int:
         """Write a piece of data."""
