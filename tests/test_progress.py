@@ -122,3 +122,14 @@ def test_what_is_waited_for_is_counted_down_on_a_terminal(ready: Jtv, api: JinaS
             terminal.wait_for(f"waiting {seconds} s: a limit is reached: 127.0.0.1:")
         assert terminal.wait() == 0
     assert not [line for line in terminal.lines if "waiting" in line]
+
+
+def test_nothing_moves_over_what_is_typed(jtv: Jtv) -> None:
+    jtv.ok("init")
+    with Terminal(jtv, "ingest", "-") as terminal:
+        terminal.wait_for("opening the embedder")
+        terminal.type("a line that is typed\n\x04")
+        assert terminal.wait() == 0
+    assert "reading" not in terminal.screen
+    assert "a line that is typed" in terminal.screen
+    assert "1 stored" in terminal.screen

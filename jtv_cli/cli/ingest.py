@@ -142,7 +142,10 @@ def _ingest(
     from jtv_cli import pipeline
 
     price = embedder.model.price
-    with ingest_progress(session.talk, size=_bytes(sources), price=price) as show:
+    is_typed = any(source.stream.is_typed for source in sources)
+    with ingest_progress(
+        session.talk, size=_bytes(sources), price=price, is_typed=is_typed
+    ) as show:
 
         def progress(step: IngestProgress) -> None:
             outcome.report = step.report

@@ -28,16 +28,18 @@ _RECENT = 60.0
 
 @contextmanager
 def ingest_progress(
-    talk: Talk, *, size: int | None, price: float
+    talk: Talk, *, size: int | None, price: float, is_typed: bool = False
 ) -> Iterator[Callable[[IngestProgress], None]]:
     """Show how far an ingest has come; what this yields is to be called with every step.
 
     `size` is that of the input in bytes, None where it is not known, `price` is in USD
-    for a million tokens.
+    for a million tokens. Beside what `is_typed` only waits are: the rest would stand in it.
     """
     view = _View(size, price)
     if talk.quiet:
         yield view.update
+    elif is_typed:
+        yield _noting_waits(talk, view)
     elif talk.shows_progress:
         with _moving(talk, view):
             yield view.update

@@ -34,7 +34,7 @@ class Stream:
     """Reads a file, a pipe or stdin without waiting for more than is there.
 
     `size` is in bytes, None where that cannot be known; `consumed` is how many were
-    read.
+    read. What comes from a terminal is typed there: `is_typed`.
 
     Raises UsageError where it cannot be opened or read.
     """
@@ -46,6 +46,7 @@ class Stream:
         self._file: FileIO | None = _open(path)
         status = os.fstat(self._file.fileno())
         self._is_packed = path.lower().endswith(".gz")
+        self.is_typed = self._file.isatty()
         self.size = status.st_size if stat.S_ISREG(status.st_mode) else None
         self._kept: list[bytes] | None = None
         self._again: deque[bytes] = deque()
