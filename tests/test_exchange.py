@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import json
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from conftest import SAMPLE_TEXTS
+from conftest import SAMPLE_TEXTS, SCRIPT
 from jtv_cli.stores import open_store
 from terminal import Terminal
 
@@ -282,6 +283,26 @@ class TestImport:
         assert "--vectors" in result.error
         assert "jtv ingest" in result.error
         assert jtv("list", "--table", "new").code == 5
+
+    @pytest.mark.skipif(not shutil.which("jq"), reason="needs jq")
+    def test_without_vectors_it_can_be_embedded_again(self, sampled: Jtv) -> None:
+        records = [
+            {"text": "two\nlines", "author": "Ada", "content": "another"},
+            {"text": "read twice", "n": 1},
+            {"text": "read twice", "n": 2},
+        ]
+        sampled.ok("ingest", "-", "--input", "jsonl", stdin="\n".join(map(json.dumps, records)))
+        exported = sampled.write("x.jsonl", sampled.ok("export").raw_stdout)
+        first = documents(exported.read_text())[0]["content"]
+        _, command = sampled("import", "x.jsonl").error.split("embed its texts: ")
+        sampled.environment |= {"JTV_DATABASE": "new.db", "PATH": f"{SCRIPT.parent}:/usr/bin:/bin"}
+        sampled.ok("init")
+        sampled.ok(prefix=["sh", "-c", command], stdin=exported.read_bytes())
+        again = {each["content"]: each["occurrences"] for each in documents(sampled.ok("export").stdout)}
+        assert len(again) == 36
+        assert [where["metadata"] for where in again["two\nlines"]] == [{"author": "Ada"}]
+        assert [where["metadata"] for where in again["read twice"]] == [{"n": 1}, {"n": 2}]
+        assert [where["metadata"] for where in again[first]] == [None]
 
     def test_another_models_table_is_refused(self, filled: Jtv) -> None:
         result = filled("import", "-", "--table", TABLE, stdin=stream([record(1)]))

@@ -57,7 +57,8 @@ class ExportReader:
             raise UsageError(
                 f"{path} has no vectors, and jtv import pays for none",
                 hint="export the table with --vectors, or embed its texts:"
-                " jq -r '.content // empty' | jtv ingest -",
+                " jq -c 'select(.content) | (.occurrences[].metadata // {}) + {content}'"
+                " | jtv ingest - --input jsonl --text-field content",
             )
         self.spec: TableSpec = header.spec
 
