@@ -60,6 +60,24 @@ def test_what_is_nothing_that_there_is(filled: Jtv, command: tuple[str, ...], sa
     assert f"jtv: {says}" in refused(filled, *command)
 
 
+@pytest.mark.parametrize(
+    ("command", "see"),
+    [
+        (("init", "--table"), "jtv init"),
+        (("ingest", "-", "--source"), "jtv ingest"),
+        (("copy", "--from", "a", "--to", "b", "--table"), "jtv copy"),
+        (("index", "build", "--database"), "jtv index build"),
+        (("index", "destroy"), "jtv index"),
+        (("--table",), "jtv"),
+    ],
+    ids=str,
+)
+def test_the_help_that_is_named_is_the_commands(
+    jtv: Jtv, command: tuple[str, ...], see: str
+) -> None:
+    assert refused(jtv, *command).endswith(f"; see: {see} --help")
+
+
 BEYOND = str(10**23)
 
 

@@ -11,7 +11,7 @@ from jtv_cli import __version__
 from jtv_cli.cli.session import with_session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 # It asks about all commands, and opens nothing.
 _COMPLETION = "completion"
@@ -67,6 +67,13 @@ def make_app(first: str = _COMPLETION) -> typer.Typer:
         command = _load(full_name, place) if asked else _only_listed
         groups.get(group, app).command(name, short_help=line)(command)
     return app
+
+
+def command_path(words: Sequence[str]) -> str:
+    """Return what a command line is a call of: a command, a group of them, else jtv itself."""
+    names = (" ".join(words[:2]), *words[:1])
+    known = (f"jtv {name}" for name in names if name in _COMMANDS or name in _GROUPS)
+    return next(known, "jtv")
 
 
 def _load(name: str, place: str) -> Callable[..., int]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from jtv_cli import config
-from jtv_cli.cli.app import make_app
+from jtv_cli.cli.app import command_path, make_app
 from jtv_cli.cli.interrupts import Interrupted, raise_interrupts
 from jtv_cli.cli.session import Streams
 from jtv_cli.errors import ExitCode, JtvError, OutputFailed
@@ -51,7 +51,9 @@ def _guarded(arguments: Sequence[str], streams: Streams) -> int:
         talk.error(str(interrupted))
         return interrupted.exit_code
     except _TyperUsageError as error:
-        talk.error(_usage(error))
+        # Typer lists choices on lines of their own.
+        message = " ".join(error.format_message().split())
+        talk.error(f"{message.rstrip('.')}; see: {command_path(arguments)} --help")
         return ExitCode.USAGE
     except Exception as error:
         talk.error(
@@ -71,14 +73,6 @@ def _dispatch(arguments: Sequence[str], streams: Streams) -> int:
         code = command.main(words, "jtv", standalone_mode=False, obj=streams)
     streams.output.write(printed.getvalue())
     return int(code or ExitCode.OK)
-
-
-def _usage(error: typer.BadParameter) -> str:
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context else "jtv"
-    # Typer lists choices on lines of their own.
-    message = " ".join(error.format_message().split())
-    return f"{message.rstrip('.')}; see: {command} --help"
 
 
 def _discard_stdout() -> None:
