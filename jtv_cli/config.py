@@ -24,7 +24,9 @@ _DATABASE = ("JTV_DATABASE", "TIDB_DATABASE_URL")
 _API_KEY = ("JINA_API_KEY", "JINAAI_API_KEY")
 NAMES = (*_DATABASE, "JTV_TABLE", "JTV_MODEL", *_API_KEY, "JINA_API_BASE")
 _OUR_LINE = re.compile(
-    rf"^[ \t]*(?:export[ \t]+)?['\"]?(?P<name>{'|'.join(NAMES)})\b", re.MULTILINE
+    rf"^[ \t]*(?:export[ \t]+)?['\"]?(?P<name>{'|'.join(NAMES)})\b"
+    r"(?P<equals>['\"]?[ \t]*=)?",
+    re.MULTILINE,
 )
 
 # TiDB takes 64 characters, and the longest name made from a table's adds 12.
@@ -246,9 +248,10 @@ def _parse(text: str, path: Path) -> Mapping[str, str | None]:
         broken = binding.original.string if binding.error else ""
         if ours := _OUR_LINE.search(broken):
             line = binding.original.line + broken.count("\n", 0, ours.start("name"))
+            name, quotes = ours["name"], "look at the quotation marks there, and above"
             raise UsageError(
-                f"{printable(str(path))}:{line}: {ours['name']} cannot be read",
-                hint="look at the quotation marks there, and above",
+                f"{printable(str(path))}:{line}: {name} cannot be read",
+                hint=quotes if ours["equals"] else f"write {name}=VALUE",
             )
         if binding.key is not None:
             values[binding.key] = binding.value

@@ -122,6 +122,15 @@ class TestFiles:
         assert result.stderr.startswith(f"jtv: {path}:3: JTV_TABLE cannot be read; ")
         assert result.stderr.count("\n") == 1
 
+        assert result.error.endswith("; look at the quotation marks there, and above")
+
+    @pytest.mark.parametrize("line", ["JTV_TABLE: x", '"JTV_TABLE": "x"', "export JTV_TABLE x"])
+    def test_a_setting_without_an_equals_sign(self, jtv: Jtv, line: str) -> None:
+        jtv.write(".env", f"{line}\n")
+        result = jtv("list")
+        assert result.code == 2
+        assert result.error.endswith(".env:1: JTV_TABLE cannot be read; write JTV_TABLE=VALUE")
+
     @pytest.mark.parametrize("content", ['A="unclosed\nB=2\n', 'MY_JTV_TABLE="x\nJTV_TABLES="\n'])
     def test_a_broken_line_of_others_is_not(self, jtv: Jtv, content: str) -> None:
         jtv.write(".env", f"{content}JTV_TABLE=fine\n")
