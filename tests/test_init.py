@@ -186,9 +186,10 @@ class TestForeignFiles:
         jtv.ok("list", "--database", "new.db")
 
     def test_a_folder(self, jtv: Jtv) -> None:
-        result = jtv("init", "--database", ".")
-        assert result.code == 5
-        assert "cannot open" in result.error
+        for command in ("init", "list"):
+            result = jtv(command, "--database", "..")
+            assert result.code == 5
+            assert result.error == "jtv: .. is a folder; name a file in it"
 
     def test_a_folder_that_is_not_there(self, jtv: Jtv) -> None:
         result = jtv("init", "--database", "no/such/jtv.db")

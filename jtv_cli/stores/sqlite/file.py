@@ -110,6 +110,8 @@ def connect(path: Path, *, writable: bool) -> Connection:
     Raises StoreError where it is not jtv's, or has a newer format, and the errors of
     sqlite3.
     """
+    if path.is_dir():
+        raise StoreError(f"{printable(str(path))} is a folder", hint="name a file in it")
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?{_mode(path, writable=writable)}",
         uri=True,
