@@ -298,7 +298,9 @@ class TestImport:
         sampled.environment |= {"JTV_DATABASE": "new.db", "PATH": f"{SCRIPT.parent}:/usr/bin:/bin"}
         sampled.ok("init")
         sampled.ok(prefix=["sh", "-c", command], stdin=exported.read_bytes())
-        again = {each["content"]: each["occurrences"] for each in documents(sampled.ok("export").stdout)}
+        again = {
+            each["content"]: each["occurrences"] for each in documents(sampled.ok("export").stdout)
+        }
         assert len(again) == 36
         assert [where["metadata"] for where in again["two\nlines"]] == [{"author": "Ada"}]
         assert [where["metadata"] for where in again["read twice"]] == [{"n": 1}, {"n": 2}]
@@ -310,8 +312,13 @@ class TestImport:
         assert "hashing-v1" in result.error
         assert "model-of-tomorrow" in result.error
         assert count(filled) == 37
-        demanding = ("import", "-", "--model", "jina-embeddings-v3", "--table", "new")
-        assert filled(*demanding, stdin=stream([record(1)])).code == 5
+
+    def test_an_export_of_another_model_than_is_demanded_is_refused(self, jtv: Jtv) -> None:
+        result = jtv("import", "-", "--model", "hashing-v1", stdin=stream([record(1)]))
+        assert result.code == 5
+        assert result.error == (
+            "jtv: - was made with model model-of-tomorrow, not hashing-v1; leave out --model"
+        )
 
     @pytest.mark.parametrize(
         ("header", "says"),

@@ -9,7 +9,7 @@ from jtv_cli import config
 from jtv_cli.cli import options
 from jtv_cli.cli.session import Session
 from jtv_cli.cli.transfer import Account, Target
-from jtv_cli.errors import ExitCode, UsageError
+from jtv_cli.errors import ExitCode, TableMismatch, UsageError
 from jtv_cli.sources import open_lines
 from jtv_cli.sources.stream import Damaged
 
@@ -59,7 +59,7 @@ def import_table(
     with open_lines(file) as source, session.store(writable=True) as store:
         reader = ExportReader(source.path, _lines(source))
         spec = _named(session, reader.spec, source.path)
-        session.require_model(spec)
+        _require_model(session, spec, source.path)
         target = Target(session, store, spec)
         account = Account(session)
         stopped = _fill(session, target, reader, account, source.stream)
@@ -114,6 +114,17 @@ def _named(session: Session, spec: TableSpec, path: str) -> TableSpec:
         return spec._replace(name=session.table_name)
     config.check_table(config.Setting(spec.name, f"the table of {path}"))
     return spec
+
+
+def _require_model(session: Session, spec: TableSpec, path: str) -> None:
+    """Raise TableMismatch where --model names another model than the export's."""
+    try:
+        session.require_model(spec)
+    except TableMismatch as mismatch:
+        raise TableMismatch(
+            f"{path} was made with model {spec.model}, not {session.settings.model.value}",
+            hint="leave out --model",
+        ) from mismatch
 
 
 def _lines(source: Source) -> Iterator[bytes]:
