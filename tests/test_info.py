@@ -126,6 +126,12 @@ class TestTables:
         assert head == ["table", "model", "dimensions", "documents"]
         assert row == [TABLE, "hashing-v1", "768", "34"]
 
+    def test_on_a_narrow_terminal_no_word_above_a_number_is_broken(self, sampled: Jtv) -> None:
+        with Terminal(sampled, "tables", "--color", "never", columns=50) as terminal:
+            assert terminal.wait() == 0
+        header, *_ = filter(None, terminal.lines)
+        assert header.split() == ["table", "model", "dimensions", "documents"]
+
     def test_of_a_file_that_is_none(self, jtv: Jtv) -> None:
         jtv.write("x.db", "no database\n" * 1000)
         assert jtv("tables", "--database", "x.db").code == 5

@@ -229,6 +229,19 @@ class TestTerminal:
         for word in ("HTAP", "MySQL-", "workloads."):
             assert word in shown or columns == 30
 
+    @pytest.mark.parametrize("columns", [24, 14])
+    @pytest.mark.parametrize("command", [["search", "vitamins"], ["list", "vitamins"]])
+    def test_where_it_is_narrow_the_text_stays(
+        self, sampled: Jtv, command: list[str], columns: int
+    ) -> None:
+        with Terminal(sampled, *command, columns=columns, env={"NO_COLOR": "1"}) as terminal:
+            assert terminal.wait() == 0
+        assert max(map(len, terminal.lines)) <= columns
+        assert "…" not in "".join(terminal.lines)
+        header, *_ = filter(None, terminal.lines)
+        assert header.split() == (["id", "text"] if columns == 24 else ["text"])
+        assert "prevents" in terminal.screen
+
     def test_wide_characters_fit_too(self, jtv: Jtv) -> None:
         jtv.ok("init")
         jtv.ok("ingest", "-", stdin="漢字かな交じり文" * 20 + "\n" + "🦣" * 100 + "\n")

@@ -16,24 +16,38 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import IO
 
+    from rich.console import JustifyMethod
+
     from jtv_cli.records import Hit, Occurrence, StoredDocument
     from jtv_cli.render.output import Output
 
 # Rows of `list` come one at a time, so the widths are set before the ids are known.
-_DISTANCE_WIDTH = 8
-_ID_WIDTH = 7
+_LISTED: Sequence[tuple[str, int, str]] = (("distance", 8, "cyan"), ("id", 7, ""))
+# All in cells: between the columns of `list`, between those of a table, and beside these.
+_GAP = 2
+_BETWEEN = 3
+_EDGES = 2
+# Rather than leave fewer to the text, columns before it are left out, the first first.
+_LEAST_TEXT = 12
+# In less, even numbers and their headings are broken.
+_NARROW = 40
 
 
 def print_ranking(hits: Sequence[Hit], output: Output, *, colored: bool) -> None:
     """Print one table: rank, distance, id, text."""
+    console = _console(output, colored=colored)
+    names = ("rank", "distance", "id")
+    rows = [(str(rank), fixed(hit.distance), str(hit.id)) for rank, hit in enumerate(hits, 1)]
+    widths = [max(map(len, column)) + _BETWEEN for column in zip(names, *rows, strict=True)]
+    start = _left_out(widths, console.width - _EDGES)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    table.add_column("rank", justify="right", no_wrap=True)
-    table.add_column("distance", justify="right", no_wrap=True, style="cyan")
-    table.add_column("id", justify="right", no_wrap=True)
+    for name in names[start:]:
+        color = "cyan" if name == "distance" else None
+        table.add_column(name, justify="right", no_wrap=True, style=color)
     table.add_column("text", overflow="fold")
-    for rank, hit in enumerate(hits, 1):
-        table.add_row(str(rank), fixed(hit.distance), str(hit.id), _text(hit.content))
-    _console(output, colored=colored).print(table)
+    for row, hit in zip(rows, hits, strict=True):
+        table.add_row(*row[start:], _text(hit.content))
+    console.print(table)
 
 
 def print_answer(query: str, hits: Sequence[Hit], output: Output, *, colored: bool) -> None:
@@ -63,34 +77,43 @@ def print_documents(documents: Iterable[StoredDocument], output: Output, *, colo
 def print_list(hits: Iterable[Hit], output: Output, *, with_distance: bool, colored: bool) -> None:
     """Print a row for each hit as it comes: distance, where there is a query, id, text."""
     console = _console(output, colored=colored)
-    console.print(_row(("distance", "id", Text("text")), with_distance=with_distance, style="bold"))
+    columns = _LISTED if with_distance else _LISTED[1:]
+    columns = columns[_left_out([width + _GAP for _, width, _ in columns], console.width) :]
+
+    def show(cells: Sequence[str], text: Text, style: str = "") -> None:
+        row = Table.grid(padding=(0, _GAP), expand=True)
+        for _, width, color in columns:
+            row.add_column(justify="right", min_width=width, no_wrap=True, style=color)
+        row.add_column(ratio=1, overflow="fold")
+        row.add_row(*cells[len(cells) - len(columns) :], text, style=style)
+        console.print(row)
+
+    show([name for name, _, _ in columns], Text("text"), "bold")
     for hit in hits:
-        cells = (fixed(hit.distance), str(hit.id), _text(hit.content))
-        console.print(_row(cells, with_distance=with_distance))
+        show((fixed(hit.distance), str(hit.id)), _text(hit.content))
 
 
 def print_rows(
     columns: Sequence[str], rows: Iterable[Sequence[str]], output: Output, *, colored: bool
 ) -> None:
     """Print one table of texts; what is a number stands on the right."""
+    console = _console(output, colored=colored)
     rows = list(rows)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for number, name in enumerate(columns):
         is_number = all(row[number].isdecimal() for row in rows)
-        table.add_column(name, justify="right" if is_number else "left", overflow="fold")
+        justify: JustifyMethod = "right" if is_number else "left"
+        is_whole = is_number and console.width >= _NARROW
+        table.add_column(name, justify=justify, no_wrap=is_whole, overflow="fold")
     for row in rows:
         table.add_row(*map(_text, row))
-    _console(output, colored=colored).print(table)
+    console.print(table)
 
 
-def _row(cells: tuple[str, str, Text], *, with_distance: bool, style: str = "") -> Table:
-    row = Table.grid(padding=(0, 2), expand=True)
-    if with_distance:
-        row.add_column(justify="right", width=_DISTANCE_WIDTH, style="cyan")
-    row.add_column(justify="right", min_width=_ID_WIDTH, no_wrap=True)
-    row.add_column(ratio=1, overflow="fold")
-    row.add_row(*(cells if with_distance else cells[1:]), style=style)
-    return row
+def _left_out(widths: Sequence[int], room: int) -> int:
+    """Return how many of the columns before the text, with their gaps, leave it too little room."""
+    starts = range(len(widths))
+    return next((n for n in starts if sum(widths[n:]) <= room - _LEAST_TEXT), len(widths))
 
 
 def _place(occurrence: Occurrence) -> str:
