@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -155,6 +156,21 @@ class TestDrop:
             terminal.type(f"{answer}\n")
             assert terminal.wait() == code
         assert len(sampled.ok("list").rows) == left
+
+    def test_no_answer_is_no(self, sampled: Jtv) -> None:
+        with Terminal(sampled, "init", "--drop") as terminal:
+            terminal.wait_for("[y/N] ")
+            terminal.type("\x04")
+            assert terminal.wait() == 2
+        assert terminal.lines[-2:] == ["jtv: nothing was dropped", ""]
+        assert len(sampled.ok("list").rows) == 34
+
+    def test_an_interrupt_is_said_below_the_question(self, sampled: Jtv) -> None:
+        with Terminal(sampled, "init", "--drop") as terminal:
+            terminal.wait_for("[y/N] ")
+            terminal.process.send_signal(signal.SIGINT)
+            assert terminal.wait() == 130
+        assert terminal.lines[-2:] == ["jtv: interrupted", ""]
 
 
 class TestForeignFiles:

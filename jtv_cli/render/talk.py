@@ -63,7 +63,14 @@ class Talk:
     def ask(self, question: str, stdin: TextIO) -> bool:
         """Return whether the user answers yes."""
         self._write(f"{visible(masked(question))} [y/N] ")
-        return stdin.readline().strip().lower() in {"y", "yes"}
+        answer = ""
+        try:
+            answer = stdin.readline()
+        finally:
+            # The key that ends the input, or interrupts, leaves the cursor where it was.
+            if not answer.endswith("\n"):
+                self._write("\n")
+        return answer.strip().lower() in {"y", "yes"}
 
     @contextmanager
     def moving(self) -> Iterator[None]:
