@@ -111,6 +111,15 @@ def test_a_shell_that_there_is_no_script_for(jtv: Jtv) -> None:
     assert "Choose from: bash, zsh, fish; see: jtv completion --help" in result.error
 
 
+def test_its_help_has_nothing_that_is_for_scripts_only(jtv: Jtv) -> None:
+    usage, *_, shell, _, _, _ = jtv.ok("completion", "--help").stdout.splitlines()
+    assert usage in {
+        "Usage: jtv completion [OPTIONS] SHELL",
+        "Usage: jtv completion [OPTIONS] {SHELL}",
+    }
+    assert shell.split(maxsplit=1) == ["SHELL", "bash, zsh or fish.  [required]"]
+
+
 def test_in_a_real_bash(filled: Jtv) -> None:
     program = (
         'eval "$(jtv completion bash)"; complete -p jtv\n'

@@ -65,7 +65,8 @@ def make_app(first: str = _COMPLETION) -> typer.Typer:
             groups[group] = typer.Typer(rich_markup_mode=None, help=_GROUPS[group])
             app.add_typer(groups[group], name=group)
         command = _load(full_name, place) if asked else _only_listed
-        groups.get(group, app).command(name, short_help=line)(command)
+        settings = {"allow_extra_args": name == _COMPLETION}
+        groups.get(group, app).command(name, short_help=line, context_settings=settings)(command)
     return app
 
 

@@ -69,15 +69,15 @@ complete -c jtv -f -a '(__jtv_complete)'
 
 def completion(
     context: typer.Context,
-    shell: Annotated[Shell, typer.Argument(help="Whose script.")],
-    words: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
+    shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
 ) -> int:
     """Print a script that has a shell complete commands, options, models and tables."""
     streams: Streams = context.obj
-    if not words:
+    # Only the scripts add words.
+    if not context.args:
         streams.output.write(_SCRIPTS[shell])
         return ExitCode.OK
-    for candidate in candidates(context.find_root().command, words):
+    for candidate in candidates(context.find_root().command, context.args):
         streams.output.write(f"{_line(candidate, shell)}\n")
     return ExitCode.OK
 
