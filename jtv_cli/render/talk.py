@@ -62,9 +62,9 @@ class Talk:
 
     def ask(self, question: str, stdin: TextIO) -> bool:
         """Return whether the user answers yes."""
-        self._write(f"{visible(masked(question))} [y/N] ")
         answer = ""
         try:
+            self._write(f"{visible(masked(question))} [y/N] ")
             answer = stdin.readline()
         finally:
             # The key that ends the input, or interrupts, leaves the cursor where it was.
