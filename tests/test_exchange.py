@@ -424,8 +424,8 @@ class TestImport:
     @pytest.mark.parametrize(
         ("change", "says"),
         [
-            (lambda lines: [*lines[:2], *lines[3:]], "the export had 3 documents, and here are 2"),
-            (lambda lines: [*lines[:3], *lines[2:]], "the export had 3 documents, and here are 4"),
+            (lambda lines: [*lines[:2], *lines[3:]], "the number of documents is 2, not 3"),
+            (lambda lines: [*lines[:3], *lines[2:]], "the number of documents is 4, not 3"),
             (lambda lines: [lines[0], lines[2], lines[1], *lines[3:]], "its digest does not match"),
             (lambda lines: [line + "\r" for line in lines], "its digest does not match"),
             (lambda lines: [*lines, ""], "something follows the closing record"),
@@ -482,7 +482,7 @@ class TestImport:
         result = jtv("import", "-", "--database", plain_tidb, stdin=huge)
         assert result.code == 3
         assert "jtv: document 1: 7,340,032 bytes are more than" in result.stderr
-        assert "1 stored, 0 known, 1 new occurrences, 1 skipped" in result.stderr
+        assert "1 stored, 0 known, 1 new occurrence, 1 skipped" in result.stderr
 
     def test_a_file_that_cannot_be_read(self, jtv: Jtv) -> None:
         for path, says in (("none.jsonl", "No such file"), (".", "Is a directory")):

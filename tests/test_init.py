@@ -142,6 +142,13 @@ class TestDrop:
         sampled.ok("init", "--drop", "--yes", "--table", "other")
         assert len(sampled.ok("list").rows) == 34
 
+    def test_of_one_document_it_speaks_as_of_one(self, jtv: Jtv) -> None:
+        jtv.ok("init")
+        jtv.ok("ingest", "-", stdin="a\n")
+        assert "with 1 document in" in jtv("init", "--drop").error
+        assert ", 1 document\n" in jtv.ok("doctor").stdout
+        assert "0 documents indexed, 1 not yet" in jtv.ok("index", "status").stdout
+
     def test_nothing_to_drop(self, jtv: Jtv) -> None:
         assert "made table" in jtv.ok("init", "--drop").stderr
 

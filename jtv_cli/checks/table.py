@@ -21,7 +21,8 @@ def check_table(table: Table, *, has_tiflash: bool = False) -> Iterator[Check]:
     `has_tiflash` says that it could have an index, even if it is small: none is a warning then.
     """
     spec, documents = table.spec, table.count()
-    what = f"{spec.name}: model {spec.model}, {spec.dimensions} dimensions, {documents:,} documents"
+    count = f"{documents:,} document{'' if documents == 1 else 's'}"
+    what = f"{spec.name}: model {spec.model}, {spec.dimensions} dimensions, {count}"
     if spec.identity:
         yield Check("table", Outcome.OK, what)
     else:

@@ -10,6 +10,7 @@ from jtv_cli.cli import options
 from jtv_cli.cli.session import Session
 from jtv_cli.cli.transfer import Account, Target
 from jtv_cli.errors import ExitCode, StoreError, UsageError
+from jtv_cli.render.words import counted
 
 if TYPE_CHECKING:
     from jtv_cli.stores import Table
@@ -83,19 +84,19 @@ def _copy(session: Session, source: Table, target: Table, account: Account) -> N
     from jtv_cli.exchange import transfer
 
     def words() -> str:
-        return f"copying: {account.done.stored + account.done.known:,} of {total:,} documents"
+        return f"copying: {account.done.stored + account.done.known:,} of {total}"
 
     with account, session.talk.waiting("reading") as show:
-        total = source.count()
+        total = counted(source.count(), "document")
         missing = transfer.copy(
             source,
             target,
             progress=account.follow(show, words),
             skipped=account.skip,
-            verifying=lambda count: show(f"verifying: {count:,} of {total:,} documents"),
+            verifying=lambda count: show(f"verifying: {count:,} of {total}"),
         )
         if missing:
             raise StoreError(
-                f"{missing:,} documents of the table are missing: others delete them",
+                f"of {total}, {missing:,} cannot be found in the copy: others delete them",
                 hint="run the same command again",
             )

@@ -10,6 +10,7 @@ from jtv_cli.cli import options
 from jtv_cli.cli.session import Session
 from jtv_cli.cli.transfer import Account, Target
 from jtv_cli.errors import ExitCode, TableMismatch, UsageError
+from jtv_cli.render.words import counted
 from jtv_cli.sources import open_lines
 from jtv_cli.sources.stream import Damaged
 
@@ -90,11 +91,11 @@ def _write(
     from jtv_cli.exchange import stream
 
     with session.talk.waiting("counting"):
-        total = table.count()
+        total = counted(table.count(), "document")
     lines = stream.export(table, vectors=vectors, skipped=account.skip)
     for number, line in enumerate(lines):
         if number % _LINES == 0:
-            progress(f"exporting: {number:,} of {total:,} documents")
+            progress(f"exporting: {number:,} of {total}")
         session.output.write_line(line.decode().removesuffix("\n"))
 
 

@@ -69,7 +69,7 @@ def wait(session: Session, timeout: options.Timeout = 3600, json: options.Report
             left = deadline - time.monotonic()
             if left <= 0:
                 raise StoreError(
-                    f"after {timeout:g} seconds the index is still {described(found)}",
+                    f"after {timeout:g} s the index is still {described(found)}",
                     hint="wait for longer with --timeout",
                 )
             time.sleep(min(_POLL_SECONDS, left))

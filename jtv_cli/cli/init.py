@@ -8,6 +8,7 @@ from jtv_cli.cli import options
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode
 from jtv_cli.records import Action, IndexState, find_spec
+from jtv_cli.render.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,8 +63,8 @@ def _wanted(session: Session, there: TableSpec | None) -> TableSpec:
 
 def _drop(session: Session, store: Store, there: TableSpec, *, yes: bool) -> None:
     with session.looking_at(store):
-        documents = store.open(there.name).count()
-    what = f"table {there.name} with {documents:,} documents in {store.location}"
+        documents = counted(store.open(there.name).count(), "document")
+    what = f"table {there.name} with {documents} in {store.location}"
     if not yes:
         session.confirm(f"drop {what}", otherwise="nothing was dropped")
     with session.talk.waiting(f"dropping table {there.name}"):

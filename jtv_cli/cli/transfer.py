@@ -8,6 +8,7 @@ from jtv_cli.cli.interrupts import Interrupted
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import StoreError
 from jtv_cli.records import Action, TableSpec, Transferred
+from jtv_cli.render.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +87,7 @@ class Account:
         skipped = f", {self.skipped:,} skipped" if self.skipped else ""
         return (
             f"{self.done.stored:,} stored, {self.done.known:,} known,"
-            f" {self.done.occurrences:,} new occurrences{skipped}"
+            f" {counted(self.done.occurrences, 'new occurrence')}{skipped}"
         )
 
     def __enter__(self) -> Account:

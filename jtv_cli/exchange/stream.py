@@ -96,7 +96,7 @@ class ExportReader:
     def _check_end(self, closing: Mapping[str, Any], count: int) -> None:
         if closing.get("documents") != count:
             raise self._broken(
-                f"the export had {closing.get('documents')} documents, and here are {count}"
+                f"the number of documents is {count}, not {closing.get('documents')}"
             )
         if closing["sha256"] != self._digest.hexdigest():
             raise self._broken("the export was changed: its digest does not match")

@@ -35,5 +35,6 @@ def removed_in_words(removed: Removed) -> str:
 
 def described(found: IndexStatus) -> str:
     """Return how far an index is, in words."""
-    numbers = f"{found.state.value}: {found.indexed:,} documents indexed, {found.pending:,} not yet"
+    indexed = counted(found.indexed, "document")
+    numbers = f"{found.state.value}: {indexed} indexed, {found.pending:,} not yet"
     return f"{numbers}; {found.detail}" if found.detail else numbers
