@@ -21,10 +21,11 @@ _LATIN = 0x300
 
 
 class Talk:
-    """Everything jtv says that is not data. With `quiet`, only errors.
+    """Everything jtv says that is not data.
 
-    On a `dumb` terminal nothing moves. A stderr that cannot be written is no reason
-    to stop.
+    With `quiet` that is errors and questions alone; with `debug` errors say where they
+    came from; what moves has colours if it is `colored`. On a `dumb` terminal nothing
+    moves. A stderr that cannot be written is no reason to stop.
     """
 
     def __init__(self, stream: TextIO | None, *, dumb: bool = False) -> None:
@@ -61,7 +62,7 @@ class Talk:
         self._line(f"jtv: {message}")
 
     def ask(self, question: str, stdin: TextIO) -> bool:
-        """Return whether the user answers yes."""
+        """Return whether the user answers yes; the end of the input is no."""
         answer = ""
         try:
             self._write(f"{visible(masked(question))} [y/N] ")
