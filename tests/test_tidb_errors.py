@@ -227,6 +227,7 @@ class TestOnAServer:
         ),
         (8025, "entry too large", TooLarge, "6 MiB; split it"),
         (1205, "Lock wait timeout exceeded", StoreError, "other processes write to the same rows"),
+        (8021, "Error: key not exist", StoreError, "other processes write to the same rows"),
         (
             2013,
             "Lost connection (timed out)",

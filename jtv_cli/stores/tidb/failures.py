@@ -25,8 +25,9 @@ NO_HANDSHAKE = 2012
 SERVER_LOST = 2013
 NO_LOGIN_METHOD = 2059
 CONNECTION_LOST = frozenset({2006, SERVER_LOST, 4031})
-# 1205: another's transaction holds a lock; 8028: a table was changed meanwhile.
-_CONFLICTS = frozenset({1205, 1213, 8002, 8022, 8028, 9007})
+# 1205: another's transaction holds a lock; 8021: a row is seen in an index, but not yet by
+# itself, while another writes it; 8028: a table was changed meanwhile.
+_CONFLICTS = frozenset({1205, 1213, 8002, 8021, 8022, 8028, 9007})
 RETRYABLE = CONNECTION_LOST | _CONFLICTS
 
 DUPLICATE_INDEX = 1061
