@@ -57,6 +57,7 @@ def test_a_password_that_is_not_utf8() -> None:
 def test_what_the_driver_is_given() -> None:
     given = parse_url("mysql://u:p@[::1]:4001/d?charset=UTF8").connect_args()
     assert given.pop("ssl_disabled")
+    assert given.pop("auth_plugin_map")
     password, charset = b"p", "utf8mb4"
     rest = {"host": "::1", "port": 4001, "user": "u", "password": password, "database": "d"}
     assert given == {**rest, "charset": charset}
