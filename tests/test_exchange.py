@@ -484,6 +484,10 @@ class TestImport:
         assert "jtv: document 1: 7,340,032 bytes are more than" in result.stderr
         assert "1 stored, 0 known, 1 new occurrence, 1 skipped" in result.stderr
 
+    def test_what_follows_a_batch_that_is_full_of_one_text_is_not_lost(self, jtv: Jtv) -> None:
+        huge = stream([record(1, "x" * (5 << 20)), record(2), record(3)])
+        assert "3 stored, 0 known" in jtv.ok("import", "-", stdin=huge).stderr
+
     def test_a_file_that_cannot_be_read(self, jtv: Jtv) -> None:
         for path, says in (("none.jsonl", "No such file"), (".", "Is a directory")):
             result = jtv("import", path)

@@ -151,12 +151,13 @@ def _fill(
     def words() -> str:
         return f"{account}, {stream.consumed / stream.size:.0%}" if stream.size else str(account)
 
-    documents = reader.documents()
     with account, session.talk.waiting("reading") as show:
         try:
-            first = next(batches(documents), [])
+            # What cuts them reads one ahead: the rest must come from it, not from the reader.
+            parts = batches(reader.documents())
+            first = next(parts, [])
             transfer(
-                chain(first, documents),
+                chain(first, chain.from_iterable(parts)),
                 target.open(),
                 progress=account.follow(show, words),
                 skipped=account.skip,
