@@ -216,15 +216,20 @@ class TestTerminal:
         assert lines[2].split()[0] == "1"
         assert "TiDB is an open-source" in lines[2]
 
+    def uncut(self, jtv: Jtv, command: list[str], columns: int) -> Terminal:
+        """Run a command on a terminal, and hold that all it prints fits there and is whole."""
+        with Terminal(jtv, *command, columns=columns, env={"NO_COLOR": "1"}) as terminal:
+            assert terminal.wait() == 0
+        assert max(map(len, terminal.lines)) <= columns
+        assert "…" not in "".join(terminal.lines)
+        return terminal
+
     @pytest.mark.parametrize("columns", [60, 30, 200])
     @pytest.mark.parametrize("command", [["search", "What is TiDB?"], ["list", "What is TiDB?"]])
     def test_it_fits_and_nothing_is_cut(
         self, sampled: Jtv, command: list[str], columns: int
     ) -> None:
-        with Terminal(sampled, *command, columns=columns, env={"NO_COLOR": "1"}) as terminal:
-            assert terminal.wait() == 0
-        assert max(map(len, terminal.lines)) <= columns
-        assert "…" not in "".join(terminal.lines)
+        terminal = self.uncut(sampled, command, columns)
         shown = "".join("".join(terminal.lines).split())
         for word in ("HTAP", "MySQL-", "workloads."):
             assert word in shown or columns == 30
@@ -234,10 +239,7 @@ class TestTerminal:
     def test_where_it_is_narrow_the_text_stays(
         self, sampled: Jtv, command: list[str], columns: int
     ) -> None:
-        with Terminal(sampled, *command, columns=columns, env={"NO_COLOR": "1"}) as terminal:
-            assert terminal.wait() == 0
-        assert max(map(len, terminal.lines)) <= columns
-        assert "…" not in "".join(terminal.lines)
+        terminal = self.uncut(sampled, command, columns)
         header, *_ = filter(None, terminal.lines)
         assert header.split() == (["id", "text"] if columns == 24 else ["text"])
         assert "prevents" in terminal.screen
