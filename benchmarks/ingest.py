@@ -29,7 +29,7 @@ from jtv_cli import pipeline
 from jtv_cli.cli import options
 from jtv_cli.embedders import BatchLimit
 from jtv_cli.embedders.models import OFFLINE_MODEL, find_model
-from jtv_cli.pipeline import Patience, Terms
+from jtv_cli.pipeline import IngestOptions, RetryPolicy
 from jtv_cli.records import Embeddings, TableSpec
 from jtv_cli.sources import open_sources, read_windows
 from jtv_cli.stores.sqlite import SqliteStore
@@ -82,7 +82,7 @@ def ours(lines: Path, database: Path) -> IngestReport:
             read_windows(sources),
             FreeEmbedder(),
             store.open("documents"),
-            terms=Terms(options.CONCURRENCY, Patience(options.INGEST_SECONDS)),
+            ingest_options=IngestOptions(options.CONCURRENCY, RetryPolicy(options.INGEST_SECONDS)),
             progress=lambda _: None,
             skipped=lambda *_: None,
         )

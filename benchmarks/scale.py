@@ -114,7 +114,7 @@ def ingest(url: str, lines: Path, database: Path, concurrency: int) -> Iterator[
             read_windows(sources),
             embedder,
             store.open("documents"),
-            terms=pipeline.Terms(concurrency, pipeline.Patience(0.0)),
+            ingest_options=pipeline.IngestOptions(concurrency, pipeline.RetryPolicy(0.0)),
             progress=progress,
             skipped=lambda *_: None,
         )

@@ -22,8 +22,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Session
 from tidb_vector.sqlalchemy import VectorType
 
-from jtv_cli.records import Document, Occurrence, TableSpec, find_spec, text_hash
+from jtv_cli.records import Document, Occurrence, TableSpec, find_spec
 from jtv_cli.stores.tidb import TidbStore
+from jtv_cli.text import text_hash
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 

@@ -11,8 +11,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from jtv_cli.errors import DATABASE_URL_HINT, UsageError, keep_secret
-from jtv_cli.records import printable
+from jtv_cli.errors import DATABASE_URL_HINT, UsageError, register_secret
+from jtv_cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -278,7 +278,7 @@ def _user_folder(kind: str) -> Path:
 
 def _keep_secrets(settings: Settings) -> None:
     """Have the key and the passwords of URLs masked wherever they might be shown."""
-    keep_secret(settings.api_key.value or "")
+    register_secret(settings.api_key.value or "")
     for setting in (settings.database, settings.tidb_url):
         _keep_password(setting)
 
@@ -287,4 +287,4 @@ def _keep_password(setting: Setting) -> None:
     rest = (setting.value or "").partition("://")[2]
     # A ? begins the query, which may have another @ in it, or is a character of the password.
     for part in (rest, rest.partition("?")[0]):
-        keep_secret(part.rpartition("@")[0].partition(":")[2])
+        register_secret(part.rpartition("@")[0].partition(":")[2])

@@ -17,7 +17,7 @@ JtvError
 └── OutputFailed           74  stdout could not be written
 
 A message is one sentence about what is wrong, a hint says what to do next. Both
-are plain text: whoever shows them passes them through `masked` first.
+are plain text: whoever shows them passes them through `mask_secrets` first.
 """
 
 from __future__ import annotations
@@ -172,8 +172,8 @@ _MASK = "***"
 _secrets: set[str] = set()
 
 
-def keep_secret(value: str) -> None:
-    """Have `masked` hide this value from now on, percent-encoded or not.
+def register_secret(value: str) -> None:
+    """Have `mask_secrets` hide this value from now on, percent-encoded or not.
 
     Values of fewer than four characters are left alone: hiding every "a" would
     make a message unreadable and tell more than it hides.
@@ -185,7 +185,7 @@ def keep_secret(value: str) -> None:
     )
 
 
-def masked(text: str) -> str:
+def mask_secrets(text: str) -> str:
     """Return the text with every secret replaced by `***`."""
     for secret in sorted(_secrets, key=len, reverse=True):
         text = text.replace(secret, _MASK)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jtv_cli.records import Document, Occurrence, Place, TableSpec, text_hash
+from jtv_cli.records import Document, Occurrence, SourceLine, TableSpec
 from jtv_cli.stores.sqlite import SqliteStore
+from jtv_cli.text import text_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -82,7 +83,7 @@ def recall(table: SqliteTable, queries: Vectors, k: int = 10) -> float:
 READS: dict[str, Callable[[Table], object]] = {
     "count": lambda table: table.count(),
     "known": lambda table: table.known([text_hash("text 1")]),
-    "note": lambda table: table.add_occurrences("text.txt", [Place(1, 1)]),
+    "note": lambda table: table.add_occurrences("text.txt", [SourceLine(1, 1)]),
     "search": lambda table: table.search(vectors(1), 1),
     "scan": lambda table: list(table.scan()),
     "scan with distances": lambda table: list(table.scan(vectors(1)[0])),
@@ -90,7 +91,7 @@ READS: dict[str, Callable[[Table], object]] = {
     "get": lambda table: table.get([1]),
     "read": lambda table: list(table.read()),
     "sources": lambda table: table.sources(),
-    "places": lambda table: list(table.places("text.txt")),
+    "places": lambda table: list(table.source_lines("text.txt")),
     "index status": lambda table: table.index_status(),
 }
 """All ways to read a table that has a document."""

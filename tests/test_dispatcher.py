@@ -11,10 +11,11 @@ import numpy as np
 from jtv_cli.embedders import BatchLimit
 from jtv_cli.embedders.models import OFFLINE_MODEL, find_model
 from jtv_cli.errors import RateLimited
-from jtv_cli.pipeline import Patience, Terms
+from jtv_cli.pipeline import IngestOptions, RetryPolicy
 from jtv_cli.pipeline.batches import Group, NewText, cut_group
 from jtv_cli.pipeline.dispatcher import Dispatcher
-from jtv_cli.records import Document, Embeddings, Occurrence, text_hash
+from jtv_cli.records import Document, Embeddings, Occurrence
+from jtv_cli.text import text_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,7 +72,7 @@ def test_after_a_hiccup_requests_at_once_become_more_again() -> None:
     calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
     listener = Answered()
     embedder = Limited(refusals=8)
-    dispatcher = Dispatcher(embedder, Terms(8, Patience(1e9)), listener, calls)
+    dispatcher = Dispatcher(embedder, IngestOptions(8, RetryPolicy(1e9)), listener, calls)
     group = Group([new_text(f"text {number}") for number in range(3000)])
     dispatcher.add(cut_group(group, LIMIT, 1000))
 

@@ -12,8 +12,8 @@ import pytest
 import jina_faults
 from jtv_cli.records import IngestProgress, IngestReport, Wait
 from jtv_cli.render import progress
+from jtv_cli.render.console import Console
 from jtv_cli.render.progress import ingest_progress
-from jtv_cli.render.talk import Talk
 from terminal import Terminal
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ def said(
 ) -> str:
     """Return what was said of the steps, off a terminal, until a word was in it."""
     stream = io.StringIO()
-    talk = Talk(stream)
-    talk.quiet = quiet
-    with ingest_progress(talk, size=size, price=0.05) as show:
+    console = Console(stream)
+    console.quiet = quiet
+    with ingest_progress(console, size=size, price=0.05) as show:
         for step in steps:
             show(step)
         deadline = time.monotonic() + 10

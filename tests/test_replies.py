@@ -23,7 +23,7 @@ from jtv_cli.errors import (
     ServiceRefused,
     TextsRefused,
     TextTooLong,
-    keep_secret,
+    register_secret,
 )
 from jtv_cli.records import Embeddings
 
@@ -102,7 +102,7 @@ def reply_error(
 def test_replies_that_are_errors(
     status: int, body: object, kind: type[ServiceError], words: str
 ) -> None:
-    keep_secret(KEY)
+    register_secret(KEY)
     error = reply_error(status, body)
     assert type(error) is kind
     assert words in str(error)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from jtv_cli.records import Document, Filter, Occurrence, text_hash
+from jtv_cli.records import Document, Filter, Occurrence
 from jtv_cli.stores.sqlite import filtered
 from jtv_cli.stores.sqlite.index import SEGMENT
+from jtv_cli.text import text_hash
 from tables import table_of
 
 if TYPE_CHECKING:

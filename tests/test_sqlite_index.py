@@ -14,9 +14,10 @@ import pytest
 
 from jtv_cli.config import DEFAULT_TABLE
 from jtv_cli.errors import StoreError
-from jtv_cli.records import Document, IndexState, Occurrence, TableSpec, text_hash
+from jtv_cli.records import Document, IndexState, Occurrence, TableSpec
 from jtv_cli.stores.sqlite import SqliteStore
 from jtv_cli.stores.sqlite.index import SEGMENT, Index
+from jtv_cli.text import text_hash
 from tables import add, delete, recall, table_of
 from waiting import wait_until
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jtv_cli.errors import TableMismatch
-from jtv_cli.records import Place, TableSpec
+from jtv_cli.records import SourceLine, TableSpec
 from jtv_cli.stores.sqlite import SqliteStore
 from jtv_cli.stores.sqlite.occurrences import NOTED, PLACES, REMOVE
 from jtv_cli.stores.sqlite.rows import HITS, KNOWN
@@ -63,8 +63,8 @@ def test_what_is_known_of_few_places_is_found_without_reading_all(
     with closing(SqliteStore(tmp_path / "jtv.db", writable=True)) as store:
         table = store.open(make(store).spec.name)
         table.add(documents(5000), vectors(5000))
-        table.add_occurrences("a.txt", [Place(line, line) for line in range(1, 5001)])
-        table.add_occurrences("a.txt", [Place(0, number) for number in range(1, 5001)])
+        table.add_occurrences("a.txt", [SourceLine(line, line) for line in range(1, 5001)])
+        table.add_occurrences("a.txt", [SourceLine(0, number) for number in range(1, 5001)])
         steps = 0
 
         def count() -> int:
@@ -73,7 +73,7 @@ def test_what_is_known_of_few_places_is_found_without_reading_all(
             return 0
 
         table.rows.connection.set_progress_handler(count, 10)
-        places = [Place(line, number) for line, number in zip(lines, (1, 5000), strict=True)]
+        places = [SourceLine(line, number) for line, number in zip(lines, (1, 5000), strict=True)]
         assert table.add_occurrences("a.txt", places) == 0
         assert steps < 100
 

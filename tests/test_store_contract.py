@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from jtv_cli.errors import NoTable, StoreError, TableMismatch
-from jtv_cli.records import Added, Filter, Hit, Occurrence, Place, TableSpec, text_hash
+from jtv_cli.records import Added, Filter, Hit, Occurrence, SourceLine, TableSpec
+from jtv_cli.text import text_hash
 from tables import DIMENSIONS, READS, SPEC, document, documents, make, vectors
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class TestMaking:
         with pytest.raises(TableMismatch, match="dropped"):
             opened.add(documents(1), vectors(1))
         with pytest.raises(TableMismatch, match="dropped"):
-            opened.add_occurrences("file.txt", [Place(1, 1)])
+            opened.add_occurrences("file.txt", [SourceLine(1, 1)])
         assert other.open("documents").count() == 0
 
     @pytest.mark.parametrize("read", READS, ids=READS.keys())
@@ -149,15 +150,15 @@ class TestAdding:
     def test_an_occurrence_is_noted_once(self, table: Table) -> None:
         table.add([document("text", Occurrence("a.txt", 1), Occurrence("a.txt", 9))], vectors(1))
         [number] = table.known([text_hash("text")]).values()
-        assert table.add_occurrences("a.txt", [Place(9, number), Place(10, number)]) == 1
-        assert table.add_occurrences("a.txt", [Place(9, number), Place(10, number)]) == 0
+        assert table.add_occurrences("a.txt", [SourceLine(9, number), SourceLine(10, number)]) == 1
+        assert table.add_occurrences("a.txt", [SourceLine(9, number), SourceLine(10, number)]) == 0
         assert table.add_occurrences("b.txt", []) == 0
 
     def test_metadata_that_changed_is_noted_in_its_place(self, table: Table) -> None:
         table.add([document("text", Occurrence("a.csv", 2, {"author": "Ada"}))], vectors(1))
         [number] = table.known([text_hash("text")]).values()
         for author, news in (("Ada", 0), ("Grace", 1), ("Grace", 0)):
-            place = Place(2, number, {"author": author})
+            place = SourceLine(2, number, {"author": author})
             assert table.add_occurrences("a.csv", [place]) == news
         assert [hit.metadata for hit in table.scan()] == [{"author": "Grace"}]
         assert table.count() == 1
@@ -165,12 +166,20 @@ class TestAdding:
     def test_places_far_apart_and_without_a_line(self, table: Table) -> None:
         table.add(documents(3), vectors(3))
         one, two, three = (hit.id for hit in table.scan())
-        far = [Place(9_000_000, two), Place(3, three), Place(0, one), Place(0, two)]
+        far = [
+            SourceLine(9_000_000, two),
+            SourceLine(3, three),
+            SourceLine(0, one),
+            SourceLine(0, two),
+        ]
         for news in (4, 0):
             assert table.add_occurrences("a.txt", far) == news
-        assert table.add_occurrences("a.txt", [*far, Place(3, one), Place(3, two, {"a": 1})]) == 2
-        assert table.add_occurrences("a.txt", [*far[:2], Place(0, two, {"a": 1})]) == 1
-        assert sorted(place[:2] for place in table.places("a.txt")) == [
+        assert (
+            table.add_occurrences("a.txt", [*far, SourceLine(3, one), SourceLine(3, two, {"a": 1})])
+            == 2
+        )
+        assert table.add_occurrences("a.txt", [*far[:2], SourceLine(0, two, {"a": 1})]) == 1
+        assert sorted(place[:2] for place in table.source_lines("a.txt")) == [
             *((0, one), (0, two), (3, one), (3, two), (3, three), (9_000_000, two))
         ]
 
@@ -179,7 +188,7 @@ class TestAdding:
         table.add([document("text", Occurrence("a.csv", 1, {"author": "Ada"}))], vectors(1))
         [number] = table.known([text_hash("text")]).values()
         for author, count, news in (("Ada", 10_000, 9_999), ("Eve", 20_000, 20_000)):
-            places = [Place(line, number, {"author": author}) for line in range(1, count + 1)]
+            places = [SourceLine(line, number, {"author": author}) for line in range(1, count + 1)]
             assert table.add_occurrences("a.csv", places) == news
         [stored] = table.get([number])
         assert [where.line for where in stored.occurrences] == list(range(1, 20_001))
@@ -188,8 +197,8 @@ class TestAdding:
     def test_stdin_is_not_a_source_like_another(self, table: Table) -> None:
         table.add([document("text", Occurrence(None, 1))], vectors(1))
         [number] = table.known([text_hash("text")]).values()
-        assert table.add_occurrences("a.txt", [Place(1, number)]) == 1
-        assert table.add_occurrences(None, [Place(1, number)]) == 0
+        assert table.add_occurrences("a.txt", [SourceLine(1, number)]) == 1
+        assert table.add_occurrences(None, [SourceLine(1, number)]) == 0
 
     def test_an_occurrence_may_have_no_source_and_metadata(self, table: Table) -> None:
         metadata = {"author": "Ada", "tags": ["a", 1, None]}
@@ -198,7 +207,7 @@ class TestAdding:
 
     def test_an_occurrence_of_a_deleted_document_is_refused(self, table: Table) -> None:
         with pytest.raises(StoreError, match="deleted"):
-            table.add_occurrences("a.txt", [Place(1, 4711)])
+            table.add_occurrences("a.txt", [SourceLine(1, 4711)])
 
     @pytest.mark.parametrize(
         "text",
@@ -303,7 +312,7 @@ class TestFinding:
         [number] = table.known([text_hash("text")]).values()
         [[hit]] = table.search(vectors(1), 1)
         assert (hit.source, hit.line) == (None, 1)
-        table.add_occurrences("b.txt", [Place(5, number), Place(4, number)])
+        table.add_occurrences("b.txt", [SourceLine(5, number), SourceLine(4, number)])
         [[hit]] = table.search(vectors(1), 1)
         assert (hit.source, hit.line) == ("b.txt", 4)
         assert next(table.scan()).source == "b.txt"

@@ -171,7 +171,7 @@ def test_many_sources(table: Table) -> None:
 
 def test_what_was_deleted_does_not_fit(filled: Table) -> None:
     query = vectors(1, seed=7)
-    filled.remove("part/3.txt", list(filled.places("part/3.txt")))
+    filled.remove("part/3.txt", list(filled.source_lines("part/3.txt")))
     assert filled.search(query, 5, filter=Filter("part/3.txt")) == [[]]
 
 

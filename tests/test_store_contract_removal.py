@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from jtv_cli.errors import TableMismatch
-from jtv_cli.records import Added, Occurrence, Place, Removed, SourceCount, TableSpec, text_hash
+from jtv_cli.records import Added, Occurrence, Removed, SourceCount, SourceLine, TableSpec
+from jtv_cli.text import text_hash
 from tables import DIMENSIONS, SPEC, document, documents, make, vectors
 
 if TYPE_CHECKING:
@@ -106,14 +107,18 @@ class TestSources:
 
     def test_none_at_first(self, table: Table) -> None:
         assert table.sources() == []
-        assert list(table.places("a.txt")) == list(table.places(None)) == []
+        assert list(table.source_lines("a.txt")) == list(table.source_lines(None)) == []
 
     def test_places_by_line(self, shared: Table) -> None:
         both, one, twice, piped = ids(shared, "both", "one", "twice", "piped")
-        assert list(shared.places("b.txt")) == [Place(1, both), Place(2, twice), Place(3, twice)]
-        assert list(shared.places("a.txt")) == [Place(1, both), Place(2, one)]
-        assert list(shared.places(None)) == [Place(1, piped)]
-        assert list(shared.places("A.TXT")) == []
+        assert list(shared.source_lines("b.txt")) == [
+            SourceLine(1, both),
+            SourceLine(2, twice),
+            SourceLine(3, twice),
+        ]
+        assert list(shared.source_lines("a.txt")) == [SourceLine(1, both), SourceLine(2, one)]
+        assert list(shared.source_lines(None)) == [SourceLine(1, piped)]
+        assert list(shared.source_lines("A.TXT")) == []
 
     @pytest.mark.parametrize("line", [None, 3], ids=["no line", "one line"])
     def test_more_places_than_one_read_takes(
@@ -128,7 +133,7 @@ class TestSources:
             ],
             vectors(50),
         )
-        places = list(table.places("a"))
+        places = list(table.source_lines("a"))
         assert len(places) == len(set(places)) == 90
         assert places == sorted(places, key=lambda place: (place.line, place.document))
         assert table.remove("a", places) == Removed(50, len(places))
@@ -246,58 +251,58 @@ def together(*works: Callable[[], int]) -> list[int]:
 
 def remove_all(table: Table, source: str) -> int:
     """Remove all that is noted of a source, a little at a time, and return how much that was."""
-    places = list(table.places(source))
+    places = list(table.source_lines(source))
     parts = (places[start : start + 3] for start in range(0, len(places), 3))
     return sum(table.remove(source, part).occurrences for part in parts)
 
 
 class TestRemoving:
     def test_a_document_goes_with_its_last_occurrence(self, shared: Table) -> None:
-        places = list(shared.places("b.txt"))
+        places = list(shared.source_lines("b.txt"))
         assert shared.remove("b.txt", places[:2]) == Removed(0, 2)
         assert texts(shared) == ["both", "one", "twice", "piped"]
         assert shared.remove("b.txt", places) == Removed(1, 1)
         assert texts(shared) == ["both", "one", "piped"]
         assert shared.count() == 3
         assert [count.source for count in shared.sources()] == [None, "a.txt"]
-        assert shared.remove("a.txt", list(shared.places("a.txt"))) == Removed(2, 2)
+        assert shared.remove("a.txt", list(shared.source_lines("a.txt"))) == Removed(2, 2)
         assert texts(shared) == ["piped"]
-        assert shared.remove(None, list(shared.places(None))) == Removed(1, 1)
+        assert shared.remove(None, list(shared.source_lines(None))) == Removed(1, 1)
         assert shared.count() == 0
 
     def test_what_is_not_there(self, shared: Table) -> None:
         [one, piped] = ids(shared, "one", "piped")
         assert shared.remove("a.txt", []) == Removed(0, 0)
-        elsewhere = [Place(9, one), Place(2, piped), Place(2, 4711)]
+        elsewhere = [SourceLine(9, one), SourceLine(2, piped), SourceLine(2, 4711)]
         assert shared.remove("a.txt", elsewhere) == Removed(0, 0)
-        assert shared.remove("none.txt", [Place(2, one)]) == Removed(0, 0)
-        assert shared.remove(None, [Place(2, one)]) == Removed(0, 0)
+        assert shared.remove("none.txt", [SourceLine(2, one)]) == Removed(0, 0)
+        assert shared.remove(None, [SourceLine(2, one)]) == Removed(0, 0)
         assert shared.count() == 4
 
     def test_a_document_that_never_had_an_occurrence_stays(self, table: Table) -> None:
         table.add([document("kept")._replace(occurrences=()), document("one")], vectors(2))
         kept, one = ids(table, "kept", "one")
         assert table.get([kept])[0].occurrences == []
-        assert table.remove("file.txt", [Place(1, kept), Place(1, one)]) == Removed(1, 1)
+        assert table.remove("file.txt", [SourceLine(1, kept), SourceLine(1, one)]) == Removed(1, 1)
         assert texts(table) == ["kept"]
         assert table.delete([kept]) == Removed(1, 0)
 
     def test_an_occurrence_with_no_line(self, table: Table) -> None:
         table.add([document("text", Occurrence("a.txt"))], vectors(1))
-        places = list(table.places("a.txt"))
+        places = list(table.source_lines("a.txt"))
         assert [place.line for place in places] == [0]
         assert table.remove("a.txt", places) == Removed(1, 1)
 
     def test_many_at_once(self, table: Table) -> None:
         table.add(documents(2500), vectors(2500))
-        places = list(table.places("text.txt"))
+        places = list(table.source_lines("text.txt"))
         assert table.remove("text.txt", places[:2300]) == Removed(2300, 2300)
-        assert list(table.places("text.txt")) == places[2300:]
+        assert list(table.source_lines("text.txt")) == places[2300:]
 
     def test_a_table_made_anew_is_left_alone(self, store: Store, open_one: OpenStore) -> None:
         opened = make(store)
         opened.add(documents(1), vectors(1))
-        [place] = opened.places("text.txt")
+        [place] = opened.source_lines("text.txt")
         other = open_one()
         other.drop("documents")
         make(other, SPEC).add(documents(1), vectors(1))

@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Session
 from tidb_vector.sqlalchemy import VectorType
 
-from jtv_cli.records import text_hash
 from jtv_cli.stores import open_store
+from jtv_cli.text import text_hash
 from terminal import Terminal
 from tidb_cluster import Cluster
 from tidb_proxy import Proxy

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from jtv_cli.records import Occurrence, Place, text_hash
+from jtv_cli.records import Occurrence, SourceLine
 from jtv_cli.stores import open_store
+from jtv_cli.text import text_hash
 from tables import document
 from tidb_cluster import Cluster, TidbServer
 from tidb_proxy import Proxy
@@ -173,7 +174,7 @@ def test_no_transaction_grows_with_the_places(offline: Jtv, plain_tidb: str) -> 
         table = store.open(TABLE)
         [number] = table.known([text_hash("text")]).values()
         for size in (1, 1000):
-            places = [Place(line, number, {"a": "数" * size}) for line in range(1, 6001)]
+            places = [SourceLine(line, number, {"a": "数" * size}) for line in range(1, 6001)]
             assert table.add_occurrences("file.txt", places) == len(places)
         table.add([document("text", *(Occurrence("x", *place[::2]) for place in places))], VECTOR)
         sent = "\n".join(proxy.statements).encode().split(b"COMMIT")

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from conftest import SAMPLE_TEXTS
-from jtv_cli.records import Added, Document, IndexState, Occurrence, text_hash
+from jtv_cli.records import Added, Document, IndexState, Occurrence
 from jtv_cli.stores import open_store
+from jtv_cli.text import text_hash
 from terminal import Terminal
 from tidb_cluster import Cluster, TidbServer
 from tidb_proxy import Proxy

@@ -9,9 +9,10 @@ import pytest
 import sqlalchemy as sa
 
 from jtv_cli.errors import StoreError
-from jtv_cli.records import Filter, Place, TableSpec, text_hash
+from jtv_cli.records import Filter, SourceLine, TableSpec
 from jtv_cli.stores import open_store
 from jtv_cli.stores.tidb import TidbStore
+from jtv_cli.text import text_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +52,7 @@ def test_documents_are_read_without_occurrences(store: TidbStore) -> None:
     [two] = table.get([3])
     assert two == read[2]._replace(vector=None)
     assert table.sources() == []
-    assert list(table.places("a.txt")) == list(table.places(None)) == []
+    assert list(table.source_lines("a.txt")) == list(table.source_lines(None)) == []
 
 
 def test_nothing_fits_a_filter(store: TidbStore) -> None:
@@ -67,7 +68,7 @@ def test_nothing_is_removed_before_it_is_adopted(store: TidbStore) -> None:
     with pytest.raises(StoreError, match="jtv init"):
         table.delete([1])
     with pytest.raises(StoreError, match="jtv init"):
-        table.remove("a.txt", [Place(1, 1)])
+        table.remove("a.txt", [SourceLine(1, 1)])
     assert table.count() == 4
     store.apply(SPEC, store.plan(SPEC, index=False))
     table = store.open(NAME)

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 
 from discretion import PASSWORD, assert_discreet
-from jtv_cli.errors import UsageError, masked
+from jtv_cli.errors import UsageError, mask_secrets
 from jtv_cli.stores.tidb.url import parse_url
 
 GATEWAY = "gateway01.eu-central-1.prod.aws.tidbcloud.com"
@@ -68,7 +68,7 @@ def test_the_password_is_kept_secret() -> None:
         "mysql://u:secret%2Dof@this@h/d?ssl_ca=/home/me@work/ca.pem&ssl_mode=REQUIRED"
     )
     assert "secret" not in repr(address)
-    assert masked("secret%2Dof@this, secret-of@this") == "***, ***"
+    assert mask_secrets("secret%2Dof@this, secret-of@this") == "***, ***"
 
 
 @pytest.mark.parametrize(
@@ -127,4 +127,4 @@ def test_urls_that_are_refused(url: str, says: str) -> None:
     with pytest.raises(UsageError, match=says) as caught:
         parse_url(url)
     assert_discreet(caught.value)
-    assert PASSWORD not in masked(str(caught.value))
+    assert PASSWORD not in mask_secrets(str(caught.value))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jtv_cli.render.talk import Talk
+from jtv_cli.render.console import Console
 from terminal import Terminal
 
 if TYPE_CHECKING:
@@ -76,16 +76,16 @@ def cells(text: str) -> int:
 
 
 @pytest.fixture
-def talk() -> Iterator[tuple[Talk, int]]:
-    """A talk on a terminal, and where what it writes can be read."""
+def console() -> Iterator[tuple[Console, int]]:
+    """A console on a terminal, and where what it writes can be read."""
     reader, writer = pty.openpty()
     with os.fdopen(writer, "w") as stream:
-        yield Talk(stream), reader
+        yield Console(stream), reader
     os.close(reader)
 
 
-def test_waits_nest_and_lines_pass(talk: tuple[Talk, int]) -> None:
-    told, reader = talk
+def test_waits_nest_and_lines_pass(console: tuple[Console, int]) -> None:
+    told, reader = console
     with told.waiting("outer") as show:
         show("changed")
         with told.waiting("inner"):

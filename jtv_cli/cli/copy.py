@@ -44,14 +44,14 @@ def copy(
             made.index(wait=not no_wait)
         for store in (from_store, to_store):
             for note in store.notes:
-                session.talk.note(note)
+                session.console.note(note)
         stores = {"from": from_store.location, "to": to_store.location}
         if json:
             session.print_json(stores | account.record(spec))
         else:
             which = "every other document" if account.skipped else "every document"
-            session.talk.report(f"{account}; verified: {which} of the table is there")
-        session.talk.report(
+            session.console.report(f"{account}; verified: {which} of the table is there")
+        session.console.report(
             f"from {stores['from']} (--from) to {stores['to']} (--to),"
             f" table {spec.name}, model {spec.model}"
         )
@@ -86,7 +86,7 @@ def _copy(session: Session, source: Table, target: Table, account: Account) -> N
     def words() -> str:
         return f"copying: {account.done.stored + account.done.known:,} of {total}"
 
-    with account, session.talk.waiting("reading") as show:
+    with account, session.console.waiting("reading") as show:
         total = counted(source.count(), "document")
         missing = transfer.copy(
             source,

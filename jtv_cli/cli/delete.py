@@ -10,9 +10,10 @@ from jtv_cli.cli.arguments import no_documents, require_one, require_utf8
 from jtv_cli.cli.interrupts import if_interrupted
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode, UsageError
-from jtv_cli.records import STDIN, Removed, source_name
+from jtv_cli.records import STDIN, Removed
 from jtv_cli.render.words import counted, removed_in_words
 from jtv_cli.sources import open_sources, read_windows
+from jtv_cli.text import source_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -41,7 +42,7 @@ def delete(
     require_utf8(source or "", "--source")
     with session.store(writable=not dry_run) as store:
         table = session.open_table(store)
-        with session.talk.waiting("looking"):
+        with session.console.waiting("looking"):
             found = _find(table, ids, source, texts)
         if dry_run:
             _report(session, table, found, found.removed, "would delete", json=json)
@@ -50,7 +51,7 @@ def delete(
         if not yes and found.removed.documents + found.removed.occurrences:
             session.confirm(f"delete {what}", otherwise="nothing was deleted")
         goes_on = if_interrupted("the same command goes on from here")
-        with session.talk.waiting("deleting") as show, goes_on:
+        with session.console.waiting("deleting") as show, goes_on:
             removed = found.remove(
                 lambda gone: show(f"deleting: {removed_in_words(gone)} are gone")
             )
@@ -99,10 +100,10 @@ def _marked(table: Table, source: str) -> Marked:
     from jtv_cli.pipeline import Marked
 
     if source == STDIN:
-        return Marked(None).mark(table.places(None))
-    marked = Marked(source).mark(table.places(source))
+        return Marked(None).mark(table.source_lines(None))
+    marked = Marked(source).mark(table.source_lines(source))
     name = source_name(source)
-    return marked if len(marked) else Marked(name).mark(table.places(name))
+    return marked if len(marked) else Marked(name).mark(table.source_lines(name))
 
 
 def _flawless(windows: Iterable[Window]) -> Iterator[Window]:
@@ -127,4 +128,4 @@ def _report(
         )
         return
     unknown = f"; {counted(found.unknown, 'text')} not in the table" if found.unknown else ""
-    session.talk.report(f"{verb} {removed_in_words(removed)}{unknown}")
+    session.console.report(f"{verb} {removed_in_words(removed)}{unknown}")

@@ -11,8 +11,9 @@ from jtv_cli.checks.timing import Look, findings
 from jtv_cli.cli import options
 from jtv_cli.cli.session import Session
 from jtv_cli.embedders.models import TUTORIAL_MODEL, find_model
-from jtv_cli.errors import ExitCode, StoreError, masked
-from jtv_cli.records import TIFLASH, Check, Outcome, TableSpec, printable
+from jtv_cli.errors import ExitCode, StoreError, mask_secrets
+from jtv_cli.records import TIFLASH, Check, Outcome, TableSpec
+from jtv_cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,7 @@ def doctor(session: Session, no_api: options.NoApi = False, json: options.Record
     for look in _Visit(session).looks(with_api=not no_api):
         answers = findings(look)
         while True:
-            with session.talk.waiting(f"looking at {look.name}"):
+            with session.console.waiting(f"looking at {look.name}"):
                 found = next(answers, None)
             if found is None:
                 break
@@ -92,7 +93,7 @@ class _Visit:
 
 
 def _print(session: Session, check: Check, *, json: bool) -> None:
-    detail = printable(masked(check.detail))
+    detail = printable(mask_secrets(check.detail))
     if json:
         session.print_json(check._replace(detail=detail)._asdict())
     else:

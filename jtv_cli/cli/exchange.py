@@ -65,14 +65,14 @@ def import_table(
         account = Account(session)
         stopped = _fill(session, target, reader, account, source.stream)
         if stopped:
-            session.talk.error(stopped)
+            session.console.error(stopped)
         elif not no_index:
             target.index(wait=not no_wait)
         if json:
             record = {"store": store.location} | account.record(spec)
             session.print_json({**record, "stopped": stopped})
         else:
-            session.talk.report(str(account))
+            session.console.report(str(account))
         with session.looking_at(store):
             table = store.open(spec.name)
         session.note_connection(store, table)
@@ -90,7 +90,7 @@ def _write(
 ) -> None:
     from jtv_cli.exchange import stream
 
-    with session.talk.waiting("counting"):
+    with session.console.waiting("counting"):
         total = counted(table.count(), "document")
     lines = stream.export(table, vectors=vectors, skipped=account.skip)
     for number, line in enumerate(lines):
@@ -105,7 +105,7 @@ def _moving(session: Session) -> AbstractContextManager[Callable[[str], None]]:
     Whoever reads a pipe may write to the terminal meanwhile.
     """
     if session.output.is_file:
-        return session.talk.waiting("exporting")
+        return session.console.waiting("exporting")
     return nullcontext(lambda _: None)
 
 
@@ -151,7 +151,7 @@ def _fill(
     def words() -> str:
         return f"{account}, {stream.consumed / stream.size:.0%}" if stream.size else str(account)
 
-    with account, session.talk.waiting("reading") as show:
+    with account, session.console.waiting("reading") as show:
         try:
             # What cuts them reads one ahead: the rest must come from it, not from the reader.
             parts = batches(reader.documents())

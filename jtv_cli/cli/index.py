@@ -34,10 +34,10 @@ def build(session: Session, json: options.Report = False) -> int:
     """Build the index, anew where there is one. Searches and writes go on meanwhile."""
     with session.store(writable=True) as store:
         table = session.open_table(store)
-        with session.talk.waiting("building the index") as progress:
+        with session.console.waiting("building the index") as progress:
             table.build_index(progress=progress)
             found = table.index_status()
-        _show(session, found, session.talk.report, json=json)
+        _show(session, found, session.console.report, json=json)
         session.sign_off(store, table.spec)
     return ExitCode.OK
 
@@ -49,12 +49,12 @@ def drop(session: Session, json: options.Report = False) -> int:
     """
     with session.store(writable=True) as store:
         table = session.open_table(store)
-        with session.talk.waiting("dropping the index"):
+        with session.console.waiting("dropping the index"):
             dropped = table.drop_index()
         if json:
             session.print_json({"table": table.spec.name, "dropped": dropped})
         else:
-            session.talk.report("dropped the index" if dropped else "there was no index")
+            session.console.report("dropped the index" if dropped else "there was no index")
         session.sign_off(store, table.spec)
     return ExitCode.OK
 
@@ -62,7 +62,7 @@ def drop(session: Session, json: options.Report = False) -> int:
 def wait(session: Session, timeout: options.Timeout = 3600, json: options.Report = False) -> int:
     """Wait until the index is built. If none is being built, it returns at once."""
     deadline = time.monotonic() + timeout
-    with session.store() as store, session.talk.waiting("waiting") as progress:
+    with session.store() as store, session.console.waiting("waiting") as progress:
         table = session.open_table(store)
         while (found := table.index_status()).state is IndexState.BUILDING:
             progress(described(found))
@@ -75,7 +75,7 @@ def wait(session: Session, timeout: options.Timeout = 3600, json: options.Report
             time.sleep(min(_POLL_SECONDS, left))
     if found.state is IndexState.FAILED:
         raise StoreError(f"the index has {described(found)}", hint="jtv index build")
-    _show(session, found, session.talk.report, json=json)
+    _show(session, found, session.console.report, json=json)
     return ExitCode.OK
 
 
@@ -92,7 +92,7 @@ def check(
     """
     with session.store(writable=True) as store:
         table = session.open_table(store)
-        with session.talk.waiting("checking the index") as progress:
+        with session.console.waiting("checking the index") as progress:
             found = table.check_index(queries, progress=progress)
     if json:
         session.print_json({"table": table.spec.name, **found._asdict()})

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from jtv_cli.cli import options
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode
+from jtv_cli.render.escape import tab_separated
 from jtv_cli.render.formats import as_field
-from jtv_cli.render.visible import tab_separated
 from jtv_cli.render.words import described, readable_size
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def info(session: Session, json: options.StatusJson = False) -> int:
     Off a terminal, it is a name and a value on each line, separated by a tab; the size
     is in bytes, and a source has the number of its occurrences and of their documents.
     """
-    with session.talk.waiting("counting"), session.store() as store:
+    with session.console.waiting("counting"), session.store() as store:
         table = session.open_table(store)
         facts = {"store": store.location} | _facts(table.spec, table.count())
         sources, size, index = table.sources(), table.size(), table.index_status()
@@ -49,7 +49,7 @@ def tables(session: Session, json: options.Records = False) -> int:
     Off a terminal, a table is a line: name, model, dimensions and documents, separated
     by tabs.
     """
-    with session.talk.waiting("counting"), session.store() as store:
+    with session.console.waiting("counting"), session.store() as store:
         found = [(spec, store.open(spec.name).count()) for spec in store.tables()]
         location = store.location
     if json:
@@ -65,7 +65,7 @@ def tables(session: Session, json: options.Records = False) -> int:
 
         print_rows(_COLUMNS, rows, session.output, colored=session.colored)
     else:
-        session.talk.note(f"there are no tables in {location}; make one with: jtv init")
+        session.console.note(f"there are no tables in {location}; make one with: jtv init")
     return ExitCode.OK
 
 

@@ -10,7 +10,7 @@ from jtv_cli.cli.arguments import require_name
 from jtv_cli.cli.interrupts import Interrupted
 from jtv_cli.cli.session import Session
 from jtv_cli.cli.survey import report_survey
-from jtv_cli.errors import ExitCode, OutputFailed, masked
+from jtv_cli.errors import ExitCode, OutputFailed, mask_secrets
 from jtv_cli.records import STDIN, IngestProgress, IngestReport, Removed
 from jtv_cli.render.output import OutputClosed
 from jtv_cli.render.progress import ingest_progress
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from jtv_cli.embedders import Embedder
-    from jtv_cli.pipeline import Terms
+    from jtv_cli.pipeline import IngestOptions
     from jtv_cli.sources import Source, Window
     from jtv_cli.stores import Store, Table
 
@@ -56,13 +56,15 @@ def ingest(
         windows = read_windows(sources, paragraphs=paragraphs)
         if dry_run:
             return report_survey(session, windows, truncate=truncate, json=json)
-        from jtv_cli.pipeline import Patience, Terms
+        from jtv_cli.pipeline import IngestOptions, RetryPolicy
 
-        terms = Terms(concurrency, Patience(max_wait), max_tokens, strict, truncate)
+        ingest_options = IngestOptions(
+            concurrency, RetryPolicy(max_wait), max_tokens, strict, truncate
+        )
         with session.store(writable=True) as store:
             table = session.open_table(store)
             with reporting(session, json=json) as outcome:
-                ingest_into(session, store, table, sources, windows, terms, outcome)
+                ingest_into(session, store, table, sources, windows, ingest_options, outcome)
             session.sign_off(store, table.spec)
     return ExitCode.OK if outcome.report.is_complete else ExitCode.IN_PART
 
@@ -89,7 +91,7 @@ def reporting(session: Session, *, json: bool) -> Iterator[Outcome]:
     try:
         yield outcome
     except BaseException as error:
-        why = error.what if isinstance(error, Interrupted) else masked(str(error))
+        why = error.what if isinstance(error, Interrupted) else mask_secrets(str(error))
         outcome.report = outcome.report._replace(stopped=why)
         # That stdout is gone too is no news beside it.
         with suppress(OutputClosed, OutputFailed):
@@ -104,19 +106,19 @@ def ingest_into(
     table: Table,
     sources: Sequence[Source],
     windows: Iterable[Window],
-    terms: Terms,
+    ingest_options: IngestOptions,
     outcome: Outcome,
 ) -> None:
     """Embed and store; say how far it is and, unless JSON will, what was done in the end."""
-    with session.talk.waiting("opening the embedder"):
-        embedder = session.embedder(table.spec, truncate=terms.truncate)
+    with session.console.waiting("opening the embedder"):
+        embedder = session.embedder(table.spec, truncate=ingest_options.truncate)
         # Before anything is paid for.
         table.require_writable()
     session.note_connection(store, table)
     if session.settings.api_key.value:
         session.note_offline(table.spec)
     try:
-        _ingest(session, sources, windows, embedder, table, terms, outcome)
+        _ingest(session, sources, windows, embedder, table, ingest_options, outcome)
     except Interrupted as interrupted:
         interrupted.detail = _summary(outcome.report)
         if not any(source.path == STDIN for source in sources):
@@ -126,7 +128,7 @@ def ingest_into(
         _say(session, outcome)
         raise
     if outcome.report.stopped:
-        session.talk.error(f"stopped before the end: {outcome.report.stopped}")
+        session.console.error(f"stopped before the end: {outcome.report.stopped}")
     _say(session, outcome)
 
 
@@ -136,7 +138,7 @@ def _ingest(
     windows: Iterable[Window],
     embedder: Embedder,
     table: Table,
-    terms: Terms,
+    ingest_options: IngestOptions,
     outcome: Outcome,
 ) -> None:
     from jtv_cli import pipeline
@@ -144,7 +146,7 @@ def _ingest(
     price = embedder.model.price
     is_typed = any(source.stream.is_typed for source in sources)
     with ingest_progress(
-        session.talk, size=_bytes(sources), price=price, is_typed=is_typed
+        session.console, size=_bytes(sources), price=price, is_typed=is_typed
     ) as show:
 
         def progress(step: IngestProgress) -> None:
@@ -155,7 +157,7 @@ def _ingest(
             windows,
             embedder,
             table,
-            terms=terms,
+            ingest_options=ingest_options,
             progress=progress,
             skipped=session.name_skipped,
         )
@@ -170,7 +172,7 @@ def say_guesses(session: Session, sources: Sequence[Source]) -> None:
     for (form, field), paths in kinds.items():
         what = paths[0] if len(paths) == 1 else f"{len(paths):,} files"
         text = f", the text from field {field}" if field else ""
-        session.talk.note(f"reading {what} as {form}{text}")
+        session.console.note(f"reading {what} as {form}{text}")
 
 
 def _bytes(sources: Sequence[Source]) -> int | None:
@@ -181,7 +183,7 @@ def _bytes(sources: Sequence[Source]) -> int | None:
 
 def _say(session: Session, outcome: Outcome) -> None:
     if not outcome.json:
-        session.talk.report(_summary(outcome.report))
+        session.console.report(_summary(outcome.report))
 
 
 def _summary(report: IngestReport) -> str:

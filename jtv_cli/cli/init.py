@@ -48,7 +48,7 @@ def init(
         with session.looking_at(store):
             changes = store.plan(wanted, index=not no_index)
         _confirm_adoption(session, store, wanted, changes, yes=yes)
-        with session.talk.waiting("making the table") as progress:
+        with session.console.waiting("making the table") as progress:
             store.apply(wanted, changes, wait=not no_wait, progress=progress)
         _report(session, store, wanted, changes, json=json)
     return ExitCode.OK
@@ -67,9 +67,9 @@ def _drop(session: Session, store: Store, there: TableSpec, *, yes: bool) -> Non
     what = f"table {there.name} with {documents} in {store.location}"
     if not yes:
         session.confirm(f"drop {what}", otherwise="nothing was dropped")
-    with session.talk.waiting(f"dropping table {there.name}"):
+    with session.console.waiting(f"dropping table {there.name}"):
         store.drop(there.name)
-    session.talk.report(f"dropped {what}")
+    session.console.report(f"dropped {what}")
 
 
 def _confirm_adoption(
@@ -78,15 +78,15 @@ def _confirm_adoption(
     """Say what would become of a table that jtv did not make, and ask; of its own, say it."""
     for change in changes:
         if change.action is Action.MEND:
-            session.talk.report(f"table {spec.name}: {change.description}")
+            session.console.report(f"table {spec.name}: {change.description}")
     if not any(change.action is Action.ADOPT for change in changes):
         return
-    session.talk.report(
+    session.console.report(
         f"table {spec.name} in {store.location} is the tutorial's. To make it jtv's, without"
         f" touching an id, a text or a vector, jtv would:"
     )
     for change in changes:
-        session.talk.report(f"- {change.description}")
+        session.console.report(f"- {change.description}")
     if not yes:
         session.confirm(f"change table {spec.name} so", otherwise="nothing was changed")
 
@@ -110,7 +110,7 @@ def _report(
         )
     else:
         for line in _done(spec, {change.action for change in changes}, index.state, index.detail):
-            session.talk.report(line)
+            session.console.report(line)
     session.note_connection(store, table)
     session.note_offline(spec)
     session.sign_off(store, spec)

@@ -91,7 +91,7 @@ class _Queries:
     def _next(self, groups: Iterator[Sequence[Answer]]) -> Sequence[Answer] | None:
         if self._are_typed:
             return next(groups, None)
-        with self._session.talk.waiting("searching"):
+        with self._session.console.waiting("searching"):
             return next(groups, None)
 
 

@@ -15,8 +15,8 @@ from jtv_cli.cli.app import command_path, make_app
 from jtv_cli.cli.interrupts import Interrupted, raise_interrupts
 from jtv_cli.cli.session import Streams
 from jtv_cli.errors import ExitCode, JtvError, OutputFailed
+from jtv_cli.render.console import Console
 from jtv_cli.render.output import Output, OutputClosed
-from jtv_cli.render.talk import Talk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ _TyperUsageError: type[typer.BadParameter] = typer.BadParameter.__base__  # type
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return the exit code."""
-    streams = Streams(Output(sys.stdout), Talk(sys.stderr, dumb=config.is_dumb_terminal()))
+    streams = Streams(Output(sys.stdout), Console(sys.stderr, dumb=config.is_dumb_terminal()))
     code = _guarded(arguments, streams)
     try:
         streams.output.flush()
@@ -37,7 +37,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _guarded(arguments: Sequence[str], streams: Streams) -> int:
-    talk = streams.talk
+    console = streams.console
     try:
         raise_interrupts()
         code = _dispatch(arguments, streams)
@@ -45,18 +45,18 @@ def _guarded(arguments: Sequence[str], streams: Streams) -> int:
     except OutputClosed:
         return ExitCode.OK
     except JtvError as error:
-        talk.error(str(error))
+        console.error(str(error))
         return error.exit_code
     except Interrupted as interrupted:
-        talk.error(str(interrupted))
+        console.error(str(interrupted))
         return interrupted.exit_code
     except _TyperUsageError as error:
         # Typer lists choices on lines of their own.
         message = " ".join(error.format_message().split())
-        talk.error(f"{message.rstrip('.')}; see: {command_path(arguments)} --help")
+        console.error(f"{message.rstrip('.')}; see: {command_path(arguments)} --help")
         return ExitCode.USAGE
     except Exception as error:
-        talk.error(
+        console.error(
             f"this is a defect of jtv: {type(error).__name__}: {error}; please report it,"
             " with what --debug adds"
         )

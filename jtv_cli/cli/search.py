@@ -57,11 +57,11 @@ def search(
         max_distance,
         chosen_filter(source, where),
         exact,
-        _once(session.talk.report) if explain else None,
+        _once(session.console.report) if explain else None,
     )
     if queries is not None:
         return answer_queries(session, queries, wanted, form, nul=nul, max_wait=max_wait)
-    with session.talk.waiting("searching"), session.store() as store:
+    with session.console.waiting("searching"), session.store() as store:
         table = session.open_table(store)
         if like is not None:
             hits = _neighbours(table, like, wanted)
@@ -74,7 +74,7 @@ def search(
 
         print_ranking(hits, session.output, colored=session.colored)
     else:
-        session.talk.note("nothing found")
+        session.console.note("nothing found")
     return ExitCode.OK if hits else ExitCode.NOTHING_FOUND
 
 
@@ -125,7 +125,7 @@ def list_documents(
     text = None if query is None else checked_query(query)
     form = chosen_format(session, format, json=json, nul=nul)
     with session.store() as store:
-        with session.talk.waiting("reading"):
+        with session.console.waiting("reading"):
             table = session.open_table(store)
             vector = None if text is None else _embed(session, table, text, max_wait)
             if by_distance and vector is not None:

@@ -20,8 +20,8 @@ from jtv_cli.embedders.models import (
 )
 from jtv_cli.errors import UsageError
 from jtv_cli.records import IndexState, TableSpec
+from jtv_cli.render.console import Console
 from jtv_cli.render.output import Output
-from jtv_cli.render.talk import Talk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -37,7 +37,7 @@ class Streams(NamedTuple):
     """The process's own streams, made by `run` and handed to the command."""
 
     output: Output
-    talk: Talk
+    console: Console
 
 
 class Session(NamedTuple):
@@ -45,7 +45,7 @@ class Session(NamedTuple):
 
     settings: config.Settings
     output: Output
-    talk: Talk
+    console: Console
     color: options.Color
 
     @property
@@ -79,12 +79,12 @@ class Session(NamedTuple):
         """Open a store, and close it."""
         from jtv_cli.stores import open_store
 
-        with self.talk.waiting("opening the store"):
+        with self.console.waiting("opening the store"):
             store = open_store(
                 database.location,
                 writable=writable,
                 make_folder=database.is_default,
-                notice=self.talk.note,
+                notice=self.console.note,
             )
         with closing(store):
             yield store
@@ -101,7 +101,7 @@ class Session(NamedTuple):
 
     def looking_at(self, store: Store) -> AbstractContextManager[object]:
         """On a terminal, show that the store is being asked for something, while it is."""
-        return self.talk.waiting(f"looking at {store.location}")
+        return self.console.waiting(f"looking at {store.location}")
 
     def model_for_new_table(self) -> Model:
         """Return the model that the settings name, else the default.
@@ -149,13 +149,13 @@ class Session(NamedTuple):
         if spec.model != OFFLINE_MODEL:
             return
         if self.settings.api_key.value:
-            self.talk.note(
+            self.console.note(
                 f"table {spec.name} was made offline and matches words, not meaning; your API key"
                 f" is not used: make it anew with jtv init --drop --model {TUTORIAL_MODEL},"
                 " or another with --table NAME"
             )
         else:
-            self.talk.note(
+            self.console.note(
                 f"{OFFLINE_MODEL} works offline and matches words, not meaning;"
                 f" for meaning set JINA_API_KEY ({JINA_KEYS_PAGE}) and make another table"
             )
@@ -163,26 +163,26 @@ class Session(NamedTuple):
     def note_connection(self, store: Store, table: Table) -> None:
         """Say what someone who writes should know of the way to the store, and of its index."""
         for note in store.notes:
-            self.talk.note(note)
+            self.console.note(note)
         if self.database.is_embedded:
             return
         with self.looking_at(store):
             index = table.index_status()
         if index.state is IndexState.NONE:
-            self.talk.note(
+            self.console.note(
                 f"table {table.spec.name} has no vector index: searches look at every vector"
             )
 
     def confirm(self, what: str, *, otherwise: str) -> None:
         """Raise UsageError unless the user, on a terminal, says yes to what would be done."""
-        if not (self.talk.is_terminal and sys.stdin is not None and sys.stdin.isatty()):
+        if not (self.console.is_terminal and sys.stdin is not None and sys.stdin.isatty()):
             raise UsageError(f"this would {what}", hint="if you mean it, add --yes")
-        if not self.talk.ask(f"{what[0].upper()}{what[1:]}?", sys.stdin):
+        if not self.console.ask(f"{what[0].upper()}{what[1:]}?", sys.stdin):
             raise UsageError(otherwise)
 
     def name_skipped(self, place: str, reason: str) -> None:
         """Say which record was left out."""
-        self.talk.error(f"{place}: {reason}, skipped")
+        self.console.error(f"{place}: {reason}, skipped")
 
     def print_json(self, record: Mapping[str, object]) -> None:
         """Print a report as one JSON object on a line of stdout."""
@@ -192,7 +192,7 @@ class Session(NamedTuple):
 
     def sign_off(self, store: Store, spec: TableSpec) -> None:
         """End a command that writes: say where it wrote and with which model."""
-        self.talk.report(
+        self.console.report(
             f"store {store.location} ({self.database.source}), table {spec.name},"
             f" model {spec.model}"
         )
@@ -231,13 +231,13 @@ def _open_session(
     debug: options.Debug = False,
 ) -> Session:
     streams: Streams = context.obj
-    streams.talk.quiet, streams.talk.debug = quiet, debug
-    streams.talk.colored = _takes_color(streams.talk, color)
+    streams.console.quiet, streams.console.debug = quiet, debug
+    streams.console.colored = _takes_color(streams.console, color)
     flags = config.Flags(database, table, model, api_base)
-    return Session(config.load_settings(flags), streams.output, streams.talk, color)
+    return Session(config.load_settings(flags), streams.output, streams.console, color)
 
 
-def _takes_color(stream: Output | Talk, color: options.Color) -> bool:
+def _takes_color(stream: Output | Console, color: options.Color) -> bool:
     if color is options.Color.AUTO:
         return stream.is_terminal and config.wants_color()
     return color is options.Color.ALWAYS

@@ -35,6 +35,6 @@ def show(
             session.output.write(piece)
     there = {document.id for document in documents}
     if missing := [number for number in dict.fromkeys(ids) if number not in there]:
-        session.talk.error(no_documents(table, missing))
+        session.console.error(no_documents(table, missing))
         return ExitCode.NOTHING_FOUND
     return ExitCode.OK

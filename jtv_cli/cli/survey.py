@@ -36,7 +36,7 @@ def report_survey(
 
     with session.store() as store:
         table, model = _open(session, store)
-        with session.talk.waiting("reading"):
+        with session.console.waiting("reading"):
             survey = pipeline.survey(
                 windows,
                 table,
@@ -52,9 +52,9 @@ def report_survey(
         session.print_json(found if removal is None else found | {"removed": removed._asdict()})
     else:
         for line in _lines(session, survey, model):
-            session.talk.report(line)
+            session.console.report(line)
         if removal is not None:
-            session.talk.report(f"{removed_in_words(removed)} to remove")
+            session.console.report(f"{removed_in_words(removed)} to remove")
     return ExitCode.IN_PART if survey.skipped else ExitCode.OK
 
 

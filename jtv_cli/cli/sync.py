@@ -47,7 +47,7 @@ def sync(
     fit --glob. That is said and asked first; off a terminal it wants --yes. Where a record
     was skipped, or it was stopped, nothing is removed; the exit code is then 3.
     """
-    from jtv_cli.pipeline import Patience, Spool, Terms, count_marked
+    from jtv_cli.pipeline import IngestOptions, RetryPolicy, Spool, count_marked
 
     require_name(source)
     choice = Choice(source, input, text_field, glob or (), paragraphs)
@@ -69,19 +69,21 @@ def sync(
                 json=json,
                 removal=lambda table: count_marked(table, find_gone(table)),
             )
-        terms = Terms(concurrency, Patience(max_wait), max_tokens, truncate=truncate)
+        ingest_options = IngestOptions(
+            concurrency, RetryPolicy(max_wait), max_tokens, truncate=truncate
+        )
         with session.store(writable=True) as store:
             table = session.open_table(store)
             with reporting(session, json=json) as outcome:
                 outcome.removed = Removed()
                 with if_interrupted("nothing is removed"):
-                    ingest_into(session, store, table, sources, windows, terms, outcome)
+                    ingest_into(session, store, table, sources, windows, ingest_options, outcome)
                 is_done = False
                 if outcome.report.is_complete:
                     gone = find_gone(table)
                     is_done = _remove(session, store, table, gone, outcome, yes=yes)
                 else:
-                    session.talk.error("nothing is removed, for not everything was read")
+                    session.console.error("nothing is removed, for not everything was read")
             session.sign_off(store, table.spec)
     return ExitCode.OK if is_done else ExitCode.IN_PART
 
@@ -106,8 +108,8 @@ def _files_gone(
     names = [each.source for each in counts if each.source and each.source not in there]
     if gone := files_gone(files, choice, names):
         are = "file is" if len(gone) == 1 else "files are"
-        session.talk.note(f"{len(gone):,} {are} gone: {some_of(gone)}")
-    return [pipeline.Marked(name).mark(table.places(name)) for name in gone]
+        session.console.note(f"{len(gone):,} {are} gone: {some_of(gone)}")
+    return [pipeline.Marked(name).mark(table.source_lines(name)) for name in gone]
 
 
 def _remove(
@@ -131,19 +133,19 @@ def _remove(
                 otherwise="nothing is removed",
             )
         except UsageError as declined:
-            session.talk.error(str(declined))
+            session.console.error(str(declined))
             return False
 
     def progress(so_far: Removed) -> None:
         outcome.removed = so_far
 
     with (
-        session.talk.waiting(f"removing {what}"),
+        session.console.waiting(f"removing {what}"),
         if_interrupted("the same command goes on from here"),
     ):
         removed = pipeline.remove_marked(table, gone, progress)
     if not outcome.json:
-        session.talk.report(f"{removed_in_words(removed)} removed")
+        session.console.report(f"{removed_in_words(removed)} removed")
     return True
 
 

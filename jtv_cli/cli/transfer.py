@@ -38,13 +38,13 @@ class Target:
 
     def open(self) -> Table:
         """Make the table where it is not there, and open it."""
-        with self._session.talk.waiting("making the table") as progress:
+        with self._session.console.waiting("making the table") as progress:
             self._store.apply(self._spec, self._changes, progress=progress)
             return self._store.open(self._spec.name)
 
     def index(self, *, wait: bool) -> None:
         """Build the index where there is none, now that there is something in it."""
-        with self._session.talk.waiting("building the index") as progress:
+        with self._session.console.waiting("building the index") as progress:
             changes = self._store.plan(self._spec)
             self._store.apply(self._spec, changes, wait=wait, progress=progress)
 
@@ -81,7 +81,7 @@ class Account:
     def skip(self, document: StoredDocument, reason: str) -> None:
         """Name a document that is left out."""
         self.skipped += 1
-        self._session.talk.error(f"document {document.id}: {reason}, skipped")
+        self._session.console.error(f"document {document.id}: {reason}, skipped")
 
     def __str__(self) -> str:
         skipped = f", {self.skipped:,} skipped" if self.skipped else ""
@@ -97,4 +97,4 @@ class Account:
         if isinstance(error, Interrupted):
             error.detail = f"{self}; the same command goes on from here"
         elif error is not None and not self.is_empty:
-            self._session.talk.report(str(self))
+            self._session.console.report(str(self))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jtv_cli.records import Occurrence, StoredDocument, is_metadata, text_hash
+from jtv_cli.records import Occurrence, StoredDocument
+from jtv_cli.text import is_metadata, text_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jtv_cli.batching import batched_by_weight
 from jtv_cli.exchange.documents import searchable
-from jtv_cli.records import Document, Place, Transferred, too_long
-from jtv_cli.records.parts import by_weight
+from jtv_cli.records import Document, SourceLine, Transferred
+from jtv_cli.text import too_long
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -111,7 +112,9 @@ def _missing(
 
 def batches(documents: Iterable[StoredDocument]) -> Iterator[list[StoredDocument]]:
     """Yield as many documents together as are stored at once."""
-    return by_weight(documents, lambda document: len(document.text), _BATCH_CHARACTERS, _BATCH)
+    return batched_by_weight(
+        documents, lambda document: len(document.text), _BATCH_CHARACTERS, _BATCH
+    )
 
 
 def _merged(batch: Sequence[StoredDocument]) -> dict[bytes, StoredDocument]:
@@ -144,8 +147,8 @@ def _add(documents: Sequence[StoredDocument], table: Table) -> Transferred:
 
 def _note(documents: Iterable[tuple[int, StoredDocument]], table: Table) -> int:
     """Note where known documents were read; return how many occurrences are new."""
-    places: dict[str | None, list[Place]] = {}
+    places: dict[str | None, list[SourceLine]] = {}
     for number, document in documents:
         for source, line, metadata in document.occurrences:
-            places.setdefault(source, []).append(Place(line or 0, number, metadata))
+            places.setdefault(source, []).append(SourceLine(line or 0, number, metadata))
     return sum(table.add_occurrences(source, found) for source, found in places.items())

@@ -7,7 +7,7 @@ queries, and `removal`, with `spool`, finds and removes what is to go.
 """
 
 from jtv_cli.pipeline.ingest import ingest
-from jtv_cli.pipeline.patience import Patience
+from jtv_cli.pipeline.options import IngestOptions
 from jtv_cli.pipeline.query import answers, embed_query
 from jtv_cli.pipeline.removal import (
     Marked,
@@ -18,15 +18,15 @@ from jtv_cli.pipeline.removal import (
     missing,
     remove_marked,
 )
+from jtv_cli.pipeline.retry import RetryPolicy
 from jtv_cli.pipeline.spool import Spool
 from jtv_cli.pipeline.survey import survey
-from jtv_cli.pipeline.terms import Terms
 
 __all__ = [
+    "IngestOptions",
     "Marked",
-    "Patience",
+    "RetryPolicy",
     "Spool",
-    "Terms",
     "answers",
     "count_documents",
     "count_marked",

@@ -9,13 +9,13 @@ import string
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from jtv_cli.records.parts import by_weight
+from jtv_cli.batching import batched_by_weight
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from jtv_cli.embedders import BatchLimit
-    from jtv_cli.pipeline.patience import Trials
+    from jtv_cli.pipeline.retry import Attempts
     from jtv_cli.records import Document, Occurrence, Vectors
 
 # Bytes that may be one of several in a token: all others count as one token each.
@@ -103,7 +103,7 @@ class Batch:
     rows: list[int]
     tokens: int
     not_before: float = 0.0
-    trials: Trials | None = None
+    attempts: Attempts | None = None
 
     @property
     def texts(self) -> list[NewText]:
@@ -143,7 +143,7 @@ def _batches(group: Group, rows: Iterable[int], limit: BatchLimit, longest: int)
         tokens = group.texts[row].tokens
         return tokens if tokens <= longest else limit.tokens  # leaves no room for others
 
-    parts = by_weight(rows, weight, limit.tokens, limit.texts)
+    parts = batched_by_weight(rows, weight, limit.tokens, limit.texts)
     return [_batch(group, part) for part in parts]
 
 

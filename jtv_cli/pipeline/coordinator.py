@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from jtv_cli.errors import UsageError
     from jtv_cli.pipeline.batches import Batch
     from jtv_cli.pipeline.dispatcher import Call
-    from jtv_cli.pipeline.tally import Tally
-    from jtv_cli.pipeline.terms import Terms
+    from jtv_cli.pipeline.options import IngestOptions
+    from jtv_cli.pipeline.stats import IngestStats
     from jtv_cli.records import Embeddings
     from jtv_cli.sources import Window
     from jtv_cli.stores import Table
@@ -45,8 +45,8 @@ class Coordinator:
         self,
         embedder: Embedder,
         table: Table,
-        terms: Terms,
-        tally: Tally,
+        ingest_options: IngestOptions,
+        stats: IngestStats,
         skipped: Callable[[str, str], None],
     ) -> None:
         self.calls: SimpleQueue[Call] = SimpleQueue()
@@ -54,9 +54,9 @@ class Coordinator:
         self.error: BaseException | None = None
         self.unreadable: UsageError | None = None
         self._table = table
-        self._tally = tally
+        self._stats = stats
         self._skipped = skipped
-        self._is_strict = terms.strict
+        self._is_strict = ingest_options.strict
         self._model = embedder.model
         self._texts_at_once = embedder.batch_limit.texts
         # Work done in this process is not sped up by doing something else meanwhile:
@@ -65,10 +65,10 @@ class Coordinator:
         self._groups_at_once = 1 if offline else 2
         self._intake = Intake(
             table,
-            concurrency=1 if offline else terms.concurrency,
-            longest=embedder.model.max_tokens if terms.truncate else None,
+            concurrency=1 if offline else ingest_options.concurrency,
+            longest=embedder.model.max_tokens if ingest_options.truncate else None,
         )
-        self._dispatcher = Dispatcher(embedder, terms, self, self.calls)
+        self._dispatcher = Dispatcher(embedder, ingest_options, self, self.calls)
         self._windows: deque[Window] = deque()
         self._groups: deque[Group] = deque()
         self._refused: set[Group] = set()
@@ -108,7 +108,7 @@ class Coordinator:
         """
         self.calls.put(self._begin_grace)
         if not self.wait_for_end(_GRACE_SECONDS + 1):
-            self._tally.wait(Wait(inf, "interrupted, but the database is not done yet"))
+            self._stats.wait(Wait(inf, "interrupted, but the database is not done yet"))
             self.wait_for_end()
 
     def take_window(self, window: Window) -> None:
@@ -124,7 +124,7 @@ class Coordinator:
     def take_answer(self, batch: Batch, embeddings: Embeddings) -> None:
         """Keep the vectors until it is the turn of their group."""
         batch.group.answer(batch.rows, embeddings.vectors)
-        self._tally.count(tokens=embeddings.tokens)
+        self._stats.count(tokens=embeddings.tokens)
 
     def leave_out(self, batch: Batch, reason: str) -> None:
         """Skip a text, everywhere it was read."""
@@ -132,7 +132,7 @@ class Coordinator:
         batch.group.unresolved -= 1
         self._intake.forget([new.document])
         # Each occurrence but the first was counted as known when it was read.
-        self._tally.count(skipped=len(new.paths), known=1 - len(new.paths))
+        self._stats.count(skipped=len(new.paths), known=1 - len(new.paths))
         for path, occurrence in zip(new.paths, new.occurrences, strict=True):
             self._skipped(f"{path}:{occurrence.line}", reason)
         if self._is_strict:
@@ -148,12 +148,12 @@ class Coordinator:
 
     def stop(self, reason: str) -> None:
         """End, because that was asked for."""
-        self._tally.stop(reason)
+        self._stats.stop(reason)
         self._dispatcher.close()
 
     def wait(self, wait: Wait) -> None:
         """Pass on what is being waited for."""
-        self._tally.wait(wait)
+        self._stats.wait(wait)
 
     def _try(self, action: Callable[[], None]) -> None:
         try:
@@ -209,12 +209,12 @@ class Coordinator:
         if window.bad and self._is_strict:
             window = window.to_first_bad()
             [(place, _)] = window.bad_places()
-            self._tally.stop(f"--strict, at {place}")
+            self._stats.stop(f"--strict, at {place}")
             self._input_ended = True
             self._windows.clear()
         known = self._intake.take(window, self._dispatcher.limit)
-        self._tally.read(len(window.texts) + window.empty + len(window.bad), window.end)
-        self._tally.count(known=known, empty=window.empty, skipped=len(window.bad))
+        self._stats.read(len(window.texts) + window.empty + len(window.bad), window.end)
+        self._stats.count(known=known, empty=window.empty, skipped=len(window.bad))
         for place, reason in window.bad_places():
             self._skipped(place, reason)
         self.wanted.put(not self._input_ended)
@@ -255,4 +255,4 @@ class Coordinator:
             raise
         group.stored += len(documents)
         self._intake.forget(documents)
-        self._tally.count(stored=added.documents, known=len(documents) - added.documents)
+        self._stats.count(stored=added.documents, known=len(documents) - added.documents)

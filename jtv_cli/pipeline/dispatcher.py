@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from jtv_cli.errors import BatchTooLarge, RateLimited, ServiceError, TextsRefused, TextTooLong
 from jtv_cli.pipeline.batches import fitted, halves
-from jtv_cli.pipeline.patience import Trials
+from jtv_cli.pipeline.retry import Attempts
 from jtv_cli.records import Purpose, Wait
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from jtv_cli.embedders import Embedder
     from jtv_cli.pipeline.batches import Batch, NewText
-    from jtv_cli.pipeline.terms import Terms
+    from jtv_cli.pipeline.options import IngestOptions
     from jtv_cli.records import Embeddings
 
     Call = Callable[[], None]
@@ -62,20 +62,24 @@ class Dispatcher:
     """
 
     def __init__(
-        self, embedder: Embedder, terms: Terms, listener: Listener, calls: SimpleQueue[Call]
+        self,
+        embedder: Embedder,
+        ingest_options: IngestOptions,
+        listener: Listener,
+        calls: SimpleQueue[Call],
     ) -> None:
         self.limit = embedder.batch_limit
-        if terms.max_tokens is not None:
-            tokens = min(self.limit.tokens, terms.max_tokens)
+        if ingest_options.max_tokens is not None:
+            tokens = min(self.limit.tokens, ingest_options.max_tokens)
             self.limit = self.limit._replace(tokens=tokens)
         self.is_closed = False
         self._embedder = embedder
-        self._terms = terms
+        self._terms = ingest_options
         self._listener = listener
         self._calls = calls
         self._ready: deque[Batch] = deque()
         self._sent: list[Batch] = []
-        self._at_once = terms.concurrency
+        self._at_once = ingest_options.concurrency
         self._answered_since = 0
         self._not_before = 0.0
         self._spent = 0
@@ -102,7 +106,7 @@ class Dispatcher:
             self._ready.remove(batch)
             batch, *rest = fitted(batch, self.limit)
             self._ready.extendleft(reversed(rest))
-            batch.trials = batch.trials or Trials(time.monotonic())
+            batch.attempts = batch.attempts or Attempts(time.monotonic())
             if self._embedder.model.is_offline:
                 self._request(batch)
             else:
@@ -189,7 +193,7 @@ class Dispatcher:
 
     def _send_later(self, batch: Batch, error: ServiceError) -> None:
         now = time.monotonic()
-        pause = self._terms.patience.count_failure(error, batch.trials or Trials(now), now)
+        pause = self._terms.retry_policy.count_failure(error, batch.attempts or Attempts(now), now)
         if pause is None:
             if isinstance(error, TextsRefused):
                 error.message += f" (the texts of {_places(batch.texts)})"

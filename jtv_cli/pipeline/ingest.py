@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from jtv_cli.errors import ServiceError, UsageError
 from jtv_cli.pipeline.coordinator import Coordinator
-from jtv_cli.pipeline.tally import Tally
+from jtv_cli.pipeline.stats import IngestStats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from jtv_cli.embedders import Embedder
-    from jtv_cli.pipeline.terms import Terms
+    from jtv_cli.pipeline.options import IngestOptions
     from jtv_cli.records import IngestProgress, IngestReport
     from jtv_cli.sources import Window
     from jtv_cli.stores import Table
@@ -30,13 +30,13 @@ def ingest(
     embedder: Embedder,
     table: Table,
     *,
-    terms: Terms,
+    ingest_options: IngestOptions,
     progress: Callable[[IngestProgress], None],
     skipped: Callable[[str, str], None],
 ) -> IngestReport:
     """Embed and store the texts that the table does not have; note where the others were read.
 
-    Texts are stored in the order of the input, a group of `terms.concurrency` batches
+    Texts are stored in the order of the input, a group of `ingest_options.concurrency` batches
     after the other; within a group, the batches are of texts of similar length. No more
     than two groups are on their way: so much may be paid for and not be stored if the
     process is killed. However else it ends, what is answered is stored first, and an
@@ -52,8 +52,8 @@ def ingest(
     Raises the errors of reading, of the embedder (after as much patience as granted)
     and of the table, these last in place of an interrupt too.
     """
-    tally = Tally(progress)
-    coordinator = Coordinator(embedder, table, terms, tally, skipped)
+    stats = IngestStats(progress)
+    coordinator = Coordinator(embedder, table, ingest_options, stats, skipped)
     reading = partial(_read, windows, coordinator)
     for work in (reading, coordinator.run):
         # Daemons, for a read or a request that does not return must not keep the process.
@@ -66,14 +66,14 @@ def ingest(
             raise coordinator.error from None
         raise
     finally:
-        tally.end()
+        stats.end()
     if coordinator.error is not None:
         raise coordinator.error
-    if coordinator.unreadable is not None and tally.report.stopped is None:
-        if not (tally.report.stored or tally.report.known):
+    if coordinator.unreadable is not None and stats.report.stopped is None:
+        if not (stats.report.stored or stats.report.known):
             raise coordinator.unreadable
-        tally.stop(str(coordinator.unreadable))
-    return tally.report
+        stats.stop(str(coordinator.unreadable))
+    return stats.report
 
 
 def _read(windows: Iterable[Window], coordinator: Coordinator) -> None:

@@ -6,7 +6,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from jtv_cli.pipeline.batches import NewText, estimated_tokens
-from jtv_cli.records import Document, Occurrence, Place, text_hashes
+from jtv_cli.records import Document, Occurrence, SourceLine
+from jtv_cli.text import text_hashes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,11 +49,11 @@ class Intake:
         """
         hashes = text_hashes(text for _, text, _ in window.texts)
         ids = self._table.known(hashes)
-        known: list[Place] = []
+        known: list[SourceLine] = []
         new = 0
         for key, (line, text, metadata) in zip(hashes, window.texts, strict=True):
             if key in ids:
-                known.append(Place(line, ids[key], metadata))
+                known.append(SourceLine(line, ids[key], metadata))
                 continue
             occurrence = Occurrence(window.source, line, metadata)
             if there := self._on_their_way.get(key):

@@ -7,11 +7,11 @@ from queue import Empty, SimpleQueue
 from threading import TIMEOUT_MAX, Thread
 from typing import TYPE_CHECKING
 
+from jtv_cli.batching import batched_by_weight
 from jtv_cli.errors import BatchTooLarge, ServiceDown, ServiceError, TextTooLong
 from jtv_cli.pipeline.batches import estimated_tokens
-from jtv_cli.pipeline.patience import Patience, Trials
+from jtv_cli.pipeline.retry import Attempts, RetryPolicy
 from jtv_cli.records import Embeddings, Purpose
-from jtv_cli.records.parts import by_weight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -41,9 +41,9 @@ def embed_queries(queries: Sequence[str], embedder: Embedder, *, max_wait: float
     """
     if embedder.model.is_offline:
         return embedder.embed(queries, Purpose.QUERY).vectors
-    patience, trials = Patience(max_wait), Trials(time.monotonic())
+    retry_policy, attempts = RetryPolicy(max_wait), Attempts(time.monotonic())
     while True:
-        left = trials.began + max_wait - time.monotonic() if max_wait else None
+        left = attempts.began + max_wait - time.monotonic() if max_wait else None
         try:
             return _within(left, queries, embedder).vectors
         except BatchTooLarge:
@@ -53,7 +53,7 @@ def embed_queries(queries: Sequence[str], embedder: Embedder, *, max_wait: float
         except TextTooLong as error:
             raise _too_long(queries, embedder) from error
         except ServiceError as error:
-            pause = patience.count_failure(error, trials, time.monotonic())
+            pause = retry_policy.count_failure(error, attempts, time.monotonic())
             if pause is None:
                 raise
         time.sleep(pause)
@@ -75,7 +75,7 @@ def answers(
     """
     limit = embedder.batch_limit
     for texts in queries:
-        for batch in by_weight(texts, estimated_tokens, limit.tokens, limit.texts):
+        for batch in batched_by_weight(texts, estimated_tokens, limit.tokens, limit.texts):
             vectors = embed_queries(batch, embedder, max_wait=max_wait)
             for start in range(0, len(batch), _SEARCHED_AT_ONCE):
                 part = slice(start, start + _SEARCHED_AT_ONCE)

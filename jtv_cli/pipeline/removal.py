@@ -6,9 +6,10 @@ from array import array
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from jtv_cli.batching import batched
 from jtv_cli.pipeline.keys import short_key
-from jtv_cli.records import Place, Removed, text_hashes
-from jtv_cli.records.parts import in_parts
+from jtv_cli.records import Removed, SourceLine
+from jtv_cli.text import text_hashes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -38,18 +39,18 @@ class Marked:
     def __len__(self) -> int:
         return len(self._lines)
 
-    def mark(self, places: Iterable[Place]) -> Marked:
+    def mark(self, places: Iterable[SourceLine]) -> Marked:
         """Take occurrences that are to go."""
         for line, document, _ in places:
             self._lines.append(line)
             self.documents.append(document)
         return self
 
-    def places(self) -> Iterator[list[Place]]:
+    def source_lines(self) -> Iterator[list[SourceLine]]:
         """Yield those that are to go, as many at a time as go in one transaction."""
-        parts = (in_parts(each, _AT_ONCE) for each in (self._lines, self.documents))
+        parts = (batched(each, _AT_ONCE) for each in (self._lines, self.documents))
         for lines, documents in zip(*parts, strict=True):
-            yield list(map(Place, lines, documents))
+            yield list(map(SourceLine, lines, documents))
 
 
 def count_marked(table: Table, marked: Sequence[Marked]) -> Removed:
@@ -75,7 +76,7 @@ def remove_marked(
     """Remove what is marked, in short transactions; `progress` hears what is gone so far."""
     gone = Removed()
     for each in marked:
-        for places in each.places():
+        for places in each.source_lines():
             gone += table.remove(each.source, places)
             progress(gone)
     return gone
@@ -87,7 +88,7 @@ def missing(table: Table, source: str | None, reads: Iterable[Sequence[Read]]) -
     `reads` has all lines of the source, in their order, some at a time.
     """
     marked = Marked(source)
-    places = table.places(source)
+    places = table.source_lines(source)
     place = next(places, None)
     for part in reads:
         ids = table.known([key for _, key in part])
@@ -118,7 +119,7 @@ def count_documents(table: Table, ids: Sequence[int]) -> tuple[Removed, list[int
     """Return what would go with these documents, and the ids that are not there."""
     there: set[int] = set()
     occurrences = 0
-    for part in in_parts(ids, _AT_ONCE):
+    for part in batched(ids, _AT_ONCE):
         for document in table.get(part):
             there.add(document.id)
             occurrences += len(document.occurrences)
@@ -130,7 +131,7 @@ def delete_documents(
 ) -> Removed:
     """Delete documents, in as many transactions as it takes; `progress` hears what is gone."""
     gone = Removed()
-    for part in in_parts(ids, _AT_ONCE):
+    for part in batched(ids, _AT_ONCE):
         gone += table.delete(part)
         progress(gone)
     return gone

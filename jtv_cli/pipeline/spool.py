@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from jtv_cli.errors import StoreError
-from jtv_cli.records import text_hash
+from jtv_cli.text import text_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

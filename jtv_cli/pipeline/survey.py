@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from jtv_cli.pipeline.batches import estimated_tokens
 from jtv_cli.pipeline.keys import short_key
-from jtv_cli.records import Survey, text_hashes
+from jtv_cli.records import Survey
+from jtv_cli.text import text_hashes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -1,1 +1,1 @@
-"""What a user sees: data on stdout, talk on stderr."""
+"""Rendering: data on stdout, everything else on stderr."""

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from jtv_cli.records import Hit, Occurrence
-from jtv_cli.render.visible import on_one_line, tab_separated
+from jtv_cli.render.escape import escape_separators, tab_separated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -46,7 +46,7 @@ def format_hits(
         return _csv(COLUMNS, (_csv_row(hit, clean) for hit in hits))
     if form is Format.TSV:
         return _lines((_line(_fields(hit), clean) for hit in hits), nul=nul)
-    texts = (hit.content if nul else on_one_line(hit.content) for hit in hits)
+    texts = (hit.content if nul else escape_separators(hit.content) for hit in hits)
     return _lines(map(clean, texts), nul=nul)
 
 

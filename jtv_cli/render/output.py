@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from jtv_cli.errors import OutputFailed
-from jtv_cli.render.visible import tab_separated, visible
+from jtv_cli.render.escape import escape_controls, tab_separated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,7 +49,7 @@ class Output:
 
     def shown(self, text: str) -> str:
         """Return a text as it can be written: on a terminal without control characters."""
-        return visible(text) if self.is_terminal else text
+        return escape_controls(text) if self.is_terminal else text
 
     def write_line(self, text: str) -> None:
         """Write a line of data, on a terminal without control characters."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from jtv_cli.records import Wait
-    from jtv_cli.render.talk import Talk
+    from jtv_cli.render.console import Console
 
 # Off a terminal, seconds between two lines.
 _INTERVAL = 30.0
@@ -28,7 +28,7 @@ _RECENT = 60.0
 
 @contextmanager
 def ingest_progress(
-    talk: Talk, *, size: int | None, price: float, is_typed: bool = False
+    console: Console, *, size: int | None, price: float, is_typed: bool = False
 ) -> Iterator[Callable[[IngestProgress], None]]:
     """Show how far an ingest has come; what this yields is to be called with every step.
 
@@ -36,16 +36,16 @@ def ingest_progress(
     for a million tokens. Beside what `is_typed` only waits are: the rest would stand in it.
     """
     view = _View(size, price)
-    if talk.quiet:
+    if console.quiet:
         yield view.update
     elif is_typed:
-        yield _noting_waits(talk, view)
-    elif talk.shows_progress:
-        with _moving(talk, view):
+        yield _noting_waits(console, view)
+    elif console.shows_progress:
+        with _moving(console, view):
             yield view.update
     else:
-        with _now_and_then(talk, view):
-            yield _noting_waits(talk, view)
+        with _now_and_then(console, view):
+            yield _noting_waits(console, view)
 
 
 class _View:
@@ -124,8 +124,8 @@ def _clock(seconds: float) -> str:
 
 
 @contextmanager
-def _moving(talk: Talk, view: _View) -> Iterator[None]:
-    from rich.console import Console
+def _moving(console: Console, view: _View) -> Iterator[None]:
+    from rich.console import Console as RichConsole
     from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task
     from rich.table import Column
     from rich.text import Text
@@ -134,29 +134,29 @@ def _moving(talk: Talk, view: _View) -> Iterator[None]:
         def render(self, task: Task) -> Text:  # noqa: ARG002
             return Text(view.words())
 
-    console = Console(
+    terminal = RichConsole(
         stderr=True,
-        color_system="auto" if talk.colored else None,
-        no_color=not talk.colored,
+        color_system="auto" if console.colored else None,
+        no_color=not console.colored,
     )
     # On one line, for one is what is erased before something else is said, and with
     # room behind it for the ^C that a terminal shows.
-    width = max(20, console.width - 6)
+    width = max(20, terminal.width - 6)
     one_line = Column(no_wrap=True, overflow="ellipsis", max_width=width)
     columns = (SpinnerColumn(), Words(table_column=one_line))
-    progress = Progress(*columns, console=console, transient=True, refresh_per_second=4)
-    with talk.moving(), progress:
+    progress = Progress(*columns, console=terminal, transient=True, refresh_per_second=4)
+    with console.moving(), progress:
         progress.add_task("")
         yield
 
 
 @contextmanager
-def _now_and_then(talk: Talk, view: _View) -> Iterator[None]:
+def _now_and_then(console: Console, view: _View) -> Iterator[None]:
     ended = Event()
 
     def tell() -> None:
         while not ended.wait(_INTERVAL):
-            talk.report(view.words())
+            console.report(view.words())
 
     Thread(target=tell, daemon=True).start()
     try:
@@ -165,7 +165,7 @@ def _now_and_then(talk: Talk, view: _View) -> Iterator[None]:
         ended.set()
 
 
-def _noting_waits(talk: Talk, view: _View) -> Callable[[IngestProgress], None]:
+def _noting_waits(console: Console, view: _View) -> Callable[[IngestProgress], None]:
     last: Wait | None = None
 
     def update(progress: IngestProgress) -> None:
@@ -174,7 +174,7 @@ def _noting_waits(talk: Talk, view: _View) -> Callable[[IngestProgress], None]:
         if wait is not None and wait is not last:
             left = wait.until - time.monotonic()
             if left >= _LONG_WAIT and (last is None or wait.until > last.until + 1):
-                talk.note(_in_words(wait))
+                console.note(_in_words(wait))
             last = wait
         view.update(progress)
 

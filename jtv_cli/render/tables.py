@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from jtv_cli.render.escape import escape_controls
 from jtv_cli.render.formats import fixed
-from jtv_cli.render.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -53,7 +53,7 @@ def print_ranking(hits: Sequence[Hit], output: Output, *, colored: bool) -> None
 def print_answer(query: str, hits: Sequence[Hit], output: Output, *, colored: bool) -> None:
     """Print a query and what was found, one below the other."""
     console = _console(output, colored=colored)
-    console.print(Text(visible(query), style="bold", overflow="fold"))
+    console.print(Text(escape_controls(query), style="bold", overflow="fold"))
     if hits:
         print_ranking(hits, output, colored=colored)
     else:
@@ -128,7 +128,7 @@ def _place(occurrence: Occurrence) -> str:
 
 
 def _text(content: str) -> Text:
-    return Text(visible(content))
+    return Text(escape_controls(content))
 
 
 def _console(output: Output, *, colored: bool) -> Console:

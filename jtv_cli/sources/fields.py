@@ -6,9 +6,9 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
 from jtv_cli.errors import UsageError
-from jtv_cli.records import is_metadata, may_nest_deeply
 from jtv_cli.sources.source import BadRecord, bad_bytes
 from jtv_cli.sources.stream import Damaged
+from jtv_cli.text import is_metadata, may_nest_deeply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from jtv_cli.errors import UsageError
-from jtv_cli.records import STDIN, source_name
+from jtv_cli.records import STDIN
 from jtv_cli.sources.fields import read_delimited, read_jsonl
 from jtv_cli.sources.plain import read_lines, read_paragraphs
 from jtv_cli.sources.source import BadRecord, Input, Source
 from jtv_cli.sources.stream import Damaged, Stream, unreadable
+from jtv_cli.text import source_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

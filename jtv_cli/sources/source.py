@@ -7,7 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jtv_cli.errors import UsageError
-from jtv_cli.records import too_long
+from jtv_cli.text import too_long
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
         Hit,
         IndexCheck,
         IndexStatus,
-        Place,
         Removed,
         SourceCount,
+        SourceLine,
         StoredDocument,
         TableSpec,
         Vectors,
@@ -58,7 +58,7 @@ class Table(Protocol):
         """
         ...
 
-    def add_occurrences(self, source: str | None, places: Sequence[Place]) -> int:
+    def add_occurrences(self, source: str | None, places: Sequence[SourceLine]) -> int:
         """Note where stored documents are in a source; return how many places were new."""
         ...
 
@@ -115,11 +115,11 @@ class Table(Protocol):
         """Return the sources that documents were read in, by name, stdin first."""
         ...
 
-    def places(self, source: str | None) -> Iterator[Place]:
+    def source_lines(self, source: str | None) -> Iterator[SourceLine]:
         """Yield what is noted of a source, by line, in short reads; without metadata."""
         ...
 
-    def remove(self, source: str | None, places: Sequence[Place]) -> Removed:
+    def remove(self, source: str | None, places: Sequence[SourceLine]) -> Removed:
         """Remove occurrences, and documents with their last, in one transaction."""
         ...
 

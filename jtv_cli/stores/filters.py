@@ -6,7 +6,8 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from jtv_cli.records import STDIN, source_name
+from jtv_cli.records import STDIN
+from jtv_cli.text import source_name
 
 if TYPE_CHECKING:
     from jtv_cli.records import Filter

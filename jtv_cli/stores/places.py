@@ -9,7 +9,7 @@ from jtv_cli.stores.metadata import encode_metadata
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence, Set
 
-    from jtv_cli.records import Place, SourceCount
+    from jtv_cli.records import SourceCount, SourceLine
 
     Noted = tuple[int, int, str | None]
     """A place as a store keeps it: line, document, metadata."""
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 _WALKED_FOR_ONE = 4
 
 
-def new_places(places: Sequence[Place], noted: Set[Noted]) -> tuple[list[Place], list[Place]]:
+def new_source_lines(
+    places: Sequence[SourceLine], noted: Set[Noted]
+) -> tuple[list[SourceLine], list[SourceLine]]:
     """Return the places that are not noted yet, and those that are noted with other metadata."""
     news = [
         place
@@ -26,14 +28,14 @@ def new_places(places: Sequence[Place], noted: Set[Noted]) -> tuple[list[Place],
         if (place if place.metadata is None else _noted(place)) not in noted
     ]
     there = {(line, document) for line, document, _ in noted} if news else set()
-    new: list[Place] = []
-    changed: list[Place] = []
+    new: list[SourceLine] = []
+    changed: list[SourceLine] = []
     for place in news:
         (changed if place[:2] in there else new).append(place)
     return new, changed
 
 
-def lines_to_walk(places: Sequence[Place]) -> tuple[int, int] | None:
+def lines_to_scan(places: Sequence[SourceLine]) -> tuple[int, int] | None:
     """Return the first and the last line, where it is faster to read all in between.
 
     None where each place should be looked up by itself: where they are far apart, or some
@@ -50,5 +52,5 @@ def by_source(counts: Iterable[SourceCount]) -> list[SourceCount]:
     return sorted(counts, key=lambda count: (count.source is not None, count.source or ""))
 
 
-def _noted(place: Place) -> Noted:
+def _noted(place: SourceLine) -> Noted:
     return place.line, place.document, encode_metadata(place.metadata)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from jtv_cli.embedders.models import JINA_KEYS_PAGE
-from jtv_cli.errors import UsageError, keep_secret
-from jtv_cli.records.hosts import is_this_machine
+from jtv_cli.errors import UsageError, register_secret
+from jtv_cli.hosts import is_loopback
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -35,7 +35,7 @@ class Endpoint(NamedTuple):
     @property
     def is_local(self) -> bool:
         """Whether the host is this machine."""
-        return is_this_machine(self.host)
+        return is_loopback(self.host)
 
 
 def parse_base(api_base: str, name: str = "the API base") -> Endpoint:
@@ -79,7 +79,7 @@ def check_key(api_key: str | None, endpoint: Endpoint) -> str | None:
             hint = f"set JINA_API_KEY (or JINAAI_API_KEY); keys are at {JINA_KEYS_PAGE}"
             raise UsageError("Jina AI's API needs an API key", hint=hint)
         return None
-    keep_secret(key)
+    register_secret(key)
     if not re.fullmatch("[!-~]+", key):
         hint = f"set JINA_API_KEY to the key alone; keys are at {JINA_KEYS_PAGE}"
         raise UsageError("the API key has characters in it that no key has", hint=hint)

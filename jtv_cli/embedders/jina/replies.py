@@ -21,7 +21,7 @@ from jtv_cli.errors import (
     ServiceRefused,
     TextsRefused,
     TextTooLong,
-    masked,
+    mask_secrets,
 )
 from jtv_cli.records import Embeddings
 
@@ -219,7 +219,7 @@ def _answer(reply: Reply, payload: object, texts: Sequence[str], *, otherwise: s
     if payload is None and reply.body:
         return f"{answered} with something that is not JSON"
     # Other words follow its last sentence.
-    said = masked(" ".join(_message(payload).split())).rstrip(".")
+    said = mask_secrets(" ".join(_message(payload).split())).rstrip(".")
     said = said if len(said) <= _DETAIL else f"{said[:_DETAIL]}…"
     if said and not _quotes(said, texts):
         return f"{answered}: {said}"
@@ -247,7 +247,7 @@ def _target(reply: Reply) -> str:
         host = f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname
     except ValueError:
         return ""
-    return masked(f" to {parts.scheme}://{host}{parts.path}")[:_DETAIL] if host else ""
+    return mask_secrets(f" to {parts.scheme}://{host}{parts.path}")[:_DETAIL] if host else ""
 
 
 def _code(payload: object) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from jtv_cli.batching import batched
 from jtv_cli.records import Occurrence, Removed, StoredDocument
-from jtv_cli.records.parts import in_parts
 from jtv_cli.stores.metadata import decode_metadata
 from jtv_cli.stores.sqlite.occurrences import remove_places
 from jtv_cli.stores.sqlite.rows import PARAMETERS, decode, marks
@@ -14,7 +14,7 @@ from jtv_cli.stores.sqlite.rows import PARAMETERS, decode, marks
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from jtv_cli.records import Document, Place, Vectors
+    from jtv_cli.records import Document, SourceLine, Vectors
     from jtv_cli.stores.sqlite.rows import Rows
 
 _STORED = 'SELECT id, content, hash{vector} FROM "{{name}}" WHERE id {which}'
@@ -75,7 +75,7 @@ def delete(rows: Rows, ids: Iterable[int]) -> Removed:
     return Removed(documents, occurrences)
 
 
-def remove(rows: Rows, source: str | None, places: Sequence[Place]) -> Removed:
+def remove(rows: Rows, source: str | None, places: Sequence[SourceLine]) -> Removed:
     """Remove occurrences, and documents with their last, within a transaction."""
     removed = remove_places(rows, source, places)
     documents = 0
@@ -116,4 +116,4 @@ def _ids_in_parts(ids: Iterable[int]) -> Iterator[Sequence[int]]:
 
     SQLite counts to 2 ** 63 - 1.
     """
-    return in_parts(sorted({number for number in ids if number.bit_length() < 64}), PARAMETERS)
+    return batched(sorted({number for number in ids if number.bit_length() < 64}), PARAMETERS)

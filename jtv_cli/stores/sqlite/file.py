@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from jtv_cli.errors import StoreError, of_newer_format
-from jtv_cli.records import printable
+from jtv_cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isqrt
 from typing import TYPE_CHECKING
 
-from jtv_cli.records.parts import in_parts
+from jtv_cli.batching import batched
 from jtv_cli.stores.filters import fits_metadata, fits_source
 from jtv_cli.stores.sqlite.index import Index
 from jtv_cli.stores.sqlite.occurrences import source_ids
@@ -91,7 +91,7 @@ class FilteredRows(Rows):
         if self._filter.source is None:
             yield ("metadata IS NOT NULL" if self._filter.where else "TRUE"), []
             return
-        for part in in_parts(sorted(self._sources), PARAMETERS):
+        for part in batched(sorted(self._sources), PARAMETERS):
             yield f"source IN ({marks(len(part))})", part
 
     def _fits(self, source: int, metadata: str | None) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jtv_cli.records import Occurrence, Place, SourceCount
+from jtv_cli.records import Occurrence, SourceCount, SourceLine
 from jtv_cli.stores.metadata import encode_metadata
-from jtv_cli.stores.places import by_source, lines_to_walk
+from jtv_cli.stores.places import by_source, lines_to_scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -49,9 +49,9 @@ GROUP BY o.source
 """
 
 
-def noted(rows: Rows, source: str | None, places: Sequence[Place]) -> set[Noted]:
+def noted(rows: Rows, source: str | None, places: Sequence[SourceLine]) -> set[Noted]:
     """Return what is noted of a source, of these places and perhaps of others."""
-    if lines := lines_to_walk(places):
+    if lines := lines_to_scan(places):
         return set(rows.execute(NOTED, (source, source, *lines)))
     keys = ((source, source, line, document) for line, document, _ in places)
     return {row for key in keys for row in rows.execute(NOTED_AT, key)}
@@ -68,13 +68,17 @@ def source_ids(rows: Rows) -> Iterator[tuple[str | None, int]]:
     yield from rows.execute('SELECT source, id FROM "{name}_sources"')
 
 
-def places(rows: Rows, source: str | None, after: Place | None, limit: int) -> list[Place]:
+def source_lines(
+    rows: Rows, source: str | None, after: SourceLine | None, limit: int
+) -> list[SourceLine]:
     """Return so many places of a source by line; `after` is the one to go on from."""
-    line, document, _ = after or Place(-1, 0)
-    return [Place(*row) for row in rows.execute(PLACES, (source, source, line, document, limit))]
+    line, document, _ = after or SourceLine(-1, 0)
+    return [
+        SourceLine(*row) for row in rows.execute(PLACES, (source, source, line, document, limit))
+    ]
 
 
-def remove_places(rows: Rows, source: str | None, places: Iterable[Place]) -> list[Place]:
+def remove_places(rows: Rows, source: str | None, places: Iterable[SourceLine]) -> list[SourceLine]:
     """Remove what is noted of a source, within a transaction; return those that were there."""
     return [
         place
@@ -83,7 +87,7 @@ def remove_places(rows: Rows, source: str | None, places: Iterable[Place]) -> li
     ]
 
 
-def insert_places(rows: Rows, source: str | None, places: Iterable[Place]) -> int:
+def insert_places(rows: Rows, source: str | None, places: Iterable[SourceLine]) -> int:
     """Note where documents are in a source, as `insert_occurrences` does."""
     return insert_occurrences(
         rows,

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from jtv_cli.records import IndexCheck
-from jtv_cli.records.checks import GOOD_RECALL, RECALL_AT
+from jtv_cli.records import GOOD_RECALL, RECALL_AT, IndexCheck
 from jtv_cli.stores.distances import Nearest, normalized
 from jtv_cli.stores.sqlite.codes import nearest_codes
 from jtv_cli.stores.sqlite.search import (

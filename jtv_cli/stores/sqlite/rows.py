@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from jtv_cli.batching import batched
 from jtv_cli.records import Hit
-from jtv_cli.records.parts import in_parts
 from jtv_cli.stores.metadata import decode_metadata
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class Rows:
     def hits(self, ranked: Sequence[tuple[int, float]]) -> list[Hit]:
         """Return the documents of (id, distance) in that order, less those deleted since."""
         rows: dict[int, tuple[Any, ...]] = {}
-        for part in in_parts(ranked, PARAMETERS):
+        for part in batched(ranked, PARAMETERS):
             ids = [document for document, _ in part]
             which = f"IN ({marks(len(ids))})"
             statement = HITS.format(vector="", which=which, fits=self.occurrence_fits)
@@ -173,5 +173,5 @@ def _blocks(rows: sqlite3.Cursor) -> Iterator[tuple[Ids, Vectors]]:
 
 def _filled_parts(values: Sequence[Any], size: int) -> Iterator[list[Any]]:
     """Yield the values, so many at a time, the last of them filled up with None."""
-    for part in in_parts(values, size):
+    for part in batched(values, size):
         yield [*part, *[None] * (size - len(part))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isqrt
 from typing import TYPE_CHECKING, NamedTuple
 
-from jtv_cli.records.checks import RECALL_AT
+from jtv_cli.records import RECALL_AT
 from jtv_cli.stores.filters import all_compared
 
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ import os
 from typing import TYPE_CHECKING
 
 from jtv_cli.errors import NoTable
-from jtv_cli.records import Action, Change, Check, Outcome, TableSpec, find_spec, printable
+from jtv_cli.records import Action, Change, Check, Outcome, TableSpec, find_spec
 from jtv_cli.stores.sqlite import file, health
 from jtv_cli.stores.sqlite.table import SqliteTable
+from jtv_cli.text import printable
 
 if TYPE_CHECKING:
     import sqlite3

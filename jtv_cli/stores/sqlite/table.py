@@ -7,9 +7,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Literal
 
 from jtv_cli.errors import NoIndex, StoreError, TableDropped
-from jtv_cli.records import Added, IndexCheck, IndexState, IndexStatus
-from jtv_cli.records.checks import RECALL_AT
-from jtv_cli.stores.places import new_places
+from jtv_cli.records import RECALL_AT, Added, IndexCheck, IndexState, IndexStatus
+from jtv_cli.stores.places import new_source_lines
 from jtv_cli.stores.sqlite.documents import delete, get, insert_documents, read, remove
 from jtv_cli.stores.sqlite.file import Connection, transaction, translated
 from jtv_cli.stores.sqlite.filtered import FilteredRows
@@ -18,8 +17,8 @@ from jtv_cli.stores.sqlite.occurrences import (
     insert_occurrences,
     insert_places,
     noted,
-    places,
     remove_places,
+    source_lines,
     sources,
 )
 from jtv_cli.stores.sqlite.rows import BLOCK, HITS, Rows, decode, hit
@@ -33,9 +32,9 @@ if TYPE_CHECKING:
         Document,
         Filter,
         Hit,
-        Place,
         Removed,
         SourceCount,
+        SourceLine,
         StoredDocument,
         TableSpec,
         Vectors,
@@ -94,7 +93,7 @@ class SqliteTable:
             self._catch_up()
         return Added(stored, occurrences)
 
-    def add_occurrences(self, source: str | None, places: Sequence[Place]) -> int:
+    def add_occurrences(self, source: str | None, places: Sequence[SourceLine]) -> int:
         """Note where stored documents are in a source; return how many places were new.
 
         Where a file is read again and all of it is noted, no write lock is needed.
@@ -103,7 +102,7 @@ class SqliteTable:
             return 0
         with self._reading():
             known = noted(self.rows, source, places)
-        new, changed = new_places(places, known)
+        new, changed = new_source_lines(places, known)
         if not (new or changed):
             return 0
         with self.writing():
@@ -199,18 +198,18 @@ class SqliteTable:
         with self._reading():
             return sources(self.rows)
 
-    def places(self, source: str | None) -> Iterator[Place]:
+    def source_lines(self, source: str | None) -> Iterator[SourceLine]:
         """Yield what is noted of a source, by line, in short reads; line 0 where there is none."""
-        last: Place | None = None
+        last: SourceLine | None = None
         while True:
             with self._reading():
-                block = places(self.rows, source, last, _PLACES)
+                block = source_lines(self.rows, source, last, _PLACES)
             if not block:
                 return
             yield from block
             last = block[-1]
 
-    def remove(self, source: str | None, places: Sequence[Place]) -> Removed:
+    def remove(self, source: str | None, places: Sequence[SourceLine]) -> Removed:
         """Remove occurrences, and documents with their last, in one transaction."""
         with self.writing():
             return remove(self.rows, source, places)

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from jtv_cli.records import Place, text_hash
-from jtv_cli.records.parts import in_parts
-from jtv_cli.stores.places import lines_to_walk
+from jtv_cli.batching import batched
+from jtv_cli.records import SourceLine
+from jtv_cli.stores.places import lines_to_scan
 from jtv_cli.stores.tidb.schema import NO_SOURCE
 from jtv_cli.stores.tidb.statements import KEYS
+from jtv_cli.text import text_hash
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,27 +23,27 @@ if TYPE_CHECKING:
 
 
 def noted(
-    connection: Connection, schema: Schema, source: str | None, places: Sequence[Place]
+    connection: Connection, schema: Schema, source: str | None, places: Sequence[SourceLine]
 ) -> set[Noted]:
     """Return what is noted of a source, of these places and perhaps of others."""
     columns = schema.occurrences.c
     statement = sa.select(columns.line, columns.document, columns.metadata)
     number = _number(schema, source)
-    if lines := lines_to_walk(places):
+    if lines := lines_to_scan(places):
         rows = connection.execute(
             statement.where(columns.source == number, columns.line.between(*lines))
         )
         return {tuple(row) for row in rows}
     # With a constant, each of the keys is a point of the primary key.
     known = connection.scalar(sa.select(number))
-    parts = [] if known is None else in_parts(places, KEYS)
+    parts = [] if known is None else batched(places, KEYS)
     statements = (statement.where(is_at(schema, known, part)) for part in parts)
     return {tuple(row) for one in statements for row in connection.execute(one)}
 
 
-def places(
-    connection: Connection, schema: Schema, source: str | None, after: Place, limit: int
-) -> list[Place]:
+def source_lines(
+    connection: Connection, schema: Schema, source: str | None, after: SourceLine, limit: int
+) -> list[SourceLine]:
     """Return so many places of a source by line; `after` is the one to go on from."""
     columns = schema.occurrences.c
     statement = (
@@ -52,10 +53,10 @@ def places(
         .order_by(columns.line, columns.document)
         .limit(limit)
     )
-    return [Place(*row) for row in connection.execute(statement)]
+    return [SourceLine(*row) for row in connection.execute(statement)]
 
 
-def is_at(schema: Schema, source: int | None, places: Sequence[Place]) -> ColumnElement[bool]:
+def is_at(schema: Schema, source: int | None, places: Sequence[SourceLine]) -> ColumnElement[bool]:
     """Return what is true of the occurrences at these places of a source."""
     columns = schema.occurrences.c
     keys = [(document, source, line) for line, document, _ in places]

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from jtv_cli.records import Hit, Occurrence, Place, SourceCount, StoredDocument, text_hash
-from jtv_cli.records.parts import in_parts
+from jtv_cli.batching import batched
+from jtv_cli.records import Hit, Occurrence, SourceCount, SourceLine, StoredDocument
 from jtv_cli.stores.metadata import decode_metadata
 from jtv_cli.stores.places import by_source
 from jtv_cli.stores.tidb.hits import to_hits
 from jtv_cli.stores.tidb.neighbours import distance
-from jtv_cli.stores.tidb.occurrences import places
+from jtv_cli.stores.tidb.occurrences import source_lines
 from jtv_cli.stores.tidb.schema import in_order, line_of
 from jtv_cli.stores.tidb.statements import read_vector
+from jtv_cli.text import text_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -76,7 +77,7 @@ class Reading:
     def get(self, ids: Sequence[int], *, vectors: bool) -> list[StoredDocument]:
         """Return the documents of these ids, in that order, less those that are not there."""
         found: dict[int, StoredDocument] = {}
-        for part in in_parts(ids, _BLOCK):
+        for part in batched(ids, _BLOCK):
             statement = self._documents(vectors=vectors).where(self._columns.id.in_(part))
             rows = self._database.read(lambda connection: connection.execute(statement).all())  # noqa: B023
             found.update((document.id, document) for document in self._stored(rows))
@@ -104,12 +105,12 @@ class Reading:
         rows = self._database.read(lambda connection: connection.execute(statement).all())
         return by_source(SourceCount(*row) for row in rows)
 
-    def places(self, source: str | None) -> Iterator[Place]:
+    def source_lines(self, source: str | None) -> Iterator[SourceLine]:
         """Yield what is noted of a source, by line; line 0 where there is none."""
-        last = Place(-1, 0)
+        last = SourceLine(-1, 0)
         while self._schema.has_parts:
             rows = self._database.read(
-                lambda connection: places(connection, self._schema, source, last, _PLACES)  # noqa: B023
+                lambda connection: source_lines(connection, self._schema, source, last, _PLACES)  # noqa: B023
             )
             yield from rows
             if len(rows) < _PLACES:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import sqlalchemy as sa
 
-from jtv_cli.records import IndexCheck
-from jtv_cli.records.checks import GOOD_RECALL, RECALL_AT
+from jtv_cli.records import GOOD_RECALL, RECALL_AT, IndexCheck
 from jtv_cli.stores.tidb.neighbours import nearest
 
 if TYPE_CHECKING:

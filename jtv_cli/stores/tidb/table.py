@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from jtv_cli.errors import NoIndex, StoreError, TableDropped
 from jtv_cli.records import Added, IndexState, Occurrence
-from jtv_cli.stores.places import new_places
+from jtv_cli.stores.places import new_source_lines
 from jtv_cli.stores.tidb.duplicates import hand_on_hashes
 from jtv_cli.stores.tidb.failures import TooLarge
 from jtv_cli.stores.tidb.index import VectorIndex
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
         Hit,
         IndexCheck,
         IndexStatus,
-        Place,
         Removed,
         SourceCount,
+        SourceLine,
         StoredDocument,
         TableSpec,
         Vectors,
@@ -89,7 +89,7 @@ class TidbTable:
         added = [self._add(*part) for part in transactions(documents, vectors)]
         return Added(sum(part.documents for part in added), sum(part.occurrences for part in added))
 
-    def add_occurrences(self, source: str | None, places: Sequence[Place]) -> int:
+    def add_occurrences(self, source: str | None, places: Sequence[SourceLine]) -> int:
         """Note where stored documents are in a source; return how many places were new.
 
         Very many are noted in several transactions.
@@ -100,7 +100,7 @@ class TidbTable:
         known = self._database.read(
             lambda connection: noted(connection, self._schema, source, places)
         )
-        new, changed = new_places(places, known)
+        new, changed = new_source_lines(places, known)
         added = sum(self._note(source, part) for part in place_transactions(new))
         # Each is removed, and noted with its new metadata, in the same transaction.
         return added + sum(
@@ -160,11 +160,11 @@ class TidbTable:
         """Return the sources that documents were read in, by name, stdin first."""
         return self._reading.sources()
 
-    def places(self, source: str | None) -> Iterator[Place]:
+    def source_lines(self, source: str | None) -> Iterator[SourceLine]:
         """Yield what is noted of a source, by line, in short reads; line 0 where there is none."""
-        return self._reading.places(source)
+        return self._reading.source_lines(source)
 
-    def remove(self, source: str | None, places: Sequence[Place]) -> Removed:
+    def remove(self, source: str | None, places: Sequence[SourceLine]) -> Removed:
         """Remove occurrences, and documents with their last, in one transaction."""
         documents = {place.document for place in places}
         return self._remove(documents, lambda writing: writing.remove(source, places))
@@ -221,7 +221,9 @@ class TidbTable:
             )
             raise _naming_the_largest(error, entries) from error
 
-    def _note(self, source: str | None, places: Sequence[Place], *, are_there: bool = False) -> int:
+    def _note(
+        self, source: str | None, places: Sequence[SourceLine], *, are_there: bool = False
+    ) -> int:
         """Note places in one transaction, in place of what is noted if they `are_there`."""
 
         def work(connection: Connection) -> int:

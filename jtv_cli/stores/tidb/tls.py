@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.errors import StoreError, UsageError
-from jtv_cli.records.hosts import is_this_machine
+from jtv_cli.hosts import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,7 +93,7 @@ def read_tls(host: str, keys: Mapping[str, str]) -> Tls:
         )
     if mode not in {"", "PREFERRED"} or set(keys) - {"ssl_mode"} or host.endswith(_CLOUD):
         return _verified(host, keys, checks_name=mode != "VERIFY_CA")
-    if is_this_machine(host):
+    if is_loopback(host):
         return Tls(host, if_offered=mode == "PREFERRED")
     return Tls(host, if_offered=True, notes=(_UNVERIFIED.format(host),))
 
@@ -129,7 +129,7 @@ def _mode(host: str, keys: Mapping[str, str]) -> str:
     if mode and mode not in _MODES:
         hint = f"take one of {', '.join(_MODES)}"
         raise UsageError(f"ssl_mode={keys['ssl_mode']} in the database URL is unknown", hint=hint)
-    if mode == "DISABLED" and not is_this_machine(host):
+    if mode == "DISABLED" and not is_loopback(host):
         message = f"ssl_mode=DISABLED in the database URL would send texts to {host} unencrypted"
         raise UsageError(message, hint="leave it out")
     return mode

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jtv_cli.records.parts import by_weight
+from jtv_cli.batching import batched_by_weight
 from jtv_cli.stores.metadata import encode_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from jtv_cli.records import Document, Occurrence, Place, Vectors
+    from jtv_cli.records import Document, Occurrence, SourceLine, Vectors
 
 _MOST_BYTES = 8 << 20
 # Small enough that a text of the greatest length still fits beside it.
@@ -30,16 +30,16 @@ def transactions(
         for position, document in enumerate(documents)
         for piece in _pieces(document)
     )
-    for part in by_weight(
+    for part in batched_by_weight(
         pieces, lambda item: _size(item[1]) + vectors[item[0]].nbytes, _MOST_BYTES
     ):
         positions = [position for position, _ in part]
         yield [piece for _, piece in part], vectors[positions]
 
 
-def place_transactions(places: Iterable[Place]) -> Iterator[list[Place]]:
+def place_transactions(places: Iterable[SourceLine]) -> Iterator[list[SourceLine]]:
     """Yield the places to note in one transaction each."""
-    return by_weight(places, _occurrence_size, _PIECE_BYTES)
+    return batched_by_weight(places, _occurrence_size, _PIECE_BYTES)
 
 
 def text_size(document: Document) -> int:
@@ -47,7 +47,7 @@ def text_size(document: Document) -> int:
     return len(document.text.encode())
 
 
-def metadata_size(occurrence: Occurrence | Place) -> int:
+def metadata_size(occurrence: Occurrence | SourceLine) -> int:
     """Return the bytes of what is noted beside a place."""
     return len((encode_metadata(occurrence.metadata) or "").encode())
 
@@ -57,7 +57,7 @@ def _pieces(document: Document) -> Iterator[Document]:
     if len(document.occurrences) <= 1:
         yield document
         return
-    for part in by_weight(document.occurrences, _occurrence_size, _PIECE_BYTES):
+    for part in batched_by_weight(document.occurrences, _occurrence_size, _PIECE_BYTES):
         yield document._replace(occurrences=part)
 
 
@@ -66,5 +66,5 @@ def _size(document: Document) -> int:
     return text_size(document) + sum(map(_occurrence_size, document.occurrences))
 
 
-def _occurrence_size(occurrence: Occurrence | Place) -> int:
+def _occurrence_size(occurrence: Occurrence | SourceLine) -> int:
     return _OCCURRENCE_BYTES + metadata_size(occurrence)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, unquote_to_bytes
 
-from jtv_cli.errors import DATABASE_URL_HINT, UsageError, keep_secret
-from jtv_cli.records.hosts import is_this_machine
+from jtv_cli.errors import DATABASE_URL_HINT, UsageError, register_secret
+from jtv_cli.hosts import is_loopback
 from jtv_cli.stores.tidb.tls import TLS_KEYS, Tls, read_tls
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Address:
         The clusters of TiDB Cloud share their hosts; the first part of the user's name
         says which is meant.
         """
-        host = "localhost" if is_this_machine(self.host) else self.host
+        host = "localhost" if is_loopback(self.host) else self.host
         cluster = self.user.rpartition(".")[0]
         return host, self.port, cluster, self.database.casefold()
 
@@ -103,7 +103,7 @@ def parse_url(url: str) -> Address:
     credentials, place, query = _split(_after_scheme(url.strip()))
     user, _, password = credentials.partition(":")
     secret = _password(password)
-    keep_secret(password)
+    register_secret(password)
     _refuse_placeholders(f"{user} {place} {query}", password)
     if not user:
         raise UsageError("the database URL names no user", hint=DATABASE_URL_HINT)

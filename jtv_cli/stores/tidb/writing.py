@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from jtv_cli.records import Removed, text_hash
-from jtv_cli.records.parts import in_parts
+from jtv_cli.batching import batched
+from jtv_cli.records import Removed
 from jtv_cli.stores.metadata import encode_metadata
 from jtv_cli.stores.tidb.occurrences import is_at
 from jtv_cli.stores.tidb.schema import NO_LINE, NO_SOURCE
 from jtv_cli.stores.tidb.statements import KEYS, ahead, inserts, vector_text
+from jtv_cli.text import text_hash
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from sqlalchemy import ColumnElement, Connection
 
-    from jtv_cli.records import Document, Occurrence, Place, Vectors
+    from jtv_cli.records import Document, Occurrence, SourceLine, Vectors
     from jtv_cli.stores.tidb.schema import Schema
     from jtv_cli.stores.tidb.statements import Row
 
@@ -73,7 +74,7 @@ class Writing:
         occurrences = self._delete(self._schema.occurrences.c.document, documents)
         return Removed(self._delete(self._schema.documents.c.id, documents), occurrences)
 
-    def remove(self, source: str | None, places: Sequence[Place]) -> Removed:
+    def remove(self, source: str | None, places: Sequence[SourceLine]) -> Removed:
         """Remove occurrences of documents, which are locked, and of these those that have no more.
 
         A document that never had one, as it came from the tutorial, stays.
@@ -82,20 +83,20 @@ class Writing:
         if number is None:
             return Removed(0, 0)
         removed = documents = 0
-        for part in in_parts(places, KEYS):
+        for part in batched(places, KEYS):
             count, touched = self._remove(number, part)
             removed += count
             # A statement that changes rows sees what others have stored by now.
             documents += self._delete(self._schema.documents.c.id, touched, self._no_occurrence())
         return Removed(documents, removed)
 
-    def forget(self, source: str | None, places: Sequence[Place]) -> None:
+    def forget(self, source: str | None, places: Sequence[SourceLine]) -> None:
         """Remove occurrences alone, so that they can be noted with other metadata."""
         number = self._source_ids({source}).get(source)
-        for part in in_parts(places, KEYS):
+        for part in batched(places, KEYS):
             self._remove(number, part)
 
-    def _remove(self, source: int | None, places: Sequence[Place]) -> tuple[int, set[int]]:
+    def _remove(self, source: int | None, places: Sequence[SourceLine]) -> tuple[int, set[int]]:
         """Remove occurrences; return how many were there, and of which documents."""
         chosen = is_at(self._schema, source, places)
         there = sa.select(self._schema.occurrences.c.document).where(chosen).with_for_update()
@@ -113,7 +114,7 @@ class Writing:
     ) -> int:
         """Delete the rows whose column has one of the keys; return how many those were."""
         deleted = 0
-        for part in in_parts(sorted(keys), KEYS):
+        for part in batched(sorted(keys), KEYS):
             statement = sa.delete(column.table).where(column.in_(part), *more)
             deleted += self._connection.execute(statement).rowcount
         return deleted
@@ -165,7 +166,7 @@ class Writing:
         self, columns: Sequence[sa.Column[Any]], keys: Sequence[object], *, lock: bool
     ) -> Iterator[Any]:
         """Yield the rows whose first column has one of the keys."""
-        for part in in_parts(keys, KEYS):
+        for part in batched(keys, KEYS):
             statement = sa.select(*columns).where(columns[0].in_(part))
             if lock:
                 statement = statement.with_for_update()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jtv_cli.records.parts import by_weight, in_parts
+from jtv_cli.batching import batched, batched_by_weight
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     [("", []), ("abc", ["abc"]), ("abcd", ["abc", "d"]), ("abcdef", ["abc", "def"])],
 )
 def test_so_many_at_a_time(items: str, parts: list[str]) -> None:
-    assert list(in_parts(items, 3)) == parts
+    assert list(batched(items, 3)) == parts
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_so_many_at_a_time(items: str, parts: list[str]) -> None:
     ],
 )
 def test_by_weight(weights: list[int], parts: list[list[int]]) -> None:
-    assert list(by_weight(weights, int, 10, count=3)) == parts
+    assert list(batched_by_weight(weights, int, 10, count=3)) == parts
 
 
 def test_a_full_part_waits_for_nothing_more() -> None:
@@ -39,4 +39,4 @@ def test_a_full_part_waits_for_nothing_more() -> None:
         yield from (1, 2)
         pytest.fail("one more was asked for")
 
-    assert next(by_weight(endless(), int, 10, count=2)) == [1, 2]
+    assert next(batched_by_weight(endless(), int, 10, count=2)) == [1, 2]

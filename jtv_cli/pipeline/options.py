@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from jtv_cli.pipeline.patience import Patience
+    from jtv_cli.pipeline.retry import RetryPolicy
 
 
-class Terms(NamedTuple):
+class IngestOptions(NamedTuple):
     """What the user grants an ingest.
 
     `concurrency` is the number of requests at once, `max_tokens` what they may cost
@@ -17,7 +17,7 @@ class Terms(NamedTuple):
     """
 
     concurrency: int
-    patience: Patience
+    retry_policy: RetryPolicy
     max_tokens: int | None = None
     strict: bool = False
     truncate: bool = False

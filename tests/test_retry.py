@@ -12,7 +12,7 @@ from jtv_cli.embedders import BatchLimit
 from jtv_cli.embedders.models import TUTORIAL_MODEL, find_model
 from jtv_cli.errors import RateLimited, ServiceDown, ServiceError, ServiceRefused
 from jtv_cli.pipeline import embed_query
-from jtv_cli.pipeline.patience import Patience, Trials
+from jtv_cli.pipeline.retry import Attempts, RetryPolicy
 from jtv_cli.records import Embeddings, Purpose
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ AT_ONCE = RateLimited("at once", kind="concurrency")
 
 
 def pauses(error: ServiceError, count: int) -> list[float | None]:
-    trials = Trials(began=0.0)
-    return [Patience(max_wait=1e9).count_failure(error, trials, 0.0) for _ in range(count)]
+    attempts = Attempts(began=0.0)
+    return [RetryPolicy(max_wait=1e9).count_failure(error, attempts, 0.0) for _ in range(count)]
 
 
 def test_pauses_double_with_jitter_up_to_a_minute() -> None:
@@ -62,11 +62,11 @@ def test_a_refusal_is_final() -> None:
 
 
 def test_patience_ends_rather_than_wait_in_vain() -> None:
-    trials = Trials(began=100.0)
-    patience = Patience(max_wait=90.0)
-    assert patience.count_failure(TOKENS, trials, 100.0) == 60.0
-    assert patience.count_failure(TOKENS, trials, 160.0) is None
-    assert Patience(max_wait=0.0).count_failure(DOWN, Trials(began=5.0), 5.0) is None
+    attempts = Attempts(began=100.0)
+    retry_policy = RetryPolicy(max_wait=90.0)
+    assert retry_policy.count_failure(TOKENS, attempts, 100.0) == 60.0
+    assert retry_policy.count_failure(TOKENS, attempts, 160.0) is None
+    assert RetryPolicy(max_wait=0.0).count_failure(DOWN, Attempts(began=5.0), 5.0) is None
 
 
 class Moody:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from jtv_cli.records.documents import STDIN
+from jtv_cli.records import STDIN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 # orjson reads JSON nested in more levels than the 254 that it writes; so many bytes of it,
 # two for each level, are certainly in fewer.
@@ -68,3 +68,15 @@ def _json_size(metadata: Mapping[str, Any] | None) -> int:
     import orjson
 
     return len(orjson.dumps(metadata))
+
+
+def text_hash(text: str) -> bytes:
+    """Return the SHA-256 of the text's UTF-8 form (32 bytes): what makes two texts the same."""
+    return text_hashes([text])[0]
+
+
+def text_hashes(texts: Iterable[str]) -> list[bytes]:
+    """Return the hash of each text."""
+    from hashlib import sha256  # it loads OpenSSL, which only writing has a use for
+
+    return [sha256(text.encode()).digest() for text in texts]

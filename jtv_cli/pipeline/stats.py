@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from jtv_cli.records import Wait
 
 
-class Tally:
+class IngestStats:
     """Adds up, and tells `progress` after every step."""
 
     def __init__(self, progress: Callable[[IngestProgress], None]) -> None:

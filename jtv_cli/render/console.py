@@ -7,8 +7,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from jtv_cli.errors import masked
-from jtv_cli.render.visible import visible
+from jtv_cli.errors import mask_secrets
+from jtv_cli.render.escape import escape_controls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ _MARGIN = 5
 _LATIN = 0x300
 
 
-class Talk:
+class Console:
     """Everything jtv says that is not data.
 
     With `quiet` that is errors and questions alone; with `debug` errors say where they
@@ -58,14 +58,14 @@ class Talk:
         if self.debug and sys.exc_info()[0] is not None:
             import traceback
 
-            self._write(masked(traceback.format_exc()))
+            self._write(mask_secrets(traceback.format_exc()))
         self._line(f"jtv: {message}")
 
     def ask(self, question: str, stdin: TextIO) -> bool:
         """Return whether the user answers yes; the end of the input is no."""
         answer = ""
         try:
-            self._write(f"{visible(masked(question))} [y/N] ")
+            self._write(f"{escape_controls(mask_secrets(question))} [y/N] ")
             answer = stdin.readline()
         finally:
             # The key that ends the input, or interrupts, leaves the cursor where it was.
@@ -108,7 +108,7 @@ class Talk:
         """Return what is waited for, on one line: no more than that could be erased again."""
         if not self._awaited:
             return ""
-        return f"{_cut(visible(masked(self._awaited)), self._width() - _MARGIN)} …"
+        return f"{_cut(escape_controls(mask_secrets(self._awaited)), self._width() - _MARGIN)} …"
 
     def _width(self) -> int:
         """Return the cells of a line, 80 where the terminal does not say."""
@@ -120,7 +120,7 @@ class Talk:
 
     def _line(self, message: str) -> None:
         erase = _ERASE if self._moving else ""
-        self._write(f"{erase}{visible(masked(message))}\n{self._waiting_line()}")
+        self._write(f"{erase}{escape_controls(mask_secrets(message))}\n{self._waiting_line()}")
 
     def _write(self, text: str) -> None:
         if self._stream is None:

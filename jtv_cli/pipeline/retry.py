@@ -16,14 +16,14 @@ _LONGEST_CONCURRENCY_PAUSE = 5.0
 
 
 @dataclass(slots=True)
-class Trials:
-    """The trials of one request: when the first began, and how many have failed."""
+class Attempts:
+    """The attempts of one request: when the first began, and how many have failed."""
 
     began: float
     failed: int = 0
 
 
-class Patience(NamedTuple):
+class RetryPolicy(NamedTuple):
     """How long a request is tried: `max_wait` seconds from its first trial on.
 
     `minute` is how long a limit per minute is waited out where the service does not
@@ -33,14 +33,14 @@ class Patience(NamedTuple):
     max_wait: float
     minute: float = 60.0
 
-    def count_failure(self, error: ServiceError, trials: Trials, now: float) -> float | None:
+    def count_failure(self, error: ServiceError, attempts: Attempts, now: float) -> float | None:
         """Count a failed trial; return the seconds until the next, None if there is to be none.
 
         Times are those of `time.monotonic`.
         """
-        pause = self._pause(error, trials.failed)
-        trials.failed += 1
-        if pause is None or now + pause > trials.began + self.max_wait:
+        pause = self._pause(error, attempts.failed)
+        attempts.failed += 1
+        if pause is None or now + pause > attempts.began + self.max_wait:
             return None
         return pause
 

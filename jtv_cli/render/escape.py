@@ -13,19 +13,19 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u206
 _SEPARATORS = {ord("\t"): r"\t", ord("\n"): r"\n", ord("\r"): r"\r"}
 
 
-def visible(text: str) -> str:
+def escape_controls(text: str) -> str:
     r"""Return the text with every control character as `\t`, `\n`, `\r` or `\uXXXX`."""
     return _CONTROLS.sub(_escaped, text)
 
 
-def on_one_line(text: str) -> str:
+def escape_separators(text: str) -> str:
     r"""Return the text with tabs and line ends as `\t`, `\n` and `\r`."""
     return text.translate(_SEPARATORS)
 
 
 def tab_separated(fields: Iterable[str]) -> str:
     """Return the fields of a record on one line."""
-    return "\t".join(map(on_one_line, fields))
+    return "\t".join(map(escape_separators, fields))
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     Item = TypeVar("Item")
 
 
-def in_parts(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+def batched(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
     """Yield the items in order, so many at a time; in the end, what is left."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
 
-def by_weight(
+def batched_by_weight(
     items: Iterable[Item], weight: Callable[[Item], int], most: int, count: int | None = None
 ) -> Iterator[list[Item]]:
     """Yield the items in order, together as many as weigh at most so much, or one.

@@ -1,0 +1,315 @@
+"""The values that the parts of jtv pass to one another. All of them are immutable.
+
+Nearly all are named tuples: creating the class of a frozen dataclass takes six times as
+long, at every start.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jtv_cli.errors import TableMismatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+
+    Vectors = npt.NDArray[np.float32]
+    """Shape (n, dimensions), or (dimensions,) for one."""
+
+
+STDIN = "-"
+"""What standard input is called where a file or a source is named."""
+
+
+class Purpose(Enum):
+    """What a text is embedded for; many models embed the two differently."""
+
+    DOCUMENT = "document"
+    QUERY = "query"
+
+
+class Occurrence(NamedTuple):
+    """Where a text was read. `source` is None for stdin; lines count from 1.
+
+    A tuple, as `Document` is: a million of them are made in a hurry.
+    """
+
+    source: str | None = None
+    line: int | None = None
+    metadata: Mapping[str, Any] | None = None
+
+
+class SourceLine(NamedTuple):
+    """Where a stored document was read again: a line of the source at hand."""
+
+    line: int
+    document: int
+    metadata: Mapping[str, Any] | None = None
+
+
+class Document(NamedTuple):
+    """One text, the hash it is known by, and where it was read."""
+
+    text: str
+    hash: bytes
+    occurrences: Sequence[Occurrence]
+
+
+class StoredDocument(NamedTuple):
+    """A document as it is stored, whole: with all its occurrences, and its vector if asked."""
+
+    id: int
+    text: str
+    hash: bytes
+    occurrences: Sequence[Occurrence]
+    vector: Vectors | None = None
+
+
+class Embeddings(NamedTuple):
+    """An embedder's answer: `vectors` is (n, dimensions) float32, `tokens` what it cost."""
+
+    vectors: Vectors
+    tokens: int = 0
+
+
+class Hit(NamedTuple):
+    """A stored document as a reader meets it.
+
+    `distance` is the cosine distance to the query, from 0 (the same) to 2 (the
+    opposite), None where there was no query. Source, line and metadata are those
+    of the document's first occurrence; one in a source with a name stands before stdin's.
+    """
+
+    id: int
+    content: str
+    distance: float | None = None
+    source: str | None = None
+    line: int | None = None
+    metadata: Mapping[str, Any] | None = None
+
+
+Answer = tuple[str, "Sequence[Hit]"]
+"""A query and what was found for it."""
+
+
+class TableSpec(NamedTuple):
+    """What a table is, and remembers of itself.
+
+    `task` is the model's task family, None where the model has none. `identity`
+    is random and made with the table: a table dropped and made again under the
+    same name has another. It is empty in the spec of a table yet to be made.
+    """
+
+    name: str
+    model: str
+    task: str | None
+    dimensions: int
+    metric: str = "cosine"
+    identity: str = ""
+
+    def require_same_vectors(self, wanted: TableSpec) -> None:
+        """Raise TableMismatch unless vectors made for the wanted table can be compared here."""
+        kept, asked = ((s.model, s.task, s.dimensions, s.metric) for s in (self, wanted))
+        if kept != asked:
+            raise TableMismatch(
+                f"table {self.name} was made with model {self.model}, not {wanted.model}",
+                hint="name another --table, or make this one anew with: jtv init --drop",
+            )
+
+
+def find_spec(specs: Iterable[TableSpec], name: str) -> TableSpec | None:
+    """Return the spec of that name, or None; names differ by more than case."""
+    return next((spec for spec in specs if spec.name.lower() == name.lower()), None)
+
+
+class Action(Enum):
+    """What a step does: make a table or its missing parts, adopt the tutorial's, build an index."""
+
+    CREATE = "create"
+    ADOPT = "adopt"
+    MEND = "mend"
+    INDEX = "index"
+
+
+class Change(NamedTuple):
+    """One step that `Store.apply` would take, and what to call it to a user."""
+
+    action: Action
+    description: str
+
+
+class Added(NamedTuple):
+    """What `Table.add` really stored: others may have stored the same texts meanwhile."""
+
+    documents: int
+    occurrences: int
+
+
+class Filter(NamedTuple):
+    """Which documents to search: those with an occurrence that fits it all.
+
+    `source` is a shell pattern (fnmatch, case matters) as it stands, or in the shortest form
+    of a path; `-` is stdin, None any source. `where` has metadata fields and the text that
+    each must have. A field that is no string fits the text that is its JSON: 3, true, null.
+    """
+
+    source: str | None = None
+    where: tuple[tuple[str, str], ...] = ()
+
+
+class SourceCount(NamedTuple):
+    """How many occurrences, of how many documents, a source has; None for stdin."""
+
+    source: str | None
+    occurrences: int
+    documents: int
+
+
+class Removed(NamedTuple):
+    """What was really removed: others may have removed the same meanwhile."""
+
+    documents: int = 0
+    occurrences: int = 0
+
+    def __add__(self, other: Removed) -> Removed:  # type: ignore[override]
+        """Return both together, not, as tuples would, one after the other."""
+        return Removed(self.documents + other.documents, self.occurrences + other.occurrences)
+
+
+class IndexState(Enum):
+    """How far the index of a table is."""
+
+    READY = "ready"
+    BUILDING = "building"
+    FAILED = "failed"
+    NONE = "none"
+
+
+class IndexStatus(NamedTuple):
+    """The index of a table: how many vectors are in it, how many wait, the rest in words."""
+
+    state: IndexState
+    indexed: int = 0
+    pending: int = 0
+    detail: str = ""
+
+
+RECALL_AT = 10
+"""Of how many nearest documents an index should find all: recall@10."""
+
+GOOD_RECALL = 0.99
+"""Which share of them an index should find."""
+
+
+class IndexCheck(NamedTuple):
+    """How well an index finds the ten documents nearest to each of a sample of `queries`.
+
+    `recall` is the share of them that it finds with `candidates`, `needed` are the
+    candidates that 0.99 would need, None where the store does not choose them. The
+    seconds are those of one search. `verdict` says what becomes of it.
+    """
+
+    queries: int
+    recall: float
+    candidates: int | None
+    needed: int | None
+    index_seconds: float
+    exact_seconds: float
+    verdict: str
+
+
+class Outcome(Enum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+TIFLASH = "TiFlash"
+"""The name of the check that says whether a cluster can have vector indexes."""
+
+
+class Check(NamedTuple):
+    """One thing that was looked at: what it is, how it is, and what to do about it."""
+
+    name: str
+    outcome: Outcome
+    detail: str
+
+
+class IngestReport(NamedTuple):
+    """How far an ingest has come.
+
+    Counted are the texts of the input: `stored` are new to the table, `known`
+    were in it (or earlier in the input) already, `empty` had nothing but white
+    space, `skipped` could not be read or embedded. `stopped` says why it ended before
+    the input did, None if it did not.
+    """
+
+    stored: int = 0
+    known: int = 0
+    empty: int = 0
+    skipped: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    stopped: str | None = None
+
+    @property
+    def texts(self) -> int:
+        """The texts that are dealt with."""
+        return self.stored + self.known + self.empty + self.skipped
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing was left out of what there was to read."""
+        return not self.skipped and self.stopped is None
+
+
+class Wait(NamedTuple):
+    """What an ingest is waiting for, until when on `time.monotonic`'s clock, perhaps infinity."""
+
+    until: float
+    reason: str
+
+
+class IngestProgress(NamedTuple):
+    """An ingest under way: the texts and the bytes of the input that were read so far."""
+
+    report: IngestReport
+    texts: int = 0
+    bytes: int = 0
+    wait: Wait | None = None
+
+
+class Survey(NamedTuple):
+    """What an ingest would do.
+
+    Of all `texts` of the input, `known` are in the table, or earlier in the input,
+    already; `tokens`, `usd` and `bytes` in the store are estimates for those `to_embed`.
+    """
+
+    texts: int
+    known: int
+    empty: int
+    skipped: int
+    to_embed: int
+    tokens: int
+    usd: float
+    bytes: int
+
+
+class Transferred(NamedTuple):
+    """How far documents have come on their way into a table, with their vectors.
+
+    `stored` are new to it, `known` were in it already; `occurrences` are those that were
+    news, of either.
+    """
+
+    stored: int = 0
+    known: int = 0
+    occurrences: int = 0
