@@ -231,6 +231,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("needs a real TiDB: --tidb")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
+) -> None:
+    """Fail a test that asks for TiDB by a name only known when it runs, without the mark."""
+    if fixturedef.argname == "tidb_program" and not request.config.getoption("--tidb"):
+        pytest.fail(f"{request.node.nodeid} needs the mark tidb", pytrace=False)
+
+
 @pytest.fixture(scope="session")
 def tidb_program(pytestconfig: pytest.Config) -> Callable[[], Path]:
     """Finds or builds the server of the tests. Whatever needs a real TiDB is built on this."""

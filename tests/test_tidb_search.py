@@ -96,6 +96,7 @@ def test_list_agrees_with_search(indexed: Jtv) -> None:
     assert sorted(map(tuple, listed)) == sorted(map(tuple, found))
 
 
+@pytest.mark.tidb
 @pytest.mark.parametrize("user", ["flash", "indexed"])
 def test_rows_without_a_distance(user: str, request: pytest.FixtureRequest) -> None:
     jtv: Jtv = request.getfixturevalue(user)
