@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from conftest import SAMPLE_TEXTS, SCRIPT
 from jtv_cli.config import DEFAULT_TABLE
-from test_readme import README, block
+from test_readme import DOCS, block
 from tidb_cluster import VERSION, Cluster
 
 if TYPE_CHECKING:
@@ -45,4 +45,4 @@ def test_the_tutorial_line_by_line(keyed: Jtv, api: JinaServer, tiflash_tidb: st
 
 
 def test_the_table_of_what_was_run_names_the_version() -> None:
-    assert f"| Self-Managed {VERSION.removeprefix('v')} | tested" in README
+    assert f"| Self-Managed {VERSION.removeprefix('v')} | tested" in DOCS
