@@ -86,9 +86,9 @@ def console() -> Iterator[tuple[Console, int]]:
 
 def test_waits_nest_and_lines_pass(console: tuple[Console, int]) -> None:
     told, reader = console
-    with told.waiting("outer") as show:
+    with told.status("outer") as show:
         show("changed")
-        with told.waiting("inner"):
+        with told.status("inner"):
             told.note("a line")
         told.note("another")
     told.note("the last")

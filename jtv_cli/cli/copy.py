@@ -10,7 +10,7 @@ from jtv_cli.cli import options
 from jtv_cli.cli.session import Session
 from jtv_cli.cli.transfer import Account, Target
 from jtv_cli.errors import ExitCode, StoreError, UsageError
-from jtv_cli.render.words import counted
+from jtv_cli.render.units import format_count
 
 if TYPE_CHECKING:
     from jtv_cli.stores import Table
@@ -86,8 +86,8 @@ def _copy(session: Session, source: Table, target: Table, account: Account) -> N
     def words() -> str:
         return f"copying: {account.done.stored + account.done.known:,} of {total}"
 
-    with account, session.console.waiting("reading") as show:
-        total = counted(source.count(), "document")
+    with account, session.console.status("reading") as show:
+        total = format_count(source.count(), "document")
         missing = transfer.copy(
             source,
             target,

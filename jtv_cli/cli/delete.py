@@ -11,7 +11,7 @@ from jtv_cli.cli.interrupts import if_interrupted
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode, UsageError
 from jtv_cli.records import STDIN, Removed
-from jtv_cli.render.words import counted, removed_in_words
+from jtv_cli.render.units import format_count, format_removed
 from jtv_cli.sources import open_sources, read_windows
 from jtv_cli.text import source_name
 
@@ -42,19 +42,17 @@ def delete(
     require_utf8(source or "", "--source")
     with session.store(writable=not dry_run) as store:
         table = session.open_table(store)
-        with session.console.waiting("looking"):
+        with session.console.status("looking"):
             found = _find(table, ids, source, texts)
         if dry_run:
             _report(session, table, found, found.removed, "would delete", json=json)
             return ExitCode.OK
-        what = f"{removed_in_words(found.removed)} from table {table.spec.name} in {store.location}"
+        what = f"{format_removed(found.removed)} from table {table.spec.name} in {store.location}"
         if not yes and found.removed.documents + found.removed.occurrences:
             session.confirm(f"delete {what}", otherwise="nothing was deleted")
         goes_on = if_interrupted("the same command goes on from here")
-        with session.console.waiting("deleting") as show, goes_on:
-            removed = found.remove(
-                lambda gone: show(f"deleting: {removed_in_words(gone)} are gone")
-            )
+        with session.console.status("deleting") as show, goes_on:
+            removed = found.remove(lambda gone: show(f"deleting: {format_removed(gone)} are gone"))
         _report(session, table, found, removed, "deleted", json=json)
         session.sign_off(store, table.spec)
     return ExitCode.OK
@@ -127,5 +125,5 @@ def _report(
             }
         )
         return
-    unknown = f"; {counted(found.unknown, 'text')} not in the table" if found.unknown else ""
-    session.console.report(f"{verb} {removed_in_words(removed)}{unknown}")
+    unknown = f"; {format_count(found.unknown, 'text')} not in the table" if found.unknown else ""
+    session.console.report(f"{verb} {format_removed(removed)}{unknown}")

@@ -36,7 +36,7 @@ def doctor(session: Session, no_api: options.NoApi = False, json: options.Record
     for look in _Visit(session).looks(with_api=not no_api):
         answers = findings(look)
         while True:
-            with session.console.waiting(f"looking at {look.name}"):
+            with session.console.status(f"looking at {look.name}"):
                 found = next(answers, None)
             if found is None:
                 break

@@ -10,7 +10,7 @@ from jtv_cli.cli import options
 from jtv_cli.cli.session import Session
 from jtv_cli.cli.transfer import Account, Target
 from jtv_cli.errors import ExitCode, TableMismatch, UsageError
-from jtv_cli.render.words import counted
+from jtv_cli.render.units import format_count
 from jtv_cli.sources import open_lines
 from jtv_cli.sources.stream import Damaged
 
@@ -90,8 +90,8 @@ def _write(
 ) -> None:
     from jtv_cli.exchange import stream
 
-    with session.console.waiting("counting"):
-        total = counted(table.count(), "document")
+    with session.console.status("counting"):
+        total = format_count(table.count(), "document")
     lines = stream.export(table, vectors=vectors, skipped=account.skip)
     for number, line in enumerate(lines):
         if number % _LINES == 0:
@@ -105,7 +105,7 @@ def _moving(session: Session) -> AbstractContextManager[Callable[[str], None]]:
     Whoever reads a pipe may write to the terminal meanwhile.
     """
     if session.output.is_file:
-        return session.console.waiting("exporting")
+        return session.console.status("exporting")
     return nullcontext(lambda _: None)
 
 
@@ -151,7 +151,7 @@ def _fill(
     def words() -> str:
         return f"{account}, {stream.consumed / stream.size:.0%}" if stream.size else str(account)
 
-    with account, session.console.waiting("reading") as show:
+    with account, session.console.status("reading") as show:
         try:
             # What cuts them reads one ahead: the rest must come from it, not from the reader.
             parts = batches(reader.documents())

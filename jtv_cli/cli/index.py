@@ -9,8 +9,8 @@ from jtv_cli.cli import options
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode, StoreError
 from jtv_cli.records import IndexState
-from jtv_cli.render.formats import as_field
-from jtv_cli.render.words import described
+from jtv_cli.render.formats import format_value
+from jtv_cli.render.units import format_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,7 @@ def build(session: Session, json: options.Report = False) -> int:
     """Build the index, anew where there is one. Searches and writes go on meanwhile."""
     with session.store(writable=True) as store:
         table = session.open_table(store)
-        with session.console.waiting("building the index") as progress:
+        with session.console.status("building the index") as progress:
             table.build_index(progress=progress)
             found = table.index_status()
         _show(session, found, session.console.report, json=json)
@@ -49,7 +49,7 @@ def drop(session: Session, json: options.Report = False) -> int:
     """
     with session.store(writable=True) as store:
         table = session.open_table(store)
-        with session.console.waiting("dropping the index"):
+        with session.console.status("dropping the index"):
             dropped = table.drop_index()
         if json:
             session.print_json({"table": table.spec.name, "dropped": dropped})
@@ -62,19 +62,19 @@ def drop(session: Session, json: options.Report = False) -> int:
 def wait(session: Session, timeout: options.Timeout = 3600, json: options.Report = False) -> int:
     """Wait until the index is built. If none is being built, it returns at once."""
     deadline = time.monotonic() + timeout
-    with session.store() as store, session.console.waiting("waiting") as progress:
+    with session.store() as store, session.console.status("waiting") as progress:
         table = session.open_table(store)
         while (found := table.index_status()).state is IndexState.BUILDING:
-            progress(described(found))
+            progress(format_index(found))
             left = deadline - time.monotonic()
             if left <= 0:
                 raise StoreError(
-                    f"after {timeout:g} s the index is still {described(found)}",
+                    f"after {timeout:g} s the index is still {format_index(found)}",
                     hint="wait for longer with --timeout",
                 )
             time.sleep(min(_POLL_SECONDS, left))
     if found.state is IndexState.FAILED:
-        raise StoreError(f"the index has {described(found)}", hint="jtv index build")
+        raise StoreError(f"the index has {format_index(found)}", hint="jtv index build")
     _show(session, found, session.console.report, json=json)
     return ExitCode.OK
 
@@ -92,7 +92,7 @@ def check(
     """
     with session.store(writable=True) as store:
         table = session.open_table(store)
-        with session.console.waiting("checking the index") as progress:
+        with session.console.status("checking the index") as progress:
             found = table.check_index(queries, progress=progress)
     if json:
         session.print_json({"table": table.spec.name, **found._asdict()})
@@ -107,7 +107,7 @@ def _show(session: Session, found: IndexStatus, say: Callable[[str], None], *, j
     if json:
         session.print_json({"table": session.table_name, **found._asdict()})
     else:
-        say(described(found))
+        say(format_index(found))
 
 
 def _rows(found: IndexCheck) -> list[tuple[str, str]]:
@@ -115,8 +115,8 @@ def _rows(found: IndexCheck) -> list[tuple[str, str]]:
     return [
         ("recall@10", f"{found.recall:.4f}"),
         ("queries", str(found.queries)),
-        ("candidates", as_field(found.candidates)),
-        ("needed for 0.99", as_field(found.needed)),
+        ("candidates", format_value(found.candidates)),
+        ("needed for 0.99", format_value(found.needed)),
         ("by index", f"{found.index_seconds * 1000:.1f} ms"),
         ("exact", f"{found.exact_seconds * 1000:.1f} ms"),
         ("verdict", found.verdict),

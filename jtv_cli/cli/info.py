@@ -8,8 +8,8 @@ from jtv_cli.cli import options
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode
 from jtv_cli.render.escape import tab_separated
-from jtv_cli.render.formats import as_field
-from jtv_cli.render.words import described, readable_size
+from jtv_cli.render.formats import format_value
+from jtv_cli.render.units import format_index, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ def info(session: Session, json: options.StatusJson = False) -> int:
     Off a terminal, it is a name and a value on each line, separated by a tab; the size
     is in bytes, and a source has the number of its occurrences and of their documents.
     """
-    with session.console.waiting("counting"), session.store() as store:
+    with session.console.status("counting"), session.store() as store:
         table = session.open_table(store)
         facts = {"store": store.location} | _facts(table.spec, table.count())
         sources, size, index = table.sources(), table.size(), table.index_status()
@@ -38,7 +38,7 @@ def info(session: Session, json: options.StatusJson = False) -> int:
         )
     else:
         for name, value in (facts | _amounts(session, size, index)).items():
-            session.output.write_fields((name, as_field(value)), _WIDTHS)
+            session.output.write_fields((name, format_value(value)), _WIDTHS)
         _print_sources(session, sources)
     return ExitCode.OK
 
@@ -49,7 +49,7 @@ def tables(session: Session, json: options.Records = False) -> int:
     Off a terminal, a table is a line: name, model, dimensions and documents, separated
     by tabs.
     """
-    with session.console.waiting("counting"), session.store() as store:
+    with session.console.status("counting"), session.store() as store:
         found = [(spec, store.open(spec.name).count()) for spec in store.tables()]
         location = store.location
     if json:
@@ -83,14 +83,14 @@ def _facts(spec: TableSpec, documents: int) -> dict[str, object]:
 def _amounts(session: Session, size: int | None, index: IndexStatus) -> dict[str, object]:
     """Return how large the table is and how far its index, for people or for programs."""
     if session.output.is_terminal:
-        readable = None if size is None else readable_size(size)
-        return {"size": readable, "index": described(index)}
+        readable = None if size is None else format_size(size)
+        return {"size": readable, "index": format_index(index)}
     counts = {"indexed": index.indexed, "pending": index.pending}
     return {"size": size, "index": index.state.value, **counts}
 
 
 def _print_sources(session: Session, sources: Sequence[SourceCount]) -> None:
-    rows = [tuple(map(as_field, source)) for source in sources]
+    rows = [tuple(map(format_value, source)) for source in sources]
     if not session.output.is_terminal:
         for row in rows:
             session.output.write(tab_separated(("source", *row)) + "\n")

@@ -110,7 +110,7 @@ def ingest_into(
     outcome: Outcome,
 ) -> None:
     """Embed and store; say how far it is and, unless JSON will, what was done in the end."""
-    with session.console.waiting("opening the embedder"):
+    with session.console.status("opening the embedder"):
         embedder = session.embedder(table.spec, truncate=ingest_options.truncate)
         # Before anything is paid for.
         table.require_writable()

@@ -8,7 +8,7 @@ from jtv_cli.cli import options
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode
 from jtv_cli.records import Action, IndexState, find_spec
-from jtv_cli.render.words import counted
+from jtv_cli.render.units import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +48,7 @@ def init(
         with session.looking_at(store):
             changes = store.plan(wanted, index=not no_index)
         _confirm_adoption(session, store, wanted, changes, yes=yes)
-        with session.console.waiting("making the table") as progress:
+        with session.console.status("making the table") as progress:
             store.apply(wanted, changes, wait=not no_wait, progress=progress)
         _report(session, store, wanted, changes, json=json)
     return ExitCode.OK
@@ -63,11 +63,11 @@ def _wanted(session: Session, there: TableSpec | None) -> TableSpec:
 
 def _drop(session: Session, store: Store, there: TableSpec, *, yes: bool) -> None:
     with session.looking_at(store):
-        documents = counted(store.open(there.name).count(), "document")
+        documents = format_count(store.open(there.name).count(), "document")
     what = f"table {there.name} with {documents} in {store.location}"
     if not yes:
         session.confirm(f"drop {what}", otherwise="nothing was dropped")
-    with session.console.waiting(f"dropping table {there.name}"):
+    with session.console.status(f"dropping table {there.name}"):
         store.drop(there.name)
     session.console.report(f"dropped {what}")
 

@@ -91,7 +91,7 @@ class _Queries:
     def _next(self, groups: Iterator[Sequence[Answer]]) -> Sequence[Answer] | None:
         if self._are_typed:
             return next(groups, None)
-        with self._session.console.waiting("searching"):
+        with self._session.console.status("searching"):
             return next(groups, None)
 
 
@@ -103,5 +103,5 @@ def _write(session: Session, answers: Iterable[Answer], form: Format, *, nul: bo
         for query, hits in answers:
             print_answer(query, hits, output, colored=session.colored)
         return
-    for piece in format_answers(answers, form, output.shown, nul=nul):
+    for piece in format_answers(answers, form, output.escape, nul=nul):
         output.write(piece)

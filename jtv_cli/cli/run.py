@@ -15,7 +15,7 @@ from jtv_cli.cli.app import command_path, make_app
 from jtv_cli.cli.interrupts import Interrupted, raise_interrupts
 from jtv_cli.cli.session import Streams
 from jtv_cli.errors import ExitCode, JtvError, OutputFailed
-from jtv_cli.render.console import Console
+from jtv_cli.render.console import Console, EscapingStream
 from jtv_cli.render.output import Output, OutputClosed
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ _TyperUsageError: type[typer.BadParameter] = typer.BadParameter.__base__  # type
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return the exit code."""
     streams = Streams(Output(sys.stdout), Console(sys.stderr, dumb=config.is_dumb_terminal()))
+    sys.stderr = EscapingStream(streams.console)
     code = _guarded(arguments, streams)
     try:
         streams.output.flush()

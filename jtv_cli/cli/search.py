@@ -61,7 +61,7 @@ def search(
     )
     if queries is not None:
         return answer_queries(session, queries, wanted, form, nul=nul, max_wait=max_wait)
-    with session.console.waiting("searching"), session.store() as store:
+    with session.console.status("searching"), session.store() as store:
         table = session.open_table(store)
         if like is not None:
             hits = _neighbours(table, like, wanted)
@@ -125,7 +125,7 @@ def list_documents(
     text = None if query is None else checked_query(query)
     form = chosen_format(session, format, json=json, nul=nul)
     with session.store() as store:
-        with session.console.waiting("reading"):
+        with session.console.status("reading"):
             table = session.open_table(store)
             vector = None if text is None else _embed(session, table, text, max_wait)
             if by_distance and vector is not None:
@@ -151,5 +151,5 @@ def _embed(session: Session, table: Table, query: str, max_wait: float) -> Vecto
 
 
 def _write(session: Session, hits: Iterable[Hit], form: Format, *, nul: bool) -> None:
-    for piece in format_hits(hits, form, session.output.shown, nul=nul):
+    for piece in format_hits(hits, form, session.output.escape, nul=nul):
         session.output.write(piece)

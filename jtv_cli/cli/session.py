@@ -79,7 +79,7 @@ class Session(NamedTuple):
         """Open a store, and close it."""
         from jtv_cli.stores import open_store
 
-        with self.console.waiting("opening the store"):
+        with self.console.status("opening the store"):
             store = open_store(
                 database.location,
                 writable=writable,
@@ -101,7 +101,7 @@ class Session(NamedTuple):
 
     def looking_at(self, store: Store) -> AbstractContextManager[object]:
         """On a terminal, show that the store is being asked for something, while it is."""
-        return self.console.waiting(f"looking at {store.location}")
+        return self.console.status(f"looking at {store.location}")
 
     def model_for_new_table(self) -> Model:
         """Return the model that the settings name, else the default.

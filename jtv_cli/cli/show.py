@@ -31,7 +31,7 @@ def show(
 
         print_documents(documents, session.output, colored=session.colored)
     else:
-        for piece in format_documents(documents, form, session.output.shown, nul=nul):
+        for piece in format_documents(documents, form, session.output.escape, nul=nul):
             session.output.write(piece)
     there = {document.id for document in documents}
     if missing := [number for number in dict.fromkeys(ids) if number not in there]:

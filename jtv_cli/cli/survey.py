@@ -8,7 +8,7 @@ from jtv_cli.cli.session import Session
 from jtv_cli.embedders.models import PRICES_DATE, Model, find_model
 from jtv_cli.errors import ExitCode, NoTable
 from jtv_cli.records import Removed
-from jtv_cli.render.words import counted, readable_size, removed_in_words, usd_in_words
+from jtv_cli.render.units import format_count, format_removed, format_size, format_usd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -36,7 +36,7 @@ def report_survey(
 
     with session.store() as store:
         table, model = _open(session, store)
-        with session.console.waiting("reading"):
+        with session.console.status("reading"):
             survey = pipeline.survey(
                 windows,
                 table,
@@ -54,7 +54,7 @@ def report_survey(
         for line in _lines(session, survey, model):
             session.console.report(line)
         if removal is not None:
-            session.console.report(f"{removed_in_words(removed)} to remove")
+            session.console.report(f"{format_removed(removed)} to remove")
     return ExitCode.IN_PART if survey.skipped else ExitCode.OK
 
 
@@ -69,9 +69,9 @@ def _open(session: Session, store: Store) -> tuple[Table | None, Model]:
 def _lines(session: Session, survey: Survey, model: Model) -> list[str]:
     starter = "" if session.database.is_embedded else f"; {_FREE_STORAGE}"
     return [
-        f"{counted(survey.texts, 'text')}, {survey.known:,} known, {survey.empty:,} empty,"
+        f"{format_count(survey.texts, 'text')}, {survey.known:,} known, {survey.empty:,} empty,"
         f" {survey.skipped:,} skipped, {survey.to_embed:,} to embed",
-        f"about {counted(survey.tokens, 'token')} with {model.name}: {usd_in_words(survey.usd)} at"
-        f" {model.price:g} a million (price of {PRICES_DATE})",
-        f"about {readable_size(survey.bytes)} in the store{starter}",
+        f"about {format_count(survey.tokens, 'token')} with {model.name}: {format_usd(survey.usd)}"
+        f" at {model.price:g} a million (price of {PRICES_DATE})",
+        f"about {format_size(survey.bytes)} in the store{starter}",
     ]

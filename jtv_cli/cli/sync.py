@@ -12,7 +12,7 @@ from jtv_cli.cli.session import Session
 from jtv_cli.cli.survey import report_survey
 from jtv_cli.errors import ExitCode, UsageError
 from jtv_cli.records import Removed
-from jtv_cli.render.words import removed_in_words
+from jtv_cli.render.units import format_removed
 from jtv_cli.sources import Choice, files_gone, open_sources, read_windows
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _remove(
     from jtv_cli import pipeline
 
     removed = pipeline.count_marked(table, gone)
-    what = removed_in_words(removed)
+    what = format_removed(removed)
     if removed.occurrences and not yes:
         try:
             session.confirm(
@@ -140,12 +140,12 @@ def _remove(
         outcome.removed = so_far
 
     with (
-        session.console.waiting(f"removing {what}"),
+        session.console.status(f"removing {what}"),
         if_interrupted("the same command goes on from here"),
     ):
         removed = pipeline.remove_marked(table, gone, progress)
     if not outcome.json:
-        session.console.report(f"{removed_in_words(removed)} removed")
+        session.console.report(f"{format_removed(removed)} removed")
     return True
 
 

@@ -8,7 +8,7 @@ from jtv_cli.cli.interrupts import Interrupted
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import StoreError
 from jtv_cli.records import Action, TableSpec, Transferred
-from jtv_cli.render.words import counted
+from jtv_cli.render.units import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,13 +38,13 @@ class Target:
 
     def open(self) -> Table:
         """Make the table where it is not there, and open it."""
-        with self._session.console.waiting("making the table") as progress:
+        with self._session.console.status("making the table") as progress:
             self._store.apply(self._spec, self._changes, progress=progress)
             return self._store.open(self._spec.name)
 
     def index(self, *, wait: bool) -> None:
         """Build the index where there is none, now that there is something in it."""
-        with self._session.console.waiting("building the index") as progress:
+        with self._session.console.status("building the index") as progress:
             changes = self._store.plan(self._spec)
             self._store.apply(self._spec, changes, wait=wait, progress=progress)
 
@@ -87,7 +87,7 @@ class Account:
         skipped = f", {self.skipped:,} skipped" if self.skipped else ""
         return (
             f"{self.done.stored:,} stored, {self.done.known:,} known,"
-            f" {counted(self.done.occurrences, 'new occurrence')}{skipped}"
+            f" {format_count(self.done.occurrences, 'new occurrence')}{skipped}"
         )
 
     def __enter__(self) -> Account:

@@ -1,14 +1,16 @@
-"""stderr: notes, reports, questions and errors, a line each."""
+"""stderr: notes, reports, warnings, errors and questions, and a status line on a terminal."""
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from contextlib import contextmanager
+from threading import RLock
 from typing import TYPE_CHECKING
 
 from jtv_cli.errors import mask_secrets
-from jtv_cli.render.escape import escape_controls
+from jtv_cli.render.escape import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,11 +23,11 @@ _LATIN = 0x300
 
 
 class Console:
-    """Everything jtv says that is not data.
+    """Writes to stderr, with secrets masked and unsafe characters escaped.
 
-    With `quiet` that is errors and questions alone; with `debug` errors say where they
-    came from; what moves has colours if it is `colored`. On a `dumb` terminal nothing
-    moves. A stderr that cannot be written is no reason to stop.
+    With `quiet`, only errors and questions are written. With `debug`, errors come with a
+    traceback. Progress has colors if it is `colored`; on a `dumb` terminal there is none.
+    A stderr that cannot be written to is ignored. Any thread may call the methods.
     """
 
     def __init__(self, stream: TextIO | None, *, dumb: bool = False) -> None:
@@ -34,81 +36,82 @@ class Console:
         self.colored = False
         self.is_terminal = stream is not None and stream.isatty()
         self._dumb = dumb
-        self._moving = False
-        self._awaited = ""
+        self._is_live = False
+        self._status = ""
         self._stream = stream
+        # Reentrant, because a signal handler may write while its thread does.
+        self._lock = RLock()
 
     @property
     def shows_progress(self) -> bool:
-        """Whether something that moves may be shown."""
+        """Whether a status line or a progress bar may be shown."""
         return self.is_terminal and not self.quiet and not self._dumb
 
     def note(self, message: str) -> None:
-        """Say something worth knowing."""
+        """Write a notice."""
         if not self.quiet:
-            self._line(f"jtv: {message}")
+            self._write_line(f"jtv: {message}")
 
     def report(self, message: str) -> None:
-        """Say what was done."""
+        """Write what was done."""
         if not self.quiet:
-            self._line(message)
+            self._write_line(message)
 
     def error(self, message: str) -> None:
-        """Say what went wrong, and with `debug` where, from within an `except` block."""
-        if self.debug and sys.exc_info()[0] is not None:
-            import traceback
-
-            self._write(mask_secrets(traceback.format_exc()))
-        self._line(f"jtv: {message}")
+        """Write an error, with `debug` and within an `except` block after its traceback."""
+        if self.debug and (error := sys.exc_info()[1]) is not None:
+            self._write(_safe_traceback(error))
+        self._write_line(f"jtv: {message}")
 
     def ask(self, question: str, stdin: TextIO) -> bool:
         """Return whether the user answers yes; the end of the input is no."""
         answer = ""
         try:
-            self._write(f"{escape_controls(mask_secrets(question))} [y/N] ")
+            self._write(f"{_safe(question)} [y/N] ")
             answer = stdin.readline()
         finally:
-            # The key that ends the input, or interrupts, leaves the cursor where it was.
+            # Ctrl-D and Ctrl-C leave the cursor where it was.
             if not answer.endswith("\n"):
                 self._write("\n")
         return answer.strip().lower() in {"y", "yes"}
 
     @contextmanager
-    def moving(self) -> Iterator[None]:
-        """Share the terminal's last line with something that moves there, then erase it.
+    def live_line(self) -> Iterator[TextIO]:
+        """Lend the terminal's last line to something that redraws it, then erase it.
 
-        Within something else that moves there, that comes back afterwards.
+        Yields the stream to draw on; nothing that is written there is escaped. An outer
+        status line comes back afterwards.
         """
-        outer = self._moving, self._awaited
-        self._moving, self._awaited = True, ""
+        outer = self._is_live, self._status
+        self._is_live, self._status = True, ""
         try:
-            yield
+            yield self._stream or io.StringIO()
         finally:
-            self._moving, self._awaited = outer
-            self._write(_ERASE + self._waiting_line())
+            self._is_live, self._status = outer
+            self._write(_ERASE + self._status_line())
 
     @contextmanager
-    def waiting(self, message: str) -> Iterator[Callable[[str], None]]:
-        """On a terminal, show what is being waited for, and take it away again.
+    def status(self, message: str) -> Iterator[Callable[[str], None]]:
+        """On a terminal, show what jtv waits for, and erase it afterwards.
 
-        What this yields puts another message in its place.
+        Yields a function that replaces the message.
         """
         if not self.shows_progress:
             yield lambda _: None
             return
-        with self.moving():
-            self._wait_for(message)
-            yield self._wait_for
+        with self.live_line():
+            self._set_status(message)
+            yield self._set_status
 
-    def _wait_for(self, message: str) -> None:
-        self._awaited = message
-        self._write(_ERASE + self._waiting_line())
+    def _set_status(self, message: str) -> None:
+        self._status = message
+        self._write(_ERASE + self._status_line())
 
-    def _waiting_line(self) -> str:
-        """Return what is waited for, on one line: no more than that could be erased again."""
-        if not self._awaited:
+    def _status_line(self) -> str:
+        """Return the status on one line: no more than that could be erased again."""
+        if not self._status:
             return ""
-        return f"{_cut(escape_controls(mask_secrets(self._awaited)), self._width() - _MARGIN)} …"
+        return f"{_cut(_safe(self._status), self._width() - _MARGIN)} …"
 
     def _width(self) -> int:
         """Return the cells of a line, 80 where the terminal does not say."""
@@ -118,18 +121,60 @@ class Console:
             columns = 0
         return columns or 80
 
-    def _line(self, message: str) -> None:
-        erase = _ERASE if self._moving else ""
-        self._write(f"{erase}{escape_controls(mask_secrets(message))}\n{self._waiting_line()}")
+    def write_lines(self, text: str) -> None:
+        """Write text that has several lines, as another program's message."""
+        self._write(_safe(text, keep_newlines=True))
+
+    def _write_line(self, message: str) -> None:
+        erase = _ERASE if self._is_live else ""
+        self._write(f"{erase}{_safe(message)}\n{self._status_line()}")
 
     def _write(self, text: str) -> None:
-        if self._stream is None:
-            return
-        try:
-            self._stream.write(text)
-            self._stream.flush()
-        except OSError:
-            self._stream = None
+        with self._lock:
+            if self._stream is None:
+                return
+            try:
+                self._stream.write(text)
+                self._stream.flush()
+            except OSError:
+                self._stream = None
+
+
+class EscapingStream(io.TextIOBase):
+    """Stands for `sys.stderr`, and passes what Python itself prints there to a console.
+
+    That is a traceback of a thread or of a destructor, or a warning. They may show any
+    text that jtv reads.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Write the text, escaped; its newlines stay."""
+        self._console.write_lines(text)
+        return len(text)
+
+
+def _safe(text: str, *, keep_newlines: bool = False) -> str:
+    return escape(mask_secrets(text), keep_newlines=keep_newlines)
+
+
+def _safe_traceback(error: BaseException) -> str:
+    """Return the traceback; a newline within a message is escaped like other controls."""
+    from traceback import format_exception
+
+    frames = ("  File ", "Traceback ", "\n")
+    return "".join(
+        _safe(part, keep_newlines=True)
+        if part.startswith(frames)
+        else f"{_safe(part.removesuffix(chr(10)))}\n"
+        for part in format_exception(error)
+    )
 
 
 def _cut(text: str, cells: int) -> str:

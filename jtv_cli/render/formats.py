@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from jtv_cli.records import Answer, StoredDocument
 
     Clean = Callable[[str], str]
-    """What is done to every text before it is written: `Output.shown`."""
+    """What is done to every text before it is written: `Output.escape`."""
 
 
 class Format(str, Enum):
@@ -84,19 +84,19 @@ def format_answers(
     return _lines((_line((query, *_fields(hit)), clean) for query, hit in pairs), nul=nul)
 
 
-def as_field(value: object) -> str:
+def format_value(value: object) -> str:
     """Return a value as text, `-` for None."""
     return _MISSING if value is None else str(value)
 
 
-def fixed(distance: float | None) -> str:
+def format_distance(distance: float | None) -> str:
     """Return a distance with six decimals, `-` for None."""
     return _MISSING if distance is None else f"{distance:.6f}"
 
 
 def _fields(hit: Hit) -> tuple[str, ...]:
-    place = as_field(hit.source), as_field(hit.line)
-    return fixed(hit.distance), str(hit.id), hit.content, *place
+    place = format_value(hit.source), format_value(hit.line)
+    return format_distance(hit.distance), str(hit.id), hit.content, *place
 
 
 def _line(fields: Iterable[str], clean: Clean) -> str:
@@ -105,7 +105,7 @@ def _line(fields: Iterable[str], clean: Clean) -> str:
 
 
 def _csv_row(hit: Hit, clean: Clean) -> Sequence[object]:
-    distance = "" if hit.distance is None else fixed(hit.distance)
+    distance = "" if hit.distance is None else format_distance(hit.distance)
     source = None if hit.source is None else clean(hit.source)
     return distance, hit.id, clean(hit.content), source, hit.line
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from jtv_cli.errors import OutputFailed
-from jtv_cli.render.escape import escape_controls, tab_separated
+from jtv_cli.render.escape import escape, tab_separated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -47,13 +47,13 @@ class Output:
         with self._attempt() as stream:
             return stream.write(text)
 
-    def shown(self, text: str) -> str:
-        """Return a text as it can be written: on a terminal without control characters."""
-        return escape_controls(text) if self.is_terminal else text
+    def escape(self, text: str) -> str:
+        """Return a text as it can be written: on a terminal without unsafe characters."""
+        return escape(text, keep_sequences=True) if self.is_terminal else text
 
     def write_line(self, text: str) -> None:
-        """Write a line of data, on a terminal without control characters."""
-        self.write(self.shown(text) + "\n")
+        """Write a line of data, on a terminal without unsafe characters."""
+        self.write(self.escape(text) + "\n")
 
     def write_fields(self, fields: Sequence[str], widths: Sequence[int]) -> None:
         """Write a line of fields: in columns on a terminal, separated by tabs elsewhere.

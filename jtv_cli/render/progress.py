@@ -9,8 +9,10 @@ from math import inf
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
+from jtv_cli.errors import mask_secrets
 from jtv_cli.records import IngestProgress, IngestReport
-from jtv_cli.render.words import counted, usd_in_words
+from jtv_cli.render.escape import escape
+from jtv_cli.render.units import format_count, format_usd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,13 +86,13 @@ class _View:
         if rate:
             parts.append(f"{rate:,.0f} texts/s")
         if report.tokens:
-            price = usd_in_words(report.tokens * self._price / 1e6)
-            parts.append(f"{counted(report.tokens, 'token')}, {price}")
+            price = format_usd(report.tokens * self._price / 1e6)
+            parts.append(f"{format_count(report.tokens, 'token')}, {price}")
         if rate and total is not None and total > report.texts:
             parts.append(f"{_clock((total - report.texts) / rate)} left")
         else:
             parts.append(_clock(passed))
-        return ", ".join(parts)
+        return escape(mask_secrets(", ".join(parts)))
 
     @property
     def _current_wait(self) -> Wait | None:
@@ -134,20 +136,22 @@ def _moving(console: Console, view: _View) -> Iterator[None]:
         def render(self, task: Task) -> Text:  # noqa: ARG002
             return Text(view.words())
 
-    terminal = RichConsole(
-        stderr=True,
-        color_system="auto" if console.colored else None,
-        no_color=not console.colored,
-    )
-    # On one line, for one is what is erased before something else is said, and with
-    # room behind it for the ^C that a terminal shows.
-    width = max(20, terminal.width - 6)
-    one_line = Column(no_wrap=True, overflow="ellipsis", max_width=width)
-    columns = (SpinnerColumn(), Words(table_column=one_line))
-    progress = Progress(*columns, console=terminal, transient=True, refresh_per_second=4)
-    with console.moving(), progress:
-        progress.add_task("")
-        yield
+    with console.live_line() as stream:
+        terminal = RichConsole(
+            file=stream,
+            force_terminal=True,
+            color_system="auto" if console.colored else None,
+            no_color=not console.colored,
+        )
+        # On one line, for one is what is erased before a message, and with room behind it
+        # for the ^C that a terminal shows.
+        width = max(20, terminal.width - 6)
+        one_line = Column(no_wrap=True, overflow="ellipsis", max_width=width)
+        columns = (SpinnerColumn(), Words(table_column=one_line))
+        progress = Progress(*columns, console=terminal, transient=True, refresh_per_second=4)
+        with progress:
+            progress.add_task("")
+            yield
 
 
 @contextmanager

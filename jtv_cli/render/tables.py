@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jtv_cli.render.escape import escape_controls
-from jtv_cli.render.formats import fixed
+from jtv_cli.render.escape import escape
+from jtv_cli.render.formats import format_distance
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,7 +37,9 @@ def print_ranking(hits: Sequence[Hit], output: Output, *, colored: bool) -> None
     """Print one table: rank, distance, id, text."""
     console = _console(output, colored=colored)
     names = ("rank", "distance", "id")
-    rows = [(str(rank), fixed(hit.distance), str(hit.id)) for rank, hit in enumerate(hits, 1)]
+    rows = [
+        (str(rank), format_distance(hit.distance), str(hit.id)) for rank, hit in enumerate(hits, 1)
+    ]
     widths = [max(map(len, column)) + _BETWEEN for column in zip(names, *rows, strict=True)]
     start = _left_out(widths, console.width - _EDGES)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
@@ -53,7 +55,7 @@ def print_ranking(hits: Sequence[Hit], output: Output, *, colored: bool) -> None
 def print_answer(query: str, hits: Sequence[Hit], output: Output, *, colored: bool) -> None:
     """Print a query and what was found, one below the other."""
     console = _console(output, colored=colored)
-    console.print(Text(escape_controls(query), style="bold", overflow="fold"))
+    console.print(Text(escape(query, keep_sequences=True), style="bold", overflow="fold"))
     if hits:
         print_ranking(hits, output, colored=colored)
     else:
@@ -90,7 +92,7 @@ def print_list(hits: Iterable[Hit], output: Output, *, with_distance: bool, colo
 
     show([name for name, _, _ in columns], Text("text"), "bold")
     for hit in hits:
-        show((fixed(hit.distance), str(hit.id)), _text(hit.content))
+        show((format_distance(hit.distance), str(hit.id)), _text(hit.content))
 
 
 def print_rows(
@@ -128,7 +130,7 @@ def _place(occurrence: Occurrence) -> str:
 
 
 def _text(content: str) -> Text:
-    return Text(escape_controls(content))
+    return Text(escape(content, keep_sequences=True))
 
 
 def _console(output: Output, *, colored: bool) -> Console:

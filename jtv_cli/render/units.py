@@ -8,12 +8,12 @@ if TYPE_CHECKING:
     from jtv_cli.records import IndexStatus, Removed
 
 
-def counted(number: int, noun: str) -> str:
+def format_count(number: int, noun: str) -> str:
     """Return so many of a thing."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def readable_size(size: int) -> str:
+def format_size(size: int) -> str:
     """Return so many bytes in the largest unit that fits."""
     value, units = float(size), iter(("B", "KiB", "MiB", "GiB", "TiB"))
     unit = next(units)
@@ -22,19 +22,19 @@ def readable_size(size: int) -> str:
     return f"{value:.1f} {unit}" if unit != "B" else f"{size} B"
 
 
-def usd_in_words(usd: float) -> str:
+def format_usd(usd: float) -> str:
     """Return a price, as exactly as prices of texts need it."""
     return "less than 0.0001 USD" if 0 < usd < 0.0001 else f"{usd:,.4f} USD"
 
 
-def removed_in_words(removed: Removed) -> str:
+def format_removed(removed: Removed) -> str:
     """Return how much is removed."""
-    documents = counted(removed.documents, "document")
-    return f"{documents} and {counted(removed.occurrences, 'occurrence')}"
+    documents = format_count(removed.documents, "document")
+    return f"{documents} and {format_count(removed.occurrences, 'occurrence')}"
 
 
-def described(found: IndexStatus) -> str:
+def format_index(found: IndexStatus) -> str:
     """Return how far an index is, in words."""
-    indexed = counted(found.indexed, "document")
+    indexed = format_count(found.indexed, "document")
     numbers = f"{found.state.value}: {indexed} indexed, {found.pending:,} not yet"
     return f"{numbers}; {found.detail}" if found.detail else numbers
