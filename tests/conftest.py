@@ -6,13 +6,14 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
@@ -33,6 +34,12 @@ if TYPE_CHECKING:
 
 SCRIPT = Path(sys.executable).with_name("jtv")
 SAMPLE_TEXTS = Path(__file__).parent.parent / "sample_texts.txt"
+
+
+class Prepare(Protocol):
+    """Gives a user the home that these commands leave."""
+
+    def __call__(self, jtv: Jtv, *commands: tuple[str, ...], stdin: str | None = None) -> Jtv: ...
 
 
 @dataclass(frozen=True)
@@ -185,12 +192,38 @@ def same_rotations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index, "os", SimpleNamespace(urandom=chance.randbytes))
 
 
+@pytest.fixture(scope="session")
+def prepare(tmp_path_factory: pytest.TempPathFactory) -> Prepare:
+    """Runs commands for a new user once, and gives every later user a copy of their home.
+
+    For commands whose outcome does not depend on the working directory.
+    """
+    homes: dict[object, Path] = {}
+
+    def prepare_user(jtv: Jtv, *commands: tuple[str, ...], stdin: str | None = None) -> Jtv:
+        key = commands, stdin, tuple(sorted(jtv.environment.items()))
+        if key not in homes:
+            first = Jtv(tmp_path_factory.mktemp("prepared"), jtv.environment)
+            (first.folder / "work").mkdir()
+            for command in commands:
+                first.ok(*command, stdin=stdin if "-" in command else None)
+            homes[key] = first.folder / "home"
+        shutil.copytree(homes[key], jtv.folder / "home", dirs_exist_ok=True)
+        return jtv
+
+    return prepare_user
+
+
 @pytest.fixture
-def sampled(jtv: Jtv) -> Jtv:
-    """A user who has stored the sample texts with the offline embedder."""
-    jtv.ok("init")
-    jtv.ok("ingest", str(SAMPLE_TEXTS))
-    return jtv
+def made(jtv: Jtv, prepare: Prepare) -> Jtv:
+    """A user with an empty table."""
+    return prepare(jtv, ("init",))
+
+
+@pytest.fixture
+def sampled(jtv: Jtv, prepare: Prepare) -> Jtv:
+    """A user who has stored the sample texts with the built-in embedder."""
+    return prepare(jtv, ("init",), ("ingest", str(SAMPLE_TEXTS)))
 
 
 @pytest.fixture

@@ -13,17 +13,16 @@ from jtv_cli.embedders.models import MODELS
 from terminal import Terminal
 
 if TYPE_CHECKING:
-    from conftest import Jtv
+    from conftest import Jtv, Prepare
 
 TABLES = ["jinaai_tidb_demo_documents", "other"]
 FORMATS = ["table", "tsv", "csv", "json", "jsonl", "text"]
 
 
 @pytest.fixture
-def filled(jtv: Jtv) -> Jtv:
+def filled(jtv: Jtv, prepare: Prepare) -> Jtv:
     """A user with two tables."""
-    jtv.ok("init")
-    jtv.ok("init", "--table", "other")
+    prepare(jtv, ("init",), ("init", "--table", "other"))
     jtv.environment["PATH"] = f"{SCRIPT.parent}:/usr/bin:/bin"
     return jtv
 

@@ -11,18 +11,16 @@ from jtv_cli.stores.sqlite.index import SEGMENT
 from terminal import Terminal
 
 if TYPE_CHECKING:
-    from conftest import Jtv
+    from conftest import Jtv, Prepare
 
 COMMANDS = ("status", "build", "drop", "wait", "check")
 
 
 @pytest.fixture
-def indexed(jtv: Jtv) -> Jtv:
+def indexed(jtv: Jtv, prepare: Prepare) -> Jtv:
     """A user with a table of one segment and ten more documents."""
-    jtv.ok("init")
     lines = "".join(f"this is line {number} of some\n" for number in range(SEGMENT + 10))
-    jtv.ok("ingest", "-", stdin=lines)
-    return jtv
+    return prepare(jtv, ("init",), ("ingest", "-"), stdin=lines)
 
 
 def test_a_small_table(sampled: Jtv) -> None:

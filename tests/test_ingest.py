@@ -23,12 +23,6 @@ if TYPE_CHECKING:
     from jina_server import JinaServer
 
 
-@pytest.fixture
-def made(jtv: Jtv) -> Jtv:
-    jtv.ok("init")
-    return jtv
-
-
 def contents(jtv: Jtv) -> list[str]:
     return [row[2] for row in jtv.ok("list").rows]
 

@@ -15,12 +15,6 @@ if TYPE_CHECKING:
     from jina_server import JinaServer
 
 
-@pytest.fixture
-def made(jtv: Jtv) -> Jtv:
-    jtv.ok("init")
-    return jtv
-
-
 def stored(jtv: Jtv) -> list[tuple[str, int | None, dict[str, Any] | None]]:
     """Return text, line and metadata of every document."""
     records = jtv.ok("list", "--json").records
