@@ -6,9 +6,10 @@ JtvError
 │   ├── BatchTooLarge          fewer texts in one request would do
 │   ├── TextTooLong            one text is longer than the model takes
 │   ├── RateLimited            a limit per minute, or of concurrent requests
-│   ├── ServiceDown            worth trying again: no connection, 5xx, a broken reply
-│   └── ServiceRefused         not worth trying again: key, balance, request, model
-│       └── TextsRefused          it is, or may be, about what is in the texts
+│   ├── ServiceDown            worth a retry: no connection, 5xx, a broken reply
+│   │   └── TextsFailed           500 or unusable vectors: one text may be the cause
+│   └── ServiceRefused         not worth a retry: key, balance, request, model
+│       └── TextsRefused          400 or 422: one text may be the cause
 ├── StoreError              5  the database refused or failed
 │   ├── NoTable                `jtv init` has not been run
 │   ├── NoIndex                there is none that could be checked
@@ -117,12 +118,20 @@ class ServiceDown(ServiceError):
         self.retry_after = retry_after
 
 
+class TextsFailed(ServiceDown):
+    """The service failed on this request, or returned vectors that cannot be used.
+
+    It may be a passing failure, or the fault of one text: a request that fails in the
+    same way twice is worth splitting.
+    """
+
+
 class ServiceRefused(ServiceError):
-    """The service will not answer this request, however often it is sent."""
+    """The service rejects this request, however often it is sent."""
 
 
 class TextsRefused(ServiceRefused):
-    """The service will not have these texts, and does not say which or why in a known way."""
+    """The service rejects the request for a reason that may be one of its texts."""
 
 
 class StoreError(JtvError):
@@ -169,11 +178,13 @@ def of_newer_format(kind: type[JtvError], what: str, found: object, known: int) 
 
 
 _MASK = "***"
+# Any run of this many characters of a secret is hidden: a service may echo part of a key.
+_SHORTEST_RUN = 8
 _secrets: set[str] = set()
 
 
 def register_secret(value: str) -> None:
-    """Have `mask_secrets` hide this value from now on, percent-encoded or not.
+    """Hide this value in every message from now on, percent-encoded or not.
 
     Values of fewer than four characters are left alone: hiding every "a" would
     make a message unreadable and tell more than it hides.
@@ -186,7 +197,25 @@ def register_secret(value: str) -> None:
 
 
 def mask_secrets(text: str) -> str:
-    """Return the text with every secret replaced by `***`."""
+    """Return the text with every secret, and every long part of one, replaced by `***`."""
     for secret in sorted(_secrets, key=len, reverse=True):
-        text = text.replace(secret, _MASK)
+        text = _mask_runs(text.replace(secret, _MASK), secret)
     return text
+
+
+def _mask_runs(text: str, secret: str) -> str:
+    """Replace each run of at least `_SHORTEST_RUN` characters that the secret contains."""
+    size = _SHORTEST_RUN
+    runs = {secret[start : start + size] for start in range(len(secret) - size + 1)}
+    kept: list[str] = []
+    start = end = 0
+    while runs and start <= len(text) - size:
+        if text[start : start + size] not in runs:
+            start += 1
+            continue
+        kept += (text[end:start], _MASK)
+        end = start + size
+        while end < len(text) and text[end - size + 1 : end + 1] in runs:
+            end += 1
+        start = end
+    return "".join((*kept, text[end:]))

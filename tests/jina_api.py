@@ -18,7 +18,7 @@ import orjson
 from jtv_cli.embedders.models import MODELS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from jtv_cli.embedders.models import Model
     from jtv_cli.records import Vectors
@@ -34,11 +34,11 @@ CODE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A reply as it goes out, or should: the last three fields are for faults.
+    """A reply as it goes out, or should: the last four fields are for faults.
 
     `sent` is how many bytes of the body go out before the connection is closed,
     `delay` the seconds before anything goes out, `raw` what goes out instead of
-    an HTTP reply.
+    an HTTP reply, and `pieces` what follows that, one after the other, perhaps for ever.
     """
 
     status: int
@@ -47,6 +47,7 @@ class Reply:
     sent: int | None = None
     delay: float = 0.0
     raw: bytes | None = None
+    pieces: Iterable[bytes] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,10 @@ A fault gets the right reply and returns the wrong one.
 
 from __future__ import annotations
 
+import gzip
+import time
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -42,6 +44,23 @@ def redirect(location: str, status: int = 307) -> Fault:
 def raw(data: bytes) -> Fault:
     """Send these bytes and no HTTP reply; with none, the connection is dropped."""
     return lambda reply: replace(reply, raw=data)
+
+
+def dripping(head: bytes, piece: bytes, pause: float = 0.02) -> Fault:
+    """Send these bytes and no HTTP reply, then a piece again and again, for ever."""
+
+    def pieces() -> Iterator[bytes]:
+        while True:
+            time.sleep(pause)
+            yield piece
+
+    return lambda reply: replace(reply, raw=head, pieces=pieces())
+
+
+def bomb(size: int) -> Fault:
+    """Answer with so many bytes of white space, packed into next to nothing."""
+    packed = gzip.compress(b" " * size)
+    return answer(200, packed, {"Content-Encoding": "gzip"})
 
 
 def hang(seconds: float) -> Fault:

@@ -110,6 +110,8 @@ class _Handler(BaseHTTPRequestHandler):
         if reply.raw is not None:
             self.close_connection = True
             self.wfile.write(reply.raw)
+            for piece in reply.pieces:
+                self.wfile.write(piece)
             return
         headers = {"Content-Length": str(len(reply.body)), **reply.headers}
         lines = [f"HTTP/1.1 {reply.status} {self.responses.get(reply.status, ('',))[0]}"]

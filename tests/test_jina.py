@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import gc
+import gzip
 import random
 import socket
 import ssl
+import threading
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import requests
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.exceptions import LocationParseError
 
 import jina_api
@@ -20,7 +25,7 @@ from discretion import KEY, TEXTS, assert_discreet
 from jina_server import JinaServer
 from jtv_cli import __version__
 from jtv_cli.embedders import BatchLimit
-from jtv_cli.embedders.jina import embedder
+from jtv_cli.embedders.jina import transport
 from jtv_cli.embedders.jina.embedder import JinaEmbedder
 from jtv_cli.embedders.models import MODELS, TUTORIAL_MODEL
 from jtv_cli.errors import (
@@ -29,6 +34,7 @@ from jtv_cli.errors import (
     ServiceDown,
     ServiceError,
     ServiceRefused,
+    TextsFailed,
     TextsRefused,
     TextTooLong,
     UsageError,
@@ -36,7 +42,7 @@ from jtv_cli.errors import (
 from jtv_cli.records import Embeddings, Purpose
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from jina_faults import Fault
     from jtv_cli.embedders.models import Model
@@ -193,7 +199,7 @@ def test_all_bases_arrive_at_the_same_place(server: JinaServer, path: str) -> No
 
 def test_the_key_is_in_no_description() -> None:
     embedder = JinaEmbedder(V2, api_base="https://api.jina.ai", api_key=KEY)
-    assert KEY not in repr(embedder) + repr(embedder._session.auth)
+    assert KEY not in repr(embedder) + repr(embedder._transport._session.auth)
 
 
 @pytest.mark.parametrize("key", [KEY, None])
@@ -234,14 +240,42 @@ def test_redirects_are_not_followed(server: JinaServer, status: int, kind: str) 
         assert other.requests == []
 
 
-def test_a_plain_http_request_to_this_machine_goes_by_no_proxy(
-    server: JinaServer, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("scheme", "host"), [("http", "127.0.0.1"), ("http", "localhost"), ("https", "127.0.0.1")]
+)
+def test_this_machine_is_reached_through_no_proxy(
+    server: JinaServer,
+    tls_server: JinaServer,
+    monkeypatch: pytest.MonkeyPatch,
+    scheme: str,
+    host: str,
 ) -> None:
     with JinaServer(key=KEY) as proxy:
-        monkeypatch.setenv("HTTP_PROXY", proxy.url)
-        monkeypatch.setenv("ALL_PROXY", proxy.url)
-        embed(server)
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
+        url = (server if scheme == "http" else tls_server).url
+        embed(url.replace("127.0.0.1", host))
         assert proxy.requests == []
+
+
+@pytest.mark.parametrize(("base", "status"), [("http", 200), ("https", None)])
+def test_a_host_in_no_proxy_is_reached_through_none(
+    monkeypatch: pytest.MonkeyPatch, base: str, status: int | None
+) -> None:
+    with JinaServer(key=None) as proxy:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        url = f"{base}://embeddings.invalid"
+        if status:
+            # What a proxy is asked for in plain http is a whole URL, which the stand-in refuses.
+            assert "404" in str(embed_badly(url, key=None))
+        else:
+            assert "proxy" in str(embed_badly(url, key=None))
+        assert len(proxy.requests) == 1
+        monkeypatch.setenv("NO_PROXY", "example.com,.invalid")
+        assert "cannot be resolved" in str(embed_badly(url, key=None))
+        assert len(proxy.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -250,7 +284,7 @@ def test_a_plain_http_request_to_this_machine_goes_by_no_proxy(
         (b"HTTP/1.1 407 Password\r\n\r\n", ServiceRefused, "proxy refuses to connect"),
         (b"HTTP/1.1 403 No\r\n\r\n", ServiceRefused, "proxy refuses to connect"),
         (b"HTTP/1.1 502 Bad\r\n\r\n", ServiceDown, "proxy does not connect"),
-        (b"", ServiceDown, "no connection to 127.0.0.1:"),
+        (b"", ServiceDown, "no connection to embeddings.invalid:"),
     ],
 )
 def test_proxies_that_do_not_help(
@@ -259,20 +293,120 @@ def test_proxies_that_do_not_help(
     with JinaServer() as proxy:
         proxy.misbehave(jina_faults.raw(reply))
         monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("//", "//user:hunter2@"))
-        error = embed_badly(f"https://127.0.0.1:{closed_port()}")
+        error = embed_badly("https://embeddings.invalid")
         assert "hunter2" not in str(proxy.requests[0].headers)
         assert KEY not in str(proxy.requests[0].headers)
     assert type(error) is kind
     assert words in str(error)
 
 
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "ALL_PROXY"])
 @pytest.mark.parametrize(
-    "proxy", ["http://user:hunter2@:1", "foo://user:hunter2@host", "user:hunter2@host:99999999"]
+    "proxy",
+    [
+        "http://user:hunter2@:1",
+        "foo://user:hunter2@host",
+        "user:hunter2@host:99999999",
+        "http://[::1",
+        "http://",
+        "://",
+        ":",
+        "http://host:0",
+        "socks5://",
+        "http://ho st:1",
+        "http://host\x00:1",
+        "http://h\u00e4\u2028st:1",
+        "http://[hunter2]:1",
+        "http://%zz:1",
+        "http:/host",
+        "http:host:1",
+        "//",
+        "@",
+    ],
 )
-def test_proxies_that_cannot_be(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", proxy)
-    error = embed_badly(f"https://127.0.0.1:{closed_port()}")
-    assert "HTTPS_PROXY" in str(error)
+def test_proxies_that_cannot_be(monkeypatch: pytest.MonkeyPatch, proxy: str, variable: str) -> None:
+    if "\x00" in proxy:
+        monkeypatch.setattr(
+            requests.sessions, "get_environ_proxies", lambda *_, **__: {"https": proxy}
+        )
+        variable = "HTTPS_PROXY"
+    else:
+        monkeypatch.setenv(variable, proxy)
+    error = embed_badly("https://embeddings.invalid")
+    assert type(error) is ServiceRefused
+    assert error.message == f"{variable} is not the URL of a proxy"
+
+
+class TestSocks:
+    def test_a_socks_proxy_without_the_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+        monkeypatch.setattr(transport, "find_spec", lambda _: None)
+        error = embed_badly("https://embeddings.invalid")
+        assert type(error) is ServiceRefused
+        assert "ALL_PROXY names a SOCKS proxy" in error.message
+        assert "pip install 'jtv-cli[socks]'" in str(error.hint)
+
+    def test_a_socks_proxy(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is asked for the host by name, and the reply through it has the deadline too."""
+        with JinaServer(key=None) as server, SocksProxy(server) as proxy:
+            monkeypatch.setenv("ALL_PROXY", f"socks5h://127.0.0.1:{proxy.port}")
+            texts = embed("http://embeddings.invalid", key=None).vectors
+            assert np.array_equal(texts, jina_api.embed(V2, TEXTS))
+            assert proxy.hosts == [b"embeddings.invalid"]
+            monkeypatch.setattr(transport, "REQUEST_TIMEOUT", 0.3)
+            server.misbehave(jina_faults.dripping(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"))
+            assert "no whole reply" in str(embed_badly("http://embeddings.invalid", key=None))
+
+
+class SocksProxy:
+    """A SOCKS5 proxy that connects everybody to one server."""
+
+    def __init__(self, server: JinaServer) -> None:
+        self.hosts: list[bytes] = []
+        self._target = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._threads: list[threading.Thread] = []
+
+    def __enter__(self) -> SocksProxy:
+        self._start(self._accept)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join()
+
+    def _start(self, target: Callable[..., None], *arguments: object) -> None:
+        self._threads.append(threading.Thread(target=target, args=arguments))
+        self._threads[-1].start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                self._start(self._serve, self._listener.accept()[0])
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, client.makefile("rb") as stream:
+            stream.read(stream.read(2)[1])
+            client.sendall(b"\x05\x00")
+            length = stream.read(5)[4]
+            self.hosts.append(stream.read(length))
+            stream.read(2)
+            client.sendall(b"\x05\x00\x00\x01" + bytes(6))
+            with socket.create_connection(self._target) as server:
+                self._start(self._copy, server, client)
+                while data := stream.read1(1 << 16):
+                    server.sendall(data)
+                server.shutdown(socket.SHUT_RDWR)
+
+    @staticmethod
+    def _copy(server: socket.socket, client: socket.socket) -> None:
+        with suppress(OSError):
+            while data := server.recv(1 << 16):
+                client.sendall(data)
+            client.shutdown(socket.SHUT_RDWR)
 
 
 # TLS
@@ -290,6 +424,16 @@ def test_a_certificate_that_is_not_trusted(tls_server: JinaServer) -> None:
     assert isinstance(error, ServiceRefused)
     assert error.message == "certificate verification failed for 127.0.0.1"
     assert tls_server.requests == []
+
+
+def test_the_systems_ca_store_is_trusted(
+    tls_server: JinaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+    assert len(embed(tls_server).vectors) == len(TEXTS)
+    # A bundle that is named is trusted alone.
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", DEFAULT_CA_BUNDLE_PATH)
+    assert "certificate verification failed" in str(embed_badly(tls_server))
 
 
 def test_tls_with_a_server_that_has_none(server: JinaServer) -> None:
@@ -335,11 +479,99 @@ def test_a_reply_that_is_broken_off(server: JinaServer, fault: Fault, words: str
 
 
 def test_a_reply_that_does_not_come(server: JinaServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedder, "READ_TIMEOUT", 0.1)
+    monkeypatch.setattr(transport, "REQUEST_TIMEOUT", 0.1)
     server.misbehave(jina_faults.hang(30))
     error = embed_badly(server)
     assert isinstance(error, ServiceDown)
-    assert "no reply from 127.0.0.1:" in str(error)
+    assert "no whole reply from 127.0.0.1:" in str(error)
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize(
+    ("head", "piece"),
+    [
+        (HEAD + b"Content-Length: 100000\r\n\r\n", b" "),
+        (HEAD + b"\r\n", b" "),
+        (CHUNKED, b"1\r\n \r\n"),
+        (CHUNKED, b"0"),
+        (HEAD, b"X"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 100 Continue\r\n", b"X: y\r\n"),
+    ],
+    ids=["body", "until closed", "chunks", "chunk size", "headers", "continue", "continue headers"],
+)
+def test_a_request_has_a_deadline_as_a_whole(
+    server: JinaServer,
+    tls_server: JinaServer,
+    monkeypatch: pytest.MonkeyPatch,
+    head: bytes,
+    piece: bytes,
+    tls: bool,
+) -> None:
+    monkeypatch.setattr(transport, "REQUEST_TIMEOUT", 0.4)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
+    server = tls_server if tls else server
+    embedder = JinaEmbedder(V2, api_base=server.url, api_key=KEY)
+    embedder.embed(TEXTS, Purpose.DOCUMENT)  # so that the connection is a used one
+    server.misbehave(jina_faults.dripping(head, piece))
+    with pytest.raises(ServiceDown, match=r"no whole reply from 127.0.0.1:\d+ within 0.4 s"):
+        embedder.embed(TEXTS, Purpose.DOCUMENT)
+    assert len(embedder.embed(TEXTS, Purpose.DOCUMENT).vectors) == len(TEXTS)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        jina_faults.bomb(1 << 28),
+        jina_faults.dripping(CHUNKED, b"10000\r\n" + b" " * 65536 + b"\r\n", 0),
+        jina_faults.dripping(HEAD + b"\r\n", b" " * 65536, 0),
+        jina_faults.answer(200, b" " * (1 << 25)),
+    ],
+    ids=["bomb", "chunks", "until closed", "announced"],
+)
+def test_a_reply_has_a_largest_size(server: JinaServer, fault: Fault) -> None:
+    server.misbehave(fault)
+    with pytest.raises(ServiceRefused, match="more than 2 MiB"):
+        embed(server)
+    assert len(embed(server).vectors) == len(TEXTS)
+
+
+def test_an_error_without_end_is_told_by_its_status(server: JinaServer) -> None:
+    head = b"HTTP/1.1 503 No\r\n\r\n"
+    server.misbehave(jina_faults.dripping(head, b" " * 65536, 0))
+    error = embed_badly(server)
+    assert type(error) is ServiceDown
+    assert "answered 503" in str(error)
+
+
+def test_a_reply_may_be_packed(server: JinaServer) -> None:
+    def pack(reply: jina_api.Reply) -> jina_api.Reply:
+        headers = {**reply.headers, "Content-Encoding": "gzip"}
+        return replace(reply, body=gzip.compress(reply.body), headers=headers)
+
+    server.misbehave(pack)
+    assert len(embed(server).vectors) == len(TEXTS)
+    assert server.requests[0].headers["accept-encoding"] == "gzip"
+
+
+def test_a_host_without_an_address_is_refused_at_once_if_it_never_had_one(
+    server: JinaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert type(embed_badly("https://embeddings.invalid")) is ServiceRefused
+    embedder = JinaEmbedder(V2, api_base=server.url, api_key=KEY)
+    embedder.embed(TEXTS, Purpose.DOCUMENT)
+    embedder._transport._session.close()
+
+    def fail(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    with pytest.raises(ServiceDown):
+        embedder.embed(TEXTS, Purpose.DOCUMENT)
 
 
 def test_a_host_that_is_dead() -> None:
@@ -353,7 +585,7 @@ def test_a_host_that_is_dead() -> None:
     ("failure", "kind", "words"),
     [
         (requests.ConnectTimeout("x"), ServiceDown, "within 10 s"),
-        (requests.ConnectionError("Failed to resolve"), ServiceDown, "no connection to"),
+        (requests.ConnectionError("Failed"), ServiceDown, "no connection to"),
         (requests.exceptions.SSLError("UNEXPECTED_EOF_WHILE_READING"), ServiceDown, "broke off"),
         (requests.exceptions.InvalidHeader("x"), ServiceRefused, "InvalidHeader"),
         (LocationParseError("x"), ServiceRefused, "LocationParseError"),
@@ -402,10 +634,10 @@ def test_refusals_of_the_api(
     ("fault", "kind", "words"),
     [
         (jina_faults.wrong_dimension(512), ServiceRefused, f"512 dimensions.*{V2.name} have 768"),
-        (jina_faults.filled(float("nan")), ServiceDown, "not finite|without a vector"),
-        (jina_faults.filled(float("-inf")), ServiceDown, "not finite|without a vector"),
-        (jina_faults.filled(0), ServiceDown, "all zero"),
-        (jina_faults.garbled, ServiceDown, "unequal length"),
+        (jina_faults.filled(float("nan")), TextsFailed, "not finite|without a vector"),
+        (jina_faults.filled(float("-inf")), TextsFailed, "not finite|without a vector"),
+        (jina_faults.filled(0), TextsFailed, "all zero"),
+        (jina_faults.garbled, TextsFailed, "unequal length"),
         (jina_faults.duplicate_index, ServiceDown, "without a vector for each text"),
         (jina_faults.missing_item, ServiceDown, "without a vector for each text"),
         (jina_faults.web_page(200), ServiceRefused, "web page"),

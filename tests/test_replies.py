@@ -21,6 +21,7 @@ from jtv_cli.errors import (
     ServiceDown,
     ServiceError,
     ServiceRefused,
+    TextsFailed,
     TextsRefused,
     TextTooLong,
     register_secret,
@@ -71,7 +72,7 @@ def reply_error(
         (413, {}, BatchTooLarge, "answered 413"),
         (408, {}, ServiceDown, "answered 408"),
         (409, {}, ServiceDown, "answered 409"),
-        (500, DETAIL, ServiceDown, "answered 500: Something is wrong"),
+        (500, DETAIL, TextsFailed, "answered 500: Something is wrong"),
         (503, {}, ServiceDown, "answered 503"),
         (520, b"<html>Cloudflare", ServiceDown, "answered 520 with a web page, not JSON"),
         (525, b"", ServiceDown, "answered 525"),
@@ -83,7 +84,13 @@ def reply_error(
         (200, b"OK", ServiceDown, "200 with something that is not JSON"),
         (200, b"", ServiceDown, "200 without a vector for each text"),
         (204, b"", ServiceDown, "204 without a vector for each text"),
-        (200, {"error": {"message": "No such thing"}}, ServiceDown, "200: No such thing"),
+        (200, {"error": {"message": "No such thing"}}, ServiceRefused, "200: No such thing"),
+        (200, {"error": "Something"}, ServiceRefused, "200: Something; check JINA_API_BASE"),
+        (200, {"embeddings": [[1.0]]}, ServiceRefused, "200 without a vector for each text"),
+        (200, [[1.0]], ServiceRefused, "200 without a vector for each text"),
+        (501, DETAIL, ServiceRefused, "answered 501: Something is wrong; check JINA_API_BASE"),
+        (505, {}, ServiceRefused, "answered 505"),
+        (429, {"error": {"code": "insufficient_quota"}}, ServiceRefused, "no balance left"),
         (422, {"detail": {"message": "In an object"}}, TextsRefused, ": In an object;"),
         (422, {"detail": [{"msg": "a", "input": TEXTS}, {"msg": "b"}]}, TextsRefused, ": a; b;"),
         (422, {"error": {"message": "As OpenAI"}}, TextsRefused, ": As OpenAI;"),
@@ -95,8 +102,8 @@ def reply_error(
         (422, {"detail": f"not {TEXTS[0][4:20]}"}, TextsRefused, "answered 422; check"),
         (422, {"detail": f"not '{TEXTS[1]}'"}, TextsRefused, "answered 422; check"),
         (422, {"detail": f"not {TEXTS[2]!r}"}, TextsRefused, "answered 422; check"),
-        (500, {"detail": f"a bad key: {KEY}"}, ServiceDown, "a bad key: ***"),
-        (500, {"detail": "x" * 290 + KEY}, ServiceDown, "xxx***"),
+        (500, {"detail": f"a bad key: {KEY}"}, TextsFailed, "a bad key: ***"),
+        (500, {"detail": "x" * 290 + KEY}, TextsFailed, "xxx***"),
     ],
 )
 def test_replies_that_are_errors(
@@ -116,6 +123,8 @@ def test_replies_that_are_errors(
         (400, "input length is larger than the largest allowed size 2048", 2048),
         (413, "length limit exceeded", None),
         (413, f"at most {'9' * 5000} items", None),
+        (400, "batch size is invalid, it should not be larger than 10.: input.contents", 10),
+        (400, "* BatchEmbedContentsRequest.requests: at most 20 requests can be in one batch", 20),
     ],
 )
 def test_how_many_texts_would_do(status: int, words: str, limit: int | None) -> None:
@@ -151,6 +160,81 @@ def test_how_long_to_wait(retry_after: str | None, seconds: float | None) -> Non
     assert isinstance(error, RateLimited)
     assert error.kind == "rate"
     assert error.retry_after == seconds
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        # llama.cpp
+        (
+            500,
+            {
+                "error": {
+                    "code": 500,
+                    "message": "input (600 tokens) is too large to process. increase the physical"
+                    " batch size (current batch size: 512)",
+                    "type": "server_error",
+                }
+            },
+        ),
+        (400, {"error": "request (600 tokens) exceeds the available context size (512 tokens)"}),
+        # Ollama
+        (400, {"error": "the input length exceeds the context length"}),
+        # infinity
+        (422, {"detail": [{"msg": "String should have at most 122880 characters"}]}),
+        # a server that answers everything with 200
+        (200, {"error": {"message": "This model's maximum context length is 512 tokens"}}),
+    ],
+)
+def test_a_text_that_is_too_long(status: int, body: object) -> None:
+    assert type(reply_error(status, body)) is TextTooLong
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (500, {"error": "failed to encode response: json: unsupported value: NaN"}),  # Ollama
+        (200, {"data": [{"index": 0, "embedding": None}]}),  # text-embeddings-inference
+        (200, {"data": [{"index": 0, "embedding": [0.0] * 768}]}),
+        (200, {"data": [{"index": 0, "embedding": [None] * 768}]}),
+        (200, {"data": [{"index": 0, "embedding": [1e30] * 768}]}),
+        (200, {"data": [{"index": 0, "embedding": [1e-30] * 768}]}),
+        (200, {"data": [{"index": 0, "embedding": [1e-46] * 768}]}),
+        (200, {"data": [{"index": 0, "embedding": [1e39] * 768}]}),
+        (200, {"data": [{"index": 0, "embedding": "%%"}]}),
+        (200, {"data": []}),
+    ],
+)
+def test_a_failure_that_one_text_may_cause(status: int, body: object) -> None:
+    error = reply_error(status, body, texts=["hibiscus"])
+    assert type(error) is TextsFailed
+    assert "host:1 answered" in error.message
+
+
+def test_vectors_without_an_index_are_in_order() -> None:
+    rows = [[float(number)] * 768 for number in range(1, 5)]
+    items: list[dict[str, Any]] = [{"embedding": row} for row in rows]
+    body = {"data": items}
+    vectors = read_reply(Reply("host:1", 200, {}, orjson.dumps(body)), V2, TEXTS).vectors
+    assert np.array_equal(vectors, np.array(rows, np.float32))
+    items[1]["index"] = 1
+    assert type(reply_error(200, body)) is TextsFailed
+
+
+def test_nested_vectors_are_refused() -> None:
+    rows = [{"index": number, "embedding": [[1.0] * 768]} for number in range(4)]
+    error = reply_error(200, {"data": rows})
+    assert type(error) is ServiceRefused
+    assert "pooling" in str(error)
+
+
+def test_part_of_the_key_is_masked_too() -> None:
+    register_secret(KEY)
+    for part in (KEY[:-1], KEY[1:], KEY[3:14], KEY[-8:], f"{KEY[:9]}…{KEY[-9:]}"):
+        error = reply_error(401, {"detail": f"bad key '{part}'"})
+        assert KEY[4:9] not in str(error)
+        assert KEY[-8:] not in str(error)
+        assert "bad key '***" in str(error)
 
 
 def test_a_date_to_wait_for() -> None:
@@ -190,6 +274,7 @@ def test_which_limit_is_reached(body: object, kind: str) -> None:
         b'{"total_tokens": true}',
         b'{"total_tokens": 1.5}',
         b'{"total_tokens": 1180591620717411303424}',
+        b'{"total_tokens": 18446744073709551615}',
     ],
 )
 def test_usage_that_says_nothing(usage: bytes) -> None:

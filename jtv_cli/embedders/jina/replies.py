@@ -19,6 +19,7 @@ from jtv_cli.errors import (
     ServiceDown,
     ServiceError,
     ServiceRefused,
+    TextsFailed,
     TextsRefused,
     TextTooLong,
     mask_secrets,
@@ -26,7 +27,7 @@ from jtv_cli.errors import (
 from jtv_cli.records import Embeddings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from jtv_cli.embedders.models import Model
     from jtv_cli.records import Vectors
@@ -41,6 +42,11 @@ _DETAIL = 300
 # A piece of text this long in a service's words is a quotation, not a coincidence.
 _QUOTATION = 12
 
+# Lengths of vectors whose squares float32 can add up, with room to spare.
+_SHORTEST, _LONGEST = 1e-15, 1e15
+# More than any request costs; a count that is not believed is taken for unknown.
+_MOST_TOKENS = 1 << 40
+
 
 class Reply(NamedTuple):
     """What the service at `place` (host and port) answered, whatever its status."""
@@ -51,28 +57,51 @@ class Reply(NamedTuple):
     body: bytes
 
 
+def largest_reply(texts: int, dimensions: int) -> int:
+    """Return the most bytes that a reply with vectors for so many texts can have.
+
+    A number takes at most 40 bytes, as JSON on an indented line of its own. There is room
+    for vectors longer than expected, so that they are refused for their length.
+    """
+    return (1 << 20) + texts * (1024 + 40 * max(dimensions, 8192))
+
+
 def read_reply(reply: Reply, model: Model, texts: Sequence[str]) -> Embeddings:
     """Return the vectors that the reply has for the texts, in their order.
 
-    They are (n, dimensions) float32 in C order, finite and not all zero; `tokens`
-    is 0 where the service does not say.
+    They are (n, dimensions) float32 in C order, finite, and of a length that is neither
+    zero nor out of float32's range; `tokens` is 0 where the service does not say.
 
-    Raises BatchTooLarge, TextTooLong, RateLimited, ServiceDown or ServiceRefused.
-    No message has the texts in it, nor anything kept secret.
+    Raises BatchTooLarge, TextTooLong, RateLimited, ServiceDown or ServiceRefused, or one
+    of their subclasses. No message has the texts in it, nor anything kept secret.
     """
     payload = _json(reply.body)
     if not 200 <= reply.status < 300:
         raise _refusal(reply, payload, texts)
+    answer = _answer(reply, payload, texts, otherwise="without a vector for each text")
+    if _is_page(reply):
+        raise ServiceRefused(answer, hint="check JINA_API_BASE")
+    if payload is None:
+        raise ServiceDown(answer, hint=AGAIN)
+    items = payload.get("data") if isinstance(payload, dict) else None
+    if not isinstance(items, list):
+        raise _oversize(payload, answer) or ServiceRefused(
+            answer, hint="check JINA_API_BASE and the model's name"
+        )
     try:
-        rows = {_index(item["index"]): _row(item["embedding"]) for item in payload["data"]}
-        if len(payload["data"]) != len(texts) or rows.keys() != set(range(len(texts))):
-            raise ValueError
+        rows = dict(_rows(items))
     except (KeyError, TypeError, ValueError):
-        answer = _answer(reply, payload, texts, otherwise="without a vector for each text")
-        if _is_page(reply):
-            raise ServiceRefused(answer, hint="check JINA_API_BASE") from None
-        raise ServiceDown(answer, hint=AGAIN) from None
+        rows = {}
+    if len(items) != len(texts) or rows.keys() != set(range(len(texts))):
+        raise TextsFailed(answer, hint=AGAIN)
     return Embeddings(_vectors(rows, model, reply.place), _tokens(payload))
+
+
+def _rows(items: Sequence[Any]) -> Iterator[tuple[int, Vectors]]:
+    """Yield the index and the vector of each item; items without an index are in order."""
+    is_indexed = any("index" in item for item in items)
+    for number, item in enumerate(items):
+        yield _index(item["index"]) if is_indexed else number, _row(item["embedding"])
 
 
 def _json(body: bytes) -> Any:  # noqa: ANN401
@@ -95,6 +124,11 @@ def _row(embedding: object) -> Vectors:
     """
     if isinstance(embedding, str):
         return np.frombuffer(b64decode(embedding), dtype="<f4")
+    if isinstance(embedding, list) and embedding and isinstance(embedding[0], list):
+        raise ServiceRefused(
+            "the service answered with nested vectors, such as one for each token",
+            hint="set up the server to pool them (llama.cpp: --pooling mean)",
+        )
     row = np.asarray(embedding)
     if row.ndim != 1 or row.dtype.kind not in "fiu":
         raise ValueError
@@ -105,7 +139,7 @@ def _row(embedding: object) -> Vectors:
 def _vectors(rows: Mapping[int, Vectors], model: Model, place: str) -> Vectors:
     size, *others = {len(row) for row in rows.values()}
     if others or not size:
-        raise ServiceDown(f"{place} answered with vectors of unequal length or none", hint=AGAIN)
+        raise TextsFailed(f"{place} answered with vectors of unequal length or none", hint=AGAIN)
     if size != model.dimensions:
         raise ServiceRefused(
             f"{place} answered with vectors of {size} dimensions, "
@@ -116,31 +150,42 @@ def _vectors(rows: Mapping[int, Vectors], model: Model, place: str) -> Vectors:
     for index, row in rows.items():
         vectors[index] = row
     if not np.isfinite(vectors).all():
-        raise ServiceDown(f"{place} answered with vectors that are not finite", hint=AGAIN)
+        raise TextsFailed(f"{place} answered with vectors that are not finite", hint=AGAIN)
     if not vectors.any(axis=1).all():
-        raise ServiceDown(f"{place} answered with a vector that is all zero", hint=AGAIN)
+        raise TextsFailed(f"{place} answered with a vector that is all zero", hint=AGAIN)
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    if lengths.min() < _SHORTEST or lengths.max() > _LONGEST:
+        message = f"{place} answered with a vector of which the length is out of range"
+        raise TextsFailed(message, hint=AGAIN)
     return vectors
 
 
 def _tokens(payload: Mapping[str, Any]) -> int:
     usage = payload.get("usage")
     tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
-    return tokens if type(tokens) is int and tokens > 0 else 0
+    return tokens if type(tokens) is int and 0 < tokens <= _MOST_TOKENS else 0
 
 
 _BUSY = re.compile("concurren|overloaded", re.IGNORECASE)
-# Beside Jina's words: those of text-embeddings-inference, vLLM and Ollama.
+# Beside Jina's words: those of text-embeddings-inference, vLLM, Ollama, llama.cpp and infinity.
 _TOO_LONG = re.compile(
     "INPUT_TOKEN_LIMIT_EXCEEDED|maximum of [0-9]+ tokens|less than [0-9]+ (tokens|characters)"
-    "|maximum context length|exceeds the context length",
+    "|maximum context length|exceeds the (available )?context (length|size)"
+    "|is too large to process|should have at most [0-9]+ characters",
     re.IGNORECASE,
 )
 _FEWER = re.compile(
-    "at most (?P<items>[0-9]{1,7}) items"
-    "|(maximum allowed batch|largest allowed) size (?P<size>[0-9]{1,7})",
+    "(at most|no more than|up to|a maximum of) (?P<items>[0-9]{1,7})"
+    " (items|inputs|texts|requests|documents|strings)"
+    "|((maximum allowed batch|largest allowed) size|should not be larger than)"
+    " (?P<size>[0-9]{1,7})",
     re.IGNORECASE,
 )
 _TOO_MUCH = {400, 413, 422}
+# Statuses that a server may answer because of one text.
+_BY_TEXT = {400, 422, 500}
+# Not implemented; HTTP version not supported.
+_NEVER = {501, 505}
 _PASSING = {408, 409, 425}
 
 _TOP_UP = (
@@ -160,6 +205,7 @@ _REFUSALS = {
     405: _ADDRESS,
     407: ("the proxy wants a password", "check HTTP_PROXY"),
 }
+_FEWER_HINT = "send fewer texts at a time"
 _REFUSAL = ("the request was refused", "check the model's name and JINA_API_BASE")
 
 
@@ -170,22 +216,36 @@ def _refusal(reply: Reply, payload: object, texts: Sequence[str]) -> ServiceErro
     if 300 <= status < 400:
         hint = "set JINA_API_BASE to where the API is"
         return ServiceRefused(f"{answer}, a redirect{_target(reply)}; none is followed", hint=hint)
+    if status == 429 and code == "insufficient_quota":  # OpenAI's, which no wait ends
+        return ServiceRefused(f"{_TOP_UP[0]}: {answer}", hint="top up the account")
     if status == 429:
         return _rate_limited(answer, reply, code or said)
-    if status in _TOO_MUCH and _TOO_LONG.search(f"{code} {said}"):
-        return TextTooLong(f"a text is too long for the model: {answer}", hint="split it")
-    fewer = _FEWER.search(said)
-    if status == 413 or (status in _TOO_MUCH and fewer):
-        limit = int(fewer["items"] or fewer["size"]) if fewer else None
-        hint = "send fewer texts at a time"
-        return BatchTooLarge(f"too much for one request: {answer}", limit=limit, hint=hint)
-    if status >= 500 or status < 200 or status in _PASSING:
+    if status in _TOO_MUCH | _BY_TEXT and (oversize := _oversize(payload, answer)):
+        return oversize
+    if status == 413:
+        return BatchTooLarge(f"too much for one request: {answer}", hint=_FEWER_HINT)
+    if status in _NEVER:
+        return ServiceRefused(answer, hint="check JINA_API_BASE")
+    if status == 500:
+        return TextsFailed(answer, retry_after=_retry_after(reply), hint=AGAIN)
+    if status > 500 or status < 200 or status in _PASSING:
         return ServiceDown(answer, retry_after=_retry_after(reply), hint=AGAIN)
     what, hint = _REFUSALS.get(status, _REFUSAL)
     if code == "AUTHZ_INSUFFICIENT_BALANCE":
         what, hint = _TOP_UP
-    kind = TextsRefused if status in _TOO_MUCH else ServiceRefused
+    kind = TextsRefused if status in _BY_TEXT else ServiceRefused
     return kind(f"{what}: {answer}", hint=hint)
+
+
+def _oversize(payload: object, answer: str) -> ServiceError | None:
+    """Return the error that says that a text or a batch is too large, if the reply says so."""
+    said = f"{_code(payload)} {_message(payload)}"
+    if _TOO_LONG.search(said):
+        return TextTooLong(f"a text is too long for the model: {answer}", hint="split it")
+    if fewer := _FEWER.search(said):
+        limit = int(fewer["items"] or fewer["size"])
+        return BatchTooLarge(f"too much for one request: {answer}", limit=limit, hint=_FEWER_HINT)
+    return None
 
 
 def _rate_limited(answer: str, reply: Reply, said: str) -> RateLimited:

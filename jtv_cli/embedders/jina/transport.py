@@ -1,0 +1,412 @@
+"""HTTP to an embeddings API: one POST, within a deadline and a largest size of the reply."""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+import zlib
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
+
+import requests
+from requests import exceptions
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+from requests.utils import select_proxy
+from urllib3 import connectionpool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError, NameResolutionError, ProtocolError, ReadTimeoutError
+
+from jtv_cli import __version__
+from jtv_cli.embedders import MOST_AT_ONCE
+from jtv_cli.embedders.jina.replies import AGAIN, Reply
+from jtv_cli.errors import ServiceDown, ServiceError, ServiceRefused
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Iterator
+
+    from jtv_cli.embedders.jina.endpoint import Endpoint
+
+CONNECT_TIMEOUT = 10.0
+"""Seconds to wait for a connection."""
+REQUEST_TIMEOUT = 120.0
+"""Seconds that a request may take as a whole, from its first byte to the last of its reply."""
+
+# What is read of a reply that is an error: enough for any message.
+_LARGEST_ERROR = 1 << 20
+_BLOCK = 1 << 16
+
+_NETWORK = "check the network connection and JINA_API_BASE"
+_PROXY = re.compile(
+    r"((?P<scheme>https?|socks(4a?|5h?))://)?([!-.0-~]*@)?"
+    r"(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(:(?P<port>[0-9]{1,5}))?/?",
+    re.IGNORECASE,
+)
+
+
+class Transport:
+    """Sends requests to one endpoint; threads may share it.
+
+    The API key goes nowhere but into the Authorization header. Redirects are not followed,
+    netrc is not read, and this machine is never reached through a proxy. Certificates are
+    verified against the system's CA store and certifi's, or REQUESTS_CA_BUNDLE alone.
+    """
+
+    def __init__(self, endpoint: Endpoint, key: str | None) -> None:
+        self._endpoint = endpoint
+        self._session = _session(key)
+        self._has_connected = False
+
+    def post(self, body: bytes, largest: int) -> Reply:
+        """Send a JSON body and return the reply, whatever its status.
+
+        `largest` is the most bytes that a reply with vectors may have, unpacked.
+
+        Raises ServiceDown or ServiceRefused where no whole reply comes.
+        """
+        try:
+            with _deadline(REQUEST_TIMEOUT) as deadline, self._post(body) as response:
+                self._has_connected = True
+                content = _read(response, largest)
+        # Not every failure below requests is turned into one of its exceptions.
+        except (OSError, HTTPError, ValueError) as error:
+            if deadline.has_passed:
+                raise self._down(_NO_REPLY.format("{}", REQUEST_TIMEOUT), AGAIN) from None
+            self._raise_failure(error)
+        if deadline.has_passed:
+            raise self._down(_NO_REPLY.format("{}", REQUEST_TIMEOUT), AGAIN)
+        place = self._endpoint.place
+        if content is None:
+            raise ServiceRefused(
+                f"{place} answered with more than {largest >> 20:,} MiB, too much for this batch",
+                hint="check JINA_API_BASE",
+            )
+        return Reply(place, response.status_code, response.headers, content)
+
+    def _post(self, body: bytes) -> requests.Response:
+        return self._session.post(
+            self._endpoint.url,
+            data=body,
+            timeout=(CONNECT_TIMEOUT, REQUEST_TIMEOUT),
+            allow_redirects=False,
+            proxies=self._proxies,
+            stream=True,
+        )
+
+    @cached_property
+    def _proxies(self) -> dict[str, str]:
+        """The proxies that the environment names for the endpoint, by scheme.
+
+        Raises ServiceRefused for one that cannot be used.
+        """
+        if self._endpoint.is_local:
+            # An empty value keeps requests from looking into the environment.
+            return {"http": "", "https": "", "all": ""}
+        url = self._endpoint.url
+        said = self._session.merge_environment_settings(url, {}, None, None, None)
+        proxies = dict(said["proxies"])
+        if proxy := select_proxy(url, proxies):
+            scheme = urlsplit(url).scheme
+            _check_proxy(proxy, f"{scheme if scheme in proxies else 'all'}_proxy".upper())
+        return proxies
+
+    def _raise_failure(self, error: Exception) -> NoReturn:
+        """Raise what a request without a whole reply comes to."""
+        place = self._endpoint.place
+        if isinstance(error, ServiceError):
+            raise error
+        if not self._has_connected and _is_unknown_host(error):
+            proxy = isinstance(error, exceptions.ProxyError)
+            raise ServiceRefused(
+                "the host name of the proxy cannot be resolved"
+                if proxy
+                else f"the host name {self._endpoint.host} cannot be resolved",
+                hint="check HTTPS_PROXY and HTTP_PROXY" if proxy else _NETWORK,
+            ) from None
+        if isinstance(error, exceptions.SSLError):
+            raise _tls_failure(str(error), self._endpoint) from error
+        if isinstance(error, exceptions.ProxyError):
+            raise _proxy_failure(str(error), self._endpoint) from error
+        for kind, sentence, hint in _INTERRUPTIONS:
+            if isinstance(error, kind):
+                raise self._down(sentence, hint) from error
+        # What is left is not chained: the text of some names a proxy with its password.
+        if isinstance(error, OSError) and not isinstance(error, exceptions.RequestException):
+            hint = "check REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE"
+            raise ServiceRefused("the CA certificates cannot be read", hint=hint) from None
+        message = f"no request to {place} can be sent ({type(error).__name__})"
+        hint = "check JINA_API_BASE, HTTPS_PROXY and HTTP_PROXY"
+        raise ServiceRefused(message, hint=hint) from None
+
+    def _down(self, sentence: str, hint: str) -> ServiceDown:
+        return ServiceDown(sentence.format(self._endpoint.place), hint=hint)
+
+
+class _KeyAuth(AuthBase):
+    """Adds the key, if there is one; its presence keeps requests from reading netrc."""
+
+    def __init__(self, key: str | None) -> None:
+        self._key = key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._key is not None:
+            request.headers["Authorization"] = f"Bearer {self._key}"
+        return request
+
+    def __repr__(self) -> str:
+        return "_KeyAuth(***)"
+
+
+class _Session(requests.Session):
+    """A session that takes no reply for a redirect.
+
+    requests parses the target even of one it does not follow, and asks netrc about it.
+    """
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
+        return None
+
+
+def _session(key: str | None) -> requests.Session:
+    session = _Session()
+    session.auth = _KeyAuth(key)
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, _Adapter(pool_maxsize=MOST_AT_ONCE))
+    session.headers.update(
+        {
+            "User-Agent": f"jtv/{__version__}",
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            # The one packing that `_read` unpacks within bounds.
+            "Accept-Encoding": "gzip",
+        }
+    )
+    return session
+
+
+class _Adapter(HTTPAdapter):
+    """Connections with a deadline; https trusts the system's CA store too."""
+
+    def build_connection_pool_key_attributes(
+        self, request: Any, verify: Any, cert: Any = None
+    ) -> Any:
+        host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
+        # A bundle that the user names is trusted alone.
+        if verify is True and host["scheme"] == "https":
+            pool["ssl_context"] = self._system_store
+        return host, pool
+
+    @cached_property
+    def _system_store(self) -> ssl.SSLContext:
+        import ssl
+
+        import truststore
+
+        return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+    def get_connection_with_tls_context(self, *arguments: Any, **options: Any) -> Any:
+        pool: Any = super().get_connection_with_tls_context(*arguments, **options)
+        is_https = isinstance(pool, connectionpool.HTTPSConnectionPool)
+        pool.ConnectionCls = _watched_class(pool.ConnectionCls, is_https=is_https)
+        return pool
+
+
+# Deadlines
+
+
+class _Deadline:
+    """Shuts down the connection of a request that takes too long as a whole.
+
+    The timeouts of a socket start anew with each byte, so that a reply that drips in,
+    or an endless row of "100 Continue", would never end.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.has_passed = False
+        self._socket: Any = None
+        self._lock = threading.Lock()
+        self._timer = threading.Timer(seconds, self._pass)
+        self._timer.daemon = True
+
+    def start(self) -> None:
+        self._timer.start()
+
+    def cancel(self) -> None:
+        self._timer.cancel()
+        with self._lock:
+            self._socket = None
+
+    def watch(self, connected: object) -> None:
+        with self._lock:
+            self._socket = connected
+            if self.has_passed:
+                self._shut_down()
+
+    def _pass(self) -> None:
+        with self._lock:
+            self.has_passed = True
+            self._shut_down()
+
+    def _shut_down(self) -> None:
+        # urllib3's TLS through a proxy that is reached by TLS is no socket, but has one.
+        plain = getattr(self._socket, "socket", self._socket)
+        if isinstance(plain, socket.socket):
+            with suppress(OSError):
+                # Not the TLS socket's own, which another thread is reading from.
+                socket.socket.shutdown(plain, socket.SHUT_RDWR)
+
+
+_current = threading.local()
+
+
+@contextmanager
+def _deadline(seconds: float) -> Iterator[_Deadline]:
+    """Watch the connections that this thread uses meanwhile."""
+    deadline = _Deadline(seconds)
+    _current.deadline = deadline
+    deadline.start()
+    try:
+        yield deadline
+    finally:
+        deadline.cancel()
+        _current.deadline = None
+
+
+class _Watched:
+    """A connection whose socket, whenever it has a new one, is told to the current deadline."""
+
+    _watched: Any = None
+
+    @property
+    def sock(self) -> Any:
+        return self._watched
+
+    @sock.setter
+    def sock(self, connected: object) -> None:
+        self._watched = connected
+        self._tell()
+
+    def request(self, *arguments: Any, **options: Any) -> None:
+        self._tell()
+        super().request(*arguments, **options)  # type: ignore[misc]
+
+    def _tell(self) -> None:
+        deadline: _Deadline | None = getattr(_current, "deadline", None)
+        if deadline is not None and self._watched is not None:
+            deadline.watch(self._watched)
+
+
+class _WatchedHttp(_Watched, HTTPConnection):
+    """For http."""
+
+
+class _WatchedHttps(_Watched, HTTPSConnection):
+    """For https."""
+
+
+def _watched_class(kind: type, *, is_https: bool) -> type:
+    if issubclass(kind, _Watched):
+        return kind
+    if kind in (HTTPConnection, HTTPSConnection):
+        return _WatchedHttps if is_https else _WatchedHttp
+    return type(f"_Watched{kind.__name__}", (_Watched, kind), {})  # through a SOCKS proxy
+
+
+# Replies
+
+
+def _read(response: requests.Response, largest: int) -> bytes | None:
+    """Return the unpacked body, None where it has more than `largest` bytes.
+
+    An error's is cut there, at a smaller size: its status says the most of it.
+
+    Raises what requests, urllib3 and zlib raise.
+    """
+    is_error = not response.ok
+    most = _LARGEST_ERROR if is_error else largest
+    unpack = _unpacker(response.headers.get("Content-Encoding", ""))
+    content = bytearray()
+    # http.client takes chunks apart here, within bounds.
+    while data := response.raw.read(_BLOCK, decode_content=False):
+        content += unpack(data, most + 1 - len(content))
+        if len(content) > most:
+            return bytes(content[:most]) if is_error else None
+    return bytes(content)
+
+
+def _unpacker(encoding: str) -> Callable[[bytes, int], bytes]:
+    if encoding.strip().lower() in ("", "identity"):
+        return lambda data, most: data[:most]
+    if encoding.strip().lower() not in ("gzip", "x-gzip", "deflate"):
+        raise exceptions.ContentDecodingError(encoding)
+    stream = zlib.decompressobj(zlib.MAX_WBITS | 32)
+
+    def unpack(data: bytes, most: int) -> bytes:
+        try:
+            return stream.decompress(data, most)
+        except zlib.error as error:
+            raise exceptions.ContentDecodingError(error) from error
+
+    return unpack
+
+
+# Failures
+
+_NO_REPLY = "no whole reply from {} within {:g} s"
+
+# The first that fits counts: some are kinds of others.
+_INTERRUPTIONS: tuple[tuple[type[Exception], str, str], ...] = (
+    (exceptions.ConnectTimeout, f"no connection to {{}} within {CONNECT_TIMEOUT:g} s", _NETWORK),
+    (exceptions.ReadTimeout, _NO_REPLY.format("{}", REQUEST_TIMEOUT), AGAIN),
+    (ReadTimeoutError, _NO_REPLY.format("{}", REQUEST_TIMEOUT), AGAIN),
+    (ProtocolError, "the reply of {} was cut short", AGAIN),
+    (exceptions.ContentDecodingError, "the reply of {} cannot be unpacked", AGAIN),
+    (exceptions.ConnectionError, "there is no connection to {}, or it was lost", _NETWORK),
+)
+
+
+def _is_unknown_host(error: BaseException | None) -> bool:
+    """Return whether a failure comes from a host name that cannot be resolved."""
+    causes = [error, *getattr(error, "args", ())]
+    return any(isinstance(getattr(each, "reason", each), NameResolutionError) for each in causes)
+
+
+def _check_proxy(proxy: str, variable: str) -> None:
+    """Raise ServiceRefused for a proxy that cannot be used; it may have a password in it."""
+    match = _PROXY.fullmatch(proxy)
+    if match is None or not 0 < int(match["port"] or 1080) < 1 << 16:
+        raise ServiceRefused(
+            f"{variable} is not the URL of a proxy",
+            hint=f"set {variable} to one like http://proxy.example.com:3128, or unset it",
+        )
+    if (match["scheme"] or "").startswith("socks") and find_spec("socks") is None:
+        raise ServiceRefused(
+            f"{variable} names a SOCKS proxy, and PySocks is not installed",
+            hint=f"run: pip install 'jtv-cli[socks]', or unset {variable}",
+        )
+
+
+def _tls_failure(text: str, endpoint: Endpoint) -> ServiceError:
+    if "CERTIFICATE_VERIFY_FAILED" in text or "certificate verify failed" in text:
+        return ServiceRefused(
+            f"certificate verification failed for {endpoint.host}",
+            hint="if a proxy inspects TLS here, add its CA certificate to the system's store,"
+            " or set REQUESTS_CA_BUNDLE to it",
+        )
+    if "EOF" in text:
+        return ServiceDown(f"{endpoint.place} broke off the TLS connection", hint=AGAIN)
+    hint = "check JINA_API_BASE: https or http?"
+    return ServiceRefused(f"no TLS connection to {endpoint.place} could be set up", hint=hint)
+
+
+def _proxy_failure(text: str, endpoint: Endpoint) -> ServiceError:
+    hint = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
+    # 400 to 407: the proxy asks for credentials, or does not allow that host.
+    if "Tunnel connection failed: 40" in text:
+        return ServiceRefused(f"the proxy refuses to connect to {endpoint.place}", hint=hint)
+    return ServiceDown(f"the proxy does not connect to {endpoint.place}", hint=hint)
