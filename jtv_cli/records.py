@@ -92,6 +92,17 @@ class Hit(NamedTuple):
     metadata: Mapping[str, Any] | None = None
 
 
+class SearchResults(NamedTuple):
+    """The hits of each query vector, nearest first, and how they were found.
+
+    `explanation` says in one line whether an index was used, and if not, why; it is empty
+    unless it was asked for.
+    """
+
+    hits: list[list[Hit]]
+    explanation: str = ""
+
+
 Answer = tuple[str, "Sequence[Hit]"]
 """A query and what was found for it."""
 

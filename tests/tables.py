@@ -72,8 +72,8 @@ def delete(table: SqliteTable, where: str) -> None:
 def recall(table: SqliteTable, queries: Vectors, k: int = 10) -> float:
     """Return how much of what an exact search finds the index finds, whichever of a tie."""
     found = total = 0
-    exact = table.search(queries, k, exact=True)
-    for nearest, hits in zip(exact, table.search(queries, k), strict=True):
+    exact = table.search(queries, k, exact=True).hits
+    for nearest, hits in zip(exact, table.search(queries, k).hits, strict=True):
         farthest = nearest[-1].distance or 0
         found += sum((hit.distance or 0) <= farthest + 1e-6 for hit in hits)
         total += len(nearest)

@@ -63,15 +63,13 @@ def of(number: int) -> Document:
 
 def recall(table: SqliteTable, queries: Vectors, filter: Filter) -> tuple[float, str]:
     """Return how much of the ten nearest that fit is found, and how it was."""
-    said: list[str] = []
     found = total = 0
-    exact = table.search(queries, 10, filter=filter, exact=True)
-    hits = table.search(queries, 10, filter=filter, explain=said.append)
+    exact = table.search(queries, 10, filter=filter, exact=True).hits
+    hits, explanation = table.search(queries, 10, filter=filter, explain=True)
     for nearest, some in zip(exact, hits, strict=True):
         found += len({hit.id for hit in nearest} & {hit.id for hit in some})
         total += len(nearest)
-    [line] = said
-    return found / total, line
+    return found / total, explanation
 
 
 def test_the_index_is_used_where_much_fits(table: SqliteTable) -> None:
@@ -98,15 +96,14 @@ def test_all_that_fits_may_be_far_away(table: SqliteTable) -> None:
 
 
 def test_an_exact_search_reads_what_fits(table: SqliteTable) -> None:
-    said: list[str] = []
     sent: list[str] = []
     query = clustered(0)[:1]
     table.rows.connection.set_trace_callback(sent.append)
-    [hits] = table.search(query, 5, exact=True, filter=Filter("*.txt"), explain=said.append)
+    found = table.search(query, 5, exact=True, filter=Filter("*.txt"), explain=True)
     table.rows.connection.set_trace_callback(None)
     assert sum("vector" in statement for statement in sent) == 1, "each vector is read once"
-    assert hits == table.search(query, 5, exact=True)[0]
-    assert said == ["exact: asked for, of those that fit the filter"]
+    assert found.hits == table.search(query, 5, exact=True).hits
+    assert found.explanation == "exact: asked for, of those that fit the filter"
 
 
 def test_an_interrupt_while_a_filter_is_asked_is_one(
@@ -121,4 +118,4 @@ def test_an_interrupt_while_a_filter_is_asked_is_one(
     with pytest.raises(KeyboardInterrupt):
         table.search(clustered(0)[:1], 1, filter=Filter(where=(("a", "b"),)))
     monkeypatch.undo()
-    assert table.search(clustered(0)[:1], 1)
+    assert table.search(clustered(0)[:1], 1).hits

@@ -89,10 +89,8 @@ def noise(count: int, dimensions: int) -> Vectors:
 def explained(
     table: SqliteTable, query: Vectors | None = None, k: int = 10, *, exact: bool = False
 ) -> str:
-    said: list[str] = []
-    table.search(vectors(1) if query is None else query, k, exact=exact, explain=said.append)
-    [line] = said
-    return line
+    queries = vectors(1) if query is None else query
+    return table.search(queries, k, exact=exact, explain=True).explanation
 
 
 def segments(path: Path) -> list[tuple[int, int, int]]:
@@ -152,7 +150,7 @@ class TestGrowing:
         table.add([Document("alone", text_hash("alone"), [Occurrence()])], alone)
         assert segments(path) == before[0]
         assert table.rows.connection.total_changes - before[1] == 3  # row, counter, occurrence
-        [[nearest]] = table.search(alone, 1)
+        [[nearest]] = table.search(alone, 1).hits
         assert nearest.content == "alone"
 
     def test_ids_that_were_skipped(self, table: SqliteTable, path: Path) -> None:
@@ -190,8 +188,8 @@ class TestFinding:
     def test_the_same_as_an_exact_search(self, table: SqliteTable) -> None:
         stored = fill(table, 5000)
         queries = stored[::250] + 0.1
-        for query, hits in zip(queries, table.search(queries, 10), strict=True):
-            assert ids(hits) == ids(table.search(query[None], 10)[0])
+        for query, hits in zip(queries, table.search(queries, 10).hits, strict=True):
+            assert ids(hits) == ids(table.search(query[None], 10).hits[0])
         assert recall(table, queries) >= 0.99
 
     @pytest.mark.parametrize("k", [1, 50, 200])
@@ -203,7 +201,7 @@ class TestFinding:
     def test_a_k_so_large_that_an_exact_search_is_faster(self, table: SqliteTable) -> None:
         fill(table, 5000)
         assert explained(table, k=1000) == "exact: for 1,000 of 5,000 documents that is faster"
-        assert len(table.search(vectors(1), 6000)[0]) == 5000
+        assert len(table.search(vectors(1), 6000).hits[0]) == 5000
 
     def test_exact_is_exact(self, table: SqliteTable) -> None:
         fill(table, 5000)
@@ -211,9 +209,9 @@ class TestFinding:
 
     def test_max_distance(self, table: SqliteTable) -> None:
         stored = fill(table, 5000)
-        [hits] = table.search(stored[:1], 10, exact=True)
+        [hits] = table.search(stored[:1], 10, exact=True).hits
         cut = hits[4].distance
-        [near] = table.search(stored[:1], 10, max_distance=cut)
+        [near] = table.search(stored[:1], 10, max_distance=cut).hits
         assert ids(near) == ids(hits[:5])
 
     def test_all_vectors_the_same(self, table: SqliteTable) -> None:
@@ -221,7 +219,7 @@ class TestFinding:
         same = np.ones((5000, DIMENSIONS), np.float32)
         texts = [str(number) for number in range(5000)]
         table.add([Document(text, text_hash(text), [Occurrence()]) for text in texts], same)
-        [hits] = table.search(same[:1], 10)
+        [hits] = table.search(same[:1], 10).hits
         assert len(hits) == 10
         assert table.check_index(50).recall == 1
 
@@ -249,7 +247,7 @@ class TestDeleted:
         stored = fill(table, 10_000)
         delete(table, "id % 2")
         queries = stored[::1000]
-        assert all(hit.id % 2 == 0 for hits in table.search(queries, 10) for hit in hits)
+        assert all(hit.id % 2 == 0 for hits in table.search(queries, 10).hits for hit in hits)
         assert recall(table, queries) >= 0.99
         status = table.index_status()
         assert "codes of deleted documents" in status.detail
@@ -259,7 +257,7 @@ class TestDeleted:
         """More candidates are taken where the first are all gone."""
         stored = fill(table, 10_000)
         query = stored[:1]
-        near = table.search(query, 2000, exact=True)[0]
+        near = table.search(query, 2000, exact=True).hits[0]
         delete(table, f"id IN ({','.join(str(hit.id) for hit in near)})")
         assert recall(table, query) == 1
         assert explained(table).startswith("index")
@@ -274,9 +272,9 @@ class TestDeleted:
     def test_everything(self, table: SqliteTable) -> None:
         fill(table, 2 * SEGMENT)
         delete(table, "id")
-        assert table.search(vectors(1), 10) == [[]]
+        assert table.search(vectors(1), 10).hits == [[]]
         table.build_index()
-        assert table.search(vectors(1), 10) == [[]]
+        assert table.search(vectors(1), 10).hits == [[]]
         stored = fill(table, 3 * SEGMENT, "more")
         assert table.index_status().indexed == 3 * SEGMENT
         assert recall(table, stored[:20]) >= 0.99

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from jtv_cli.errors import NoTable, StoreError, TableMismatch
-from jtv_cli.records import Added, Filter, Hit, Occurrence, SourceLine, TableSpec
+from jtv_cli.records import (
+    Added,
+    Filter,
+    Hit,
+    Occurrence,
+    SearchResults,
+    SourceLine,
+    TableSpec,
+)
 from jtv_cli.text import text_hash
 from tables import DIMENSIONS, READS, SPEC, document, documents, make, vectors
 
@@ -144,7 +152,7 @@ class TestAdding:
         first, second = table.scan()
         assert (first.content, first.source, first.line) == ("same", "one.txt", 1)
         assert second.content == "new"
-        [[nearest]] = table.search(vectors(1), 1)
+        [[nearest]] = table.search(vectors(1), 1).hits
         assert nearest.content == "same"
 
     def test_an_occurrence_is_noted_once(self, table: Table) -> None:
@@ -253,7 +261,7 @@ class TestFinding:
     def test_the_nearest_in_order_with_exact_distances(self, table: Table) -> None:
         stored, queries = vectors(1000), vectors(3, seed=7)
         table.add(documents(1000), stored)
-        for query, hits in zip(queries, table.search(queries, 10), strict=True):
+        for query, hits in zip(queries, table.search(queries, 10).hits, strict=True):
             distances = exact_distances(stored, query)
             order = np.argsort(distances)[:10]
             assert [hit.content for hit in hits] == [f"text {number + 1}" for number in order]
@@ -263,62 +271,60 @@ class TestFinding:
     def test_lengths_of_vectors_do_not_matter(self, table: Table) -> None:
         stored = vectors(20)
         table.add(documents(20), stored * np.arange(1, 21, dtype=np.float32)[:, None])
-        [hits] = table.search(stored[4:5] * 1000, 1)
+        [hits] = table.search(stored[4:5] * 1000, 1).hits
         assert hits[0].content == "text 5"
         assert hits[0].distance == pytest.approx(0, abs=1e-6)
 
     def test_distances_stay_between_0_and_2(self, table: Table) -> None:
         stored = vectors(50)
         table.add(documents(100), np.concatenate((stored, -stored)))
-        [hits] = table.search(stored[:1], 100)
+        [hits] = table.search(stored[:1], 100).hits
         distances = [hit.distance for hit in hits if hit.distance is not None]
         assert len(distances) == 100
         assert 0 <= min(distances) < 1e-6
         assert 2 - 1e-6 < max(distances) <= 2
 
     def test_fewer_than_k(self, table: Table) -> None:
-        assert table.search(vectors(2), 5) == [[], []]
+        assert table.search(vectors(2), 5).hits == [[], []]
         table.add(documents(3), vectors(3))
-        assert [len(hits) for hits in table.search(vectors(2), 5)] == [3, 3]
+        assert [len(hits) for hits in table.search(vectors(2), 5).hits] == [3, 3]
 
     def test_no_queries(self, table: Table) -> None:
         """Of a table that is large enough for the embedded store's index, too."""
         table.add(documents(2500), vectors(2500))
-        said: list[str] = []
         for filter in (None, Filter("*")):
             for exact in (True, False):
                 none = vectors(0)
-                found = table.search(none, 5, exact=exact, filter=filter, explain=said.append)
-                assert found == []
-        assert said == []
+                found = table.search(none, 5, exact=exact, filter=filter, explain=True)
+                assert found == SearchResults([], "")
 
     def test_max_distance_cuts(self, table: Table) -> None:
         stored = vectors(100)
         table.add(documents(100), stored)
         distances = np.sort(exact_distances(stored, stored[0]))
         cut = float(distances[10:12].mean())
-        [hits] = table.search(stored[:1], 50, max_distance=cut)
+        [hits] = table.search(stored[:1], 50, max_distance=cut).hits
         assert len(hits) == 11
-        assert table.search(-stored[:1] - 5, 5, max_distance=0.0) == [[]]
+        assert table.search(-stored[:1] - 5, 5, max_distance=0.0).hits == [[]]
 
     def test_a_hit_shows_its_first_occurrence(self, table: Table) -> None:
         where = (Occurrence("b.txt", 7), Occurrence("b.txt", 3), Occurrence("a.txt", 1))
         table.add([document("text", *where)], vectors(1))
-        [[hit]] = table.search(vectors(1), 1)
+        [[hit]] = table.search(vectors(1), 1).hits
         assert (hit.source, hit.line) == ("b.txt", 3)
 
     def test_a_source_with_a_name_stands_before_standard_input(self, table: Table) -> None:
         table.add([document("text", Occurrence(None, 1)), document("x")], vectors(2))
         [number] = table.known([text_hash("text")]).values()
-        [[hit]] = table.search(vectors(1), 1)
+        [[hit]] = table.search(vectors(1), 1).hits
         assert (hit.source, hit.line) == (None, 1)
         table.add_occurrences("b.txt", [SourceLine(5, number), SourceLine(4, number)])
-        [[hit]] = table.search(vectors(1), 1)
+        [[hit]] = table.search(vectors(1), 1).hits
         assert (hit.source, hit.line) == ("b.txt", 4)
         assert next(table.scan()).source == "b.txt"
         [stored] = table.get([number])
         assert [where.source for where in stored.occurrences] == ["b.txt", "b.txt", None]
-        [[hit]] = table.search(vectors(1), 1, filter=Filter("-"))
+        [[hit]] = table.search(vectors(1), 1, filter=Filter("-")).hits
         assert (hit.source, hit.line) == (None, 1)
 
 

@@ -79,25 +79,24 @@ def test_the_nearest_of_those_that_fit(
 ) -> None:
     filter, fits = FITTING[case]
     queries = vectors(3, seed=7)
-    said: list[str] = []
-    found = filled.search(queries, 10, exact=exact, filter=filter, explain=said.append)
-    for query, hits in zip(queries, found, strict=True):
+    found = filled.search(queries, 10, exact=exact, filter=filter, explain=True)
+    for query, hits in zip(queries, found.hits, strict=True):
         assert numbers(hits) == expected(stored, query, 10, fits)
-    assert len(said) == 1
+    assert found.explanation
 
 
 def test_as_many_as_there_are(filled: Table, stored: Vectors) -> None:
     query = vectors(1, seed=7)
     for filter, fits in FITTING.values():
-        [hits] = filled.search(query, COUNT, filter=filter)
+        [hits] = filled.search(query, COUNT, filter=filter).hits
         assert numbers(hits) == expected(stored, query[0], COUNT, fits)
 
 
 def test_what_is_too_far_is_left_out(filled: Table) -> None:
     query = vectors(1, seed=7)
-    [everything] = filled.search(query, 100, filter=Filter("part/3.txt"))
+    [everything] = filled.search(query, 100, filter=Filter("part/3.txt")).hits
     cut = everything[7].distance or 0
-    [hits] = filled.search(query, 100, filter=Filter("part/3.txt"), max_distance=cut + 1e-6)
+    [hits] = filled.search(query, 100, filter=Filter("part/3.txt"), max_distance=cut + 1e-6).hits
     assert hits == everything[:8]
 
 
@@ -110,7 +109,7 @@ def test_a_hit_shows_the_first_occurrence_that_fits(table: Table) -> None:
     table.add([document("text", *where)], vectors(1))
 
     def shown(source: str | None = None, **fields: str) -> Occurrence:
-        [[hit]] = table.search(vectors(1), 3, filter=Filter(source, tuple(fields.items())))
+        [[hit]] = table.search(vectors(1), 3, filter=Filter(source, tuple(fields.items()))).hits
         return Occurrence(hit.source, hit.line, hit.metadata)
 
     assert shown("*.txt") == where[0]
@@ -143,9 +142,11 @@ def test_fields_of_each_kind(table: Table, value: Any, text: str) -> None:
         ],
         vectors(3),
     )
-    [hits] = table.search(vectors(1), 3, filter=Filter(where=((name, text),)))
+    [hits] = table.search(vectors(1), 3, filter=Filter(where=((name, text),))).hits
     assert [hit.content for hit in hits] == ["text"]
-    assert table.search(vectors(1), 3, filter=Filter(where=((name, text.upper() + "x"),))) == [[]]
+    assert table.search(vectors(1), 3, filter=Filter(where=((name, text.upper() + "x"),))).hits == [
+        []
+    ]
 
 
 def test_names_of_sources_are_taken_as_they_are(table: Table) -> None:
@@ -153,7 +154,7 @@ def test_names_of_sources_are_taken_as_they_are(table: Table) -> None:
     table.add([document(name, Occurrence(name, 1)) for name in names], vectors(len(names)))
 
     def found(pattern: str) -> set[str]:
-        [hits] = table.search(vectors(1), 99, filter=Filter(pattern))
+        [hits] = table.search(vectors(1), 99, filter=Filter(pattern)).hits
         return {hit.content for hit in hits}
 
     assert found("a_b") == {"a_b"}
@@ -165,16 +166,16 @@ def test_names_of_sources_are_taken_as_they_are(table: Table) -> None:
 def test_many_sources(table: Table) -> None:
     some = [document(f"text {n}", Occurrence(f"{n}.txt", 1)) for n in range(2000)]
     table.add(some, vectors(2000))
-    [hits] = table.search(vectors(1), 2000, filter=Filter("*[13579].txt"))
+    [hits] = table.search(vectors(1), 2000, filter=Filter("*[13579].txt")).hits
     assert sorted(numbers(hits)) == list(range(1, 2000, 2))
 
 
 def test_what_was_deleted_does_not_fit(filled: Table) -> None:
     query = vectors(1, seed=7)
     filled.remove("part/3.txt", list(filled.source_lines("part/3.txt")))
-    assert filled.search(query, 5, filter=Filter("part/3.txt")) == [[]]
+    assert filled.search(query, 5, filter=Filter("part/3.txt")).hits == [[]]
 
 
 def test_an_empty_table(store: Store) -> None:
     empty = make(store)
-    assert empty.search(vectors(2), 5, filter=Filter("*")) == [[], []]
+    assert empty.search(vectors(2), 5, filter=Filter("*")).hits == [[], []]

@@ -162,7 +162,7 @@ class TestDeleting:
         assert shared.count() == 2
         assert shared.known([text_hash("both")]) == {}
         assert shared.sources() == [SourceCount(None, 1, 1), SourceCount("a.txt", 1, 1)]
-        [hits] = shared.search(vectors(1), 10)
+        [hits] = shared.search(vectors(1), 10).hits
         assert {hit.content for hit in hits} == {"one", "piped"}
 
     def test_nothing_and_twice(self, shared: Table) -> None:

@@ -39,11 +39,8 @@ def nth(number: int) -> Document:
 
 
 def search(table: Table, source: str, **options: float) -> tuple[list[list[Hit]], str]:
-    said: list[str] = []
     queries = vectors(3, seed=7)
-    hits = table.search(queries, 10, filter=Filter(source), explain=said.append, **options)  # type: ignore[arg-type]
-    [line] = said
-    return hits, line
+    return table.search(queries, 10, filter=Filter(source), explain=True, **options)  # type: ignore[arg-type]
 
 
 def expected(step: int) -> list[list[str]]:

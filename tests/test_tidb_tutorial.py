@@ -56,11 +56,11 @@ def test_documents_are_read_without_occurrences(store: TidbStore) -> None:
 
 
 def test_nothing_fits_a_filter(store: TidbStore) -> None:
-    said: list[str] = []
     query = np.ones((2, 768), np.float32)
     table = store.open(NAME)
-    assert table.search(query, 3, filter=Filter("*"), explain=said.append) == [[], []]
-    assert "tutorial" in said[0]
+    found = table.search(query, 3, filter=Filter("*"), explain=True)
+    assert found.hits == [[], []]
+    assert "tutorial" in found.explanation
 
 
 def test_nothing_is_removed_before_it_is_adopted(store: TidbStore) -> None:

@@ -50,9 +50,8 @@ def _check_index(table: Table, *, wants_index: bool) -> Check:
 
 def _way_of_a_search(table: Table) -> str:
     """Return what a search for the first document says of whether it used the index."""
-    said: list[str] = []
     first = [hit.id for hit in table.scan(limit=1)]
     for document in table.get(first, vectors=True):
         if document.vector is not None:
-            table.search(document.vector[None], 1, explain=said.append)
-    return "".join(said) or "there is nothing to search yet"
+            return table.search(document.vector[None], 1, explain=True).explanation
+    return "there is nothing to search yet"

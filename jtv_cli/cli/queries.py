@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode
@@ -11,36 +11,17 @@ from jtv_cli.render.formats import Format, format_answers
 from jtv_cli.sources import Choice, Input, open_sources, read_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from jtv_cli.records import Answer, Filter, Hit, Vectors
+    from jtv_cli.pipeline import SearchOptions, SearchResult
+    from jtv_cli.records import Answer
     from jtv_cli.sources import Window
-    from jtv_cli.stores import Table
 
-
-class Wanted(NamedTuple):
-    """What a search is to find, whatever it is near to."""
-
-    k: int
-    max_distance: float | None
-    filter: Filter | None
-    exact: bool
-    explain: Callable[[str], None] | None
-
-    def nearest(self, table: Table, vectors: Vectors, *, more: int = 0) -> list[list[Hit]]:
-        """Return the nearest to each of (m, dimensions) vectors, and some `more`."""
-        return table.search(
-            vectors,
-            self.k + more,
-            exact=self.exact,
-            max_distance=self.max_distance,
-            filter=self.filter,
-            explain=self.explain,
-        )
+    Results = Sequence[tuple[str, SearchResult]]
 
 
 def answer_queries(
-    session: Session, path: str, wanted: Wanted, form: Format, *, nul: bool, max_wait: float
+    session: Session, path: str, search_options: SearchOptions, form: Format, *, nul: bool
 ) -> int:
     """Answer each line of a file, in their order, as they are read."""
     from jtv_cli import pipeline
@@ -48,12 +29,8 @@ def answer_queries(
     with open_sources([path], Choice(input=Input.LINES)) as sources, session.store() as store:
         table = session.open_table(store)
         queries = _Queries(session, read_windows(sources), are_typed=path == STDIN)
-        groups = pipeline.answers(
-            queries.read(),
-            session.embedder(table.spec),
-            lambda vectors: wanted.nearest(table, vectors),
-            max_wait=max_wait,
-        )
+        embedder = session.embedder(table.spec)
+        groups = pipeline.search_many(queries.read(), table, embedder, search_options)
         _write(session, queries.shown(groups), form, nul=nul)
     if queries.skipped:
         return ExitCode.IN_PART
@@ -72,6 +49,7 @@ class _Queries:
         self._session = session
         self._windows = windows
         self._are_typed = are_typed
+        self._explained: set[str] = set()
 
     def read(self) -> Iterator[Sequence[str]]:
         """Yield the lines, as many at a time as are there."""
@@ -81,14 +59,18 @@ class _Queries:
             self.skipped += len(window.bad)
             yield [text for _, text, _ in window.texts]
 
-    def shown(self, groups: Iterator[Sequence[Answer]]) -> Iterator[Answer]:
+    def shown(self, groups: Iterator[Results]) -> Iterator[Answer]:
         """Yield the answers, and hand over those of a group before the next is waited for."""
         while group := self._next(groups):
-            yield from group
-            self.found = self.found or any(hits for _, hits in group)
+            for query, (hits, explanation) in group:
+                if explanation and explanation not in self._explained:
+                    self._explained.add(explanation)
+                    self._session.console.report(explanation)
+                self.found = self.found or bool(hits)
+                yield query, hits
             self._session.output.flush()
 
-    def _next(self, groups: Iterator[Sequence[Answer]]) -> Sequence[Answer] | None:
+    def _next(self, groups: Iterator[Results]) -> Results | None:
         if self._are_typed:
             return next(groups, None)
         with self._session.console.status("searching"):

@@ -10,20 +10,18 @@ from jtv_cli.cli.arguments import (
     checked_query,
     chosen_filter,
     chosen_format,
-    no_documents,
     require_one,
 )
 from jtv_cli.cli.options import QUERY_SECONDS, Sort
-from jtv_cli.cli.queries import Wanted, answer_queries
+from jtv_cli.cli.queries import answer_queries
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode, UsageError
 from jtv_cli.render.formats import Format, format_hits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
-    from jtv_cli.records import Hit, Vectors
-    from jtv_cli.stores import Table
+    from jtv_cli.records import Hit
 
 
 def search(
@@ -49,24 +47,25 @@ def search(
     nothing was found. --source and --where choose which documents are searched: one
     place where a document was read must match them all.
     """
+    from jtv_cli import pipeline
+
     require_one({"QUERY": query, "--like": like, "--queries": queries})
     text = None if query is None else checked_query(query)
     form = chosen_format(session, format, json=json, nul=nul)
-    wanted = Wanted(
-        k,
-        max_distance,
-        chosen_filter(source, where),
-        exact,
-        _once(session.console.report) if explain else None,
+    search_options = pipeline.SearchOptions(
+        k, max_distance, chosen_filter(source, where), exact, explain, max_wait
     )
     if queries is not None:
-        return answer_queries(session, queries, wanted, form, nul=nul, max_wait=max_wait)
+        return answer_queries(session, queries, search_options, form, nul=nul)
     with session.console.status("searching"), session.store() as store:
         table = session.open_table(store)
         if like is not None:
-            hits = _neighbours(table, like, wanted)
+            hits, explanation = pipeline.search(like, table, options=search_options)
         else:
-            [hits] = wanted.nearest(table, _embed(session, table, text or "", max_wait)[None])
+            embedder = session.embedder(table.spec)
+            hits, explanation = pipeline.search(text or "", table, embedder, search_options)
+    if explanation:
+        session.console.report(explanation)
     if form is not Format.TABLE:
         _write(session, hits, form, nul=nul)
     elif hits:
@@ -76,30 +75,6 @@ def search(
     else:
         session.console.note("nothing found")
     return ExitCode.OK if hits else ExitCode.NOTHING_FOUND
-
-
-def _neighbours(table: Table, like: int, wanted: Wanted) -> list[Hit]:
-    """Return what is nearest to a document, itself left out."""
-    found = table.get([like], vectors=True)
-    if not found:
-        raise UsageError(no_documents(table, [like]))
-    vector = found[0].vector
-    if vector is None:
-        raise UsageError(f"document {like} has no vector", hint="choose another")
-    [hits] = wanted.nearest(table, vector[None], more=1)
-    return [hit for hit in hits if hit.id != like][: wanted.k]
-
-
-def _once(say: Callable[[str], None]) -> Callable[[str], None]:
-    """Return what says a thing the first time only."""
-    said: set[str] = set()
-
-    def say_once(what: str) -> None:
-        if what not in said:
-            said.add(what)
-            say(what)
-
-    return say_once
 
 
 def list_documents(
@@ -117,6 +92,8 @@ def list_documents(
 
     They come in the order of their ids, as they are read; --sort distance ranks them.
     """
+    from jtv_cli import pipeline
+
     by_distance = sort is Sort.DISTANCE
     if by_distance and query is None:
         raise UsageError("--sort distance needs a query", hint="jtv list QUERY --sort distance")
@@ -127,27 +104,25 @@ def list_documents(
     with session.store() as store:
         with session.console.status("reading"):
             table = session.open_table(store)
-            vector = None if text is None else _embed(session, table, text, max_wait)
-            if by_distance and vector is not None:
-                hits = table.rank(vector, limit=limit)
-            else:
-                hits = table.scan(vector, after=after, limit=limit)
+            hits = pipeline.list_documents(
+                table,
+                text,
+                None if text is None else session.embedder(table.spec),
+                by_distance=by_distance,
+                after=after,
+                limit=limit,
+                max_wait=max_wait,
+            )
             # The others come quickly, once the first is there.
             hits = chain([*islice(hits, 1)], hits)
         if form is Format.TABLE:
             from jtv_cli.render.tables import print_list
 
-            with_distance = vector is not None
+            with_distance = text is not None
             print_list(hits, session.output, with_distance=with_distance, colored=session.colored)
         else:
             _write(session, hits, form, nul=nul)
     return ExitCode.OK
-
-
-def _embed(session: Session, table: Table, query: str, max_wait: float) -> Vectors:
-    from jtv_cli import pipeline
-
-    return pipeline.embed_query(query, session.embedder(table.spec), max_wait=max_wait)
 
 
 def _write(session: Session, hits: Iterable[Hit], form: Format, *, nul: bool) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         IndexCheck,
         IndexStatus,
         Removed,
+        SearchResults,
         SourceCount,
         SourceLine,
         StoredDocument,
@@ -70,16 +71,14 @@ class Table(Protocol):
         exact: bool = False,
         max_distance: float | None = None,
         filter: Filter | None = None,
-        explain: Callable[[str], None] | None = None,
-    ) -> list[list[Hit]]:
+        explain: bool = False,
+    ) -> SearchResults:
         """Return, for each of (m, dimensions) query vectors, its k nearest documents in order.
 
-        Without any vector nothing is searched, and nothing explained.
-
-        `exact` looks at every vector, whatever index there is. `filter` leaves out the
-        documents that do not fit it before the nearest k are chosen; a hit then shows
-        the first occurrence that fits. `explain` hears, in one line, whether an index
-        was used, and if not, why.
+        Hits are ordered by distance. `exact` compares every vector, whatever index there
+        is. `filter` removes the documents that do not match before the nearest k are
+        chosen; a hit then shows its first matching occurrence. `explain` asks for the
+        explanation, which may cost another query; without any vector it is empty.
         """
         ...
 

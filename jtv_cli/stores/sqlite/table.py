@@ -7,7 +7,14 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Literal
 
 from jtv_cli.errors import NoIndex, StoreError, TableDropped
-from jtv_cli.records import RECALL_AT, Added, IndexCheck, IndexState, IndexStatus
+from jtv_cli.records import (
+    RECALL_AT,
+    Added,
+    IndexCheck,
+    IndexState,
+    IndexStatus,
+    SearchResults,
+)
 from jtv_cli.stores.places import new_source_lines
 from jtv_cli.stores.sqlite.documents import delete, get, insert_documents, read, remove
 from jtv_cli.stores.sqlite.file import Connection, transaction, translated
@@ -117,11 +124,11 @@ class SqliteTable:
         exact: bool = False,
         max_distance: float | None = None,
         filter: Filter | None = None,
-        explain: Callable[[str], None] | None = None,
-    ) -> list[list[Hit]]:
+        explain: bool = False,
+    ) -> SearchResults:
         """Return the k nearest documents to each of (m, dimensions) query vectors."""
         if not len(vectors):
-            return []
+            return SearchResults([])
         from jtv_cli.stores.distances import Nearest, normalized
 
         nearest = [Nearest(k, max_distance) for _ in vectors]
@@ -132,9 +139,8 @@ class SqliteTable:
                 rows = filtered = FilteredRows(rows, filter)
                 way = filtered.narrowed(way)
             effort = search(rows, self.index, way, normalized(vectors), nearest)
-            if explain is not None:
-                explain(explanation(way, effort, len(vectors)))
-            return [rows.hits(best.ranked()) for best in nearest]
+            hits = [rows.hits(best.ranked()) for best in nearest]
+            return SearchResults(hits, explanation(way, effort, len(vectors)) if explain else "")
 
     def scan(
         self, query: Vectors | None = None, *, after: int | None = None, limit: int | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jtv_cli.records import IndexState
+from jtv_cli.records import IndexState, SearchResults
 from jtv_cli.stores.filters import all_compared
 from jtv_cli.stores.tidb.hits import to_hits
 from jtv_cli.stores.tidb.neighbours import explain, nearest
@@ -30,7 +30,7 @@ class Searching:
 
     def all(
         self, vectors: Vectors, k: int, *, exact: bool, far: float, explained: bool
-    ) -> tuple[list[list[Hit]], str]:
+    ) -> SearchResults:
         """Return the k nearest to each vector, none farther, and if `explained`, how."""
 
         def work(connection: Connection) -> tuple[list[list[Hit]], bool]:
@@ -41,18 +41,19 @@ class Searching:
 
         hits, fell_back = self._database.read(work)
         if not explained:
-            return hits, ""
+            return SearchResults(hits)
         by_index, how = self._way(vectors[0], k, exact=exact)
-        return hits, how + (_FELL_BACK if by_index and fell_back else "")
+        return SearchResults(hits, how + (_FELL_BACK if by_index and fell_back else ""))
 
     def fitting(
         self, vectors: Vectors, k: int, filter: Filter, *, exact: bool, far: float
-    ) -> tuple[list[list[Hit]], str]:
+    ) -> SearchResults:
         """Return the k nearest that fit a filter, none farther, and how they were found."""
         from jtv_cli.stores.tidb.filtered import OVER_FETCH, nearest_fitting
 
         if not self._schema.has_parts:
-            return [[] for _ in vectors], "the tutorial's table has no sources and no metadata"
+            why = "the tutorial's table has no sources and no metadata"
+            return SearchResults([[] for _ in vectors], why)
         by_index, how = self._way(vectors[0], k * OVER_FETCH, exact=exact)
         found = self._database.read(
             lambda connection: nearest_fitting(
@@ -66,7 +67,8 @@ class Searching:
             )
         )
         how += _FELL_BACK if found.fell_back else ""
-        return found.hits, how + all_compared(found.compared, len(vectors))
+        how += all_compared(found.compared, len(vectors))
+        return SearchResults(found.hits, how)
 
     def _way(self, query: Vectors, k: int, *, exact: bool) -> tuple[bool, str]:
         """Return whether the index answers a search, as the server plans it, or why not."""

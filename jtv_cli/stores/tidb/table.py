@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jtv_cli.errors import NoIndex, StoreError, TableDropped
-from jtv_cli.records import Added, IndexState, Occurrence
+from jtv_cli.records import Added, IndexState, Occurrence, SearchResults
 from jtv_cli.stores.places import new_source_lines
 from jtv_cli.stores.tidb.duplicates import hand_on_hashes
 from jtv_cli.stores.tidb.failures import TooLarge
@@ -115,24 +115,19 @@ class TidbTable:
         exact: bool = False,
         max_distance: float | None = None,
         filter: Filter | None = None,
-        explain: Callable[[str], None] | None = None,
-    ) -> list[list[Hit]]:
+        explain: bool = False,
+    ) -> SearchResults:
         """Return the k nearest documents to each of (m, dimensions) query vectors.
 
         Rows without a distance, of an all-zero vector or none, are left out.
         """
         if not len(vectors):
-            return []
+            return SearchResults([])
         far = 2.0 if max_distance is None else max_distance
         if filter is None:
-            hits, how = self._searching.all(
-                vectors, k, exact=exact, far=far, explained=explain is not None
-            )
-        else:
-            hits, how = self._searching.fitting(vectors, k, filter, exact=exact, far=far)
-        if explain is not None:
-            explain(how)
-        return hits
+            return self._searching.all(vectors, k, exact=exact, far=far, explained=explain)
+        found = self._searching.fitting(vectors, k, filter, exact=exact, far=far)
+        return found if explain else found._replace(explanation="")
 
     def scan(
         self, query: Vectors | None = None, *, after: int | None = None, limit: int | None = None

@@ -1,0 +1,233 @@
+"""Searches: a query text, a vector or a document id in, hits out."""
+
+from __future__ import annotations
+
+import time
+from queue import Empty, SimpleQueue
+from threading import TIMEOUT_MAX, Thread
+from typing import TYPE_CHECKING, NamedTuple
+
+from jtv_cli.batching import batched_by_weight
+from jtv_cli.errors import BatchTooLarge, ServiceDown, ServiceError, TextTooLong, UsageError
+from jtv_cli.pipeline.batches import estimated_tokens
+from jtv_cli.pipeline.retry import Attempts, RetryPolicy
+from jtv_cli.records import Embeddings, Purpose
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from jtv_cli.embedders import Embedder
+    from jtv_cli.records import Filter, Hit, SearchResults, Vectors
+    from jtv_cli.stores import Table
+
+# Queries that are searched together; the hits of all of them are in memory at once.
+_QUERIES_PER_SEARCH = 64
+
+
+class SearchOptions(NamedTuple):
+    """What to search for, apart from the query.
+
+    `k` is the largest number of hits, `max_distance` their largest distance. `filter`
+    selects the documents that are searched. `exact` compares every vector. `explain` asks
+    how the hits were found. `max_wait` is how long a failed request is retried, in seconds;
+    0 disables retries.
+    """
+
+    k: int = 5
+    max_distance: float | None = None
+    filter: Filter | None = None
+    exact: bool = False
+    explain: bool = False
+    max_wait: float = 15.0
+
+
+DEFAULT_OPTIONS = SearchOptions()
+
+
+class SearchResult(NamedTuple):
+    """The hits of one query, nearest first, and how they were found, if that was asked for."""
+
+    hits: list[Hit]
+    explanation: str = ""
+
+
+def search(
+    query: str | int | Vectors,
+    table: Table,
+    embedder: Embedder | None = None,
+    options: SearchOptions = DEFAULT_OPTIONS,
+) -> SearchResult:
+    """Find the documents nearest to a text, a document id or a (dimensions,) vector.
+
+    A text needs an embedder. The document of an id is not among its own hits.
+
+    Raises UsageError for an id that the table does not have, and the errors of the embedder
+    and of the table.
+    """
+    if isinstance(query, int):
+        vector = _document_vector(query, table)
+        # One more, because the document is its own nearest neighbour.
+        [hits], explanation = _retrieve(vector[None], table, options._replace(k=options.k + 1))
+        return SearchResult([hit for hit in hits if hit.id != query][: options.k], explanation)
+    if isinstance(query, str):
+        vector = embed_query(query, _required(embedder), max_wait=options.max_wait)
+    else:
+        vector = query
+    [hits], explanation = _retrieve(vector[None], table, options)
+    return SearchResult(hits, explanation)
+
+
+def search_many(
+    queries: Iterable[Sequence[str]],
+    table: Table,
+    embedder: Embedder,
+    options: SearchOptions = DEFAULT_OPTIONS,
+) -> Iterator[list[tuple[str, SearchResult]]]:
+    """Yield each query with its result, those that were searched together as one list.
+
+    `queries` yields as many at a time as can be read without waiting. They are embedded in
+    batches within the embedder's limit.
+
+    Raises the errors of the embedder and of the table.
+    """
+    limit = embedder.batch_limit
+    for texts in queries:
+        for batch in batched_by_weight(texts, estimated_tokens, limit.tokens, limit.texts):
+            vectors = _embed(batch, embedder, options.max_wait)
+            for start in range(0, len(batch), _QUERIES_PER_SEARCH):
+                part = slice(start, start + _QUERIES_PER_SEARCH)
+                found, explanation = _retrieve(vectors[part], table, options)
+                results = [SearchResult(hits, explanation) for hits in found]
+                yield list(zip(batch[part], results, strict=True))
+
+
+def list_documents(
+    table: Table,
+    query: str | None = None,
+    embedder: Embedder | None = None,
+    *,
+    by_distance: bool = False,
+    after: int | None = None,
+    limit: int | None = None,
+    max_wait: float = 15.0,
+) -> Iterator[Hit]:
+    """Yield every document by id or, with a query, `by_distance`.
+
+    With a query each hit has its distance. `after` is an id: the list begins behind it.
+
+    Raises the errors of the embedder at once, and those of the table while it is read.
+    """
+    if query is None:
+        return table.scan(after=after, limit=limit)
+    vector = embed_query(query, _required(embedder), max_wait=max_wait)
+    if by_distance:
+        return table.rank(vector, limit=limit)
+    return table.scan(vector, after=after, limit=limit)
+
+
+def embed_query(query: str, embedder: Embedder, *, max_wait: float) -> Vectors:
+    """Return the query's vector, (dimensions,) float32.
+
+    A failed request is retried for up to `max_wait` seconds; 0 disables retries.
+
+    Raises the embedder's errors, and ServiceDown if there is no reply in time.
+    """
+    vector: Vectors = _embed([query], embedder, max_wait)[0]
+    return vector
+
+
+def _required(embedder: Embedder | None) -> Embedder:
+    if embedder is None:
+        raise ValueError("a query text needs an embedder")
+    return embedder
+
+
+def _retrieve(vectors: Vectors, table: Table, options: SearchOptions) -> SearchResults:
+    """Return the nearest documents to each of (m, dimensions) vectors.
+
+    The filter is applied here, by the store, before the nearest k are chosen. This is also
+    the place to merge in the hits of another retriever, or to rerank more than k candidates.
+    """
+    return table.search(
+        vectors,
+        options.k,
+        exact=options.exact,
+        max_distance=options.max_distance,
+        filter=options.filter,
+        explain=options.explain,
+    )
+
+
+def _document_vector(number: int, table: Table) -> Vectors:
+    found = table.get([number], vectors=True)
+    if not found:
+        raise UsageError(f"there is no document {number} in table {table.spec.name}")
+    if found[0].vector is None:
+        raise UsageError(f"document {number} has no vector", hint="choose another document")
+    return found[0].vector
+
+
+def _embed(queries: Sequence[str], embedder: Embedder, max_wait: float) -> Vectors:
+    """Return the vectors, (n, dimensions) float32, of queries that are one batch.
+
+    A batch that is too large for the service is halved.
+    """
+    if embedder.model.is_offline:
+        return embedder.embed(queries, Purpose.QUERY).vectors
+    retry_policy, attempts = RetryPolicy(max_wait), Attempts(time.monotonic())
+    while True:
+        left = attempts.began + max_wait - time.monotonic() if max_wait else None
+        try:
+            return _embed_within(left, queries, embedder).vectors
+        except BatchTooLarge:
+            if len(queries) == 1:
+                raise
+            return _embed_halves(queries, embedder, max_wait)
+        except TextTooLong as error:
+            raise _query_too_long(queries, embedder) from error
+        except ServiceError as error:
+            pause = retry_policy.count_failure(error, attempts, time.monotonic())
+            if pause is None:
+                raise
+        time.sleep(pause)
+
+
+def _embed_halves(queries: Sequence[str], embedder: Embedder, max_wait: float) -> Vectors:
+    import numpy as np
+
+    middle = len(queries) // 2
+    halves = (queries[:middle], queries[middle:])
+    return np.concatenate([_embed(half, embedder, max_wait) for half in halves])
+
+
+def _embed_within(seconds: float | None, queries: Sequence[str], embedder: Embedder) -> Embeddings:
+    """Embed in a daemon thread, which is abandoned when its time is up.
+
+    Raises ServiceDown then.
+    """
+    answers: SimpleQueue[Embeddings | BaseException] = SimpleQueue()
+
+    def request() -> None:
+        try:
+            answers.put(embedder.embed(queries, Purpose.QUERY))
+        except BaseException as error:
+            answers.put(error)
+
+    Thread(target=request, daemon=True).start()
+    timeout = None if seconds is None else min(max(seconds, 0.0), TIMEOUT_MAX)
+    try:
+        answer = answers.get(timeout=timeout)
+    except Empty:
+        message = "the embeddings service did not answer in time"
+        raise ServiceDown(message, hint="run the same command again later") from None
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
+
+
+def _query_too_long(queries: Sequence[str], embedder: Embedder) -> TextTooLong:
+    """Return the error for somebody who searches: the service's own names texts of a batch."""
+    which = "the query is" if len(queries) == 1 else "one of these queries is"
+    name, most = embedder.model.name, embedder.model.max_tokens
+    message = f"{which} too long for model {name}, which takes {most:,} tokens"
+    return TextTooLong(message, hint="shorten it")
