@@ -45,6 +45,14 @@ class Table(Protocol):
         """Raise StoreError where documents could not be added; nothing is changed."""
         ...
 
+    def reserve(self, size: int) -> None:
+        """Raise StoreError where `size` more bytes could not be stored; for use before paying.
+
+        The room stays reserved for this process if the store can do that. A store that
+        cannot tell how much room there is only does what `require_writable` does.
+        """
+        ...
+
     def known(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
         """Return the ids of those of the hashes that are stored, found by index."""
         ...

@@ -71,6 +71,10 @@ class SqliteTable:
         with translated(self._location):
             self.rows.execute("UPDATE jtv_tables SET name = name WHERE FALSE")
 
+    def reserve(self, size: int) -> None:  # noqa: ARG002
+        """Raise StoreError where documents could not be added."""
+        self.require_writable()
+
     def known(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
         """Return the ids of those of the hashes that are stored, found by their unique index."""
         with self._reading():

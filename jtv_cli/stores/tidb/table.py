@@ -72,6 +72,9 @@ class TidbTable:
         self._require_adopted()
         self._database.read(lambda connection: Writing(connection, self._schema).insert_nothing())
 
+    def reserve(self, size: int) -> None:
+        """Do nothing: a server does not tell how much room it has."""
+
     def known(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
         """Return the ids of those of the hashes that are stored, found by their unique index."""
         self._require_adopted()
