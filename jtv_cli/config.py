@@ -16,6 +16,7 @@ from jtv_cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from typing import BinaryIO
 
 DEFAULT_TABLE = "jinaai_tidb_demo_documents"
 JINA_API = "https://api.jina.ai"
@@ -29,12 +30,20 @@ _OUR_LINE = re.compile(
     re.MULTILINE,
 )
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
 # TiDB takes 64 characters, and the longest name made from a table's adds 12.
 _TABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,51}")
 _RESERVED = re.compile(r"(jtv|sqlite)_.*|.*_(occurrences|sources|by_document)", re.IGNORECASE)
 
-# Something with a password and no ://, like Go's USER:PASSWORD@tcp(HOST:4000)/DATABASE.
-_CREDENTIALS = re.compile(r"(//)?[^/]*:.*@", re.DOTALL)
+# A database URL that lacks its ://, such as Go's USER:PASSWORD@tcp(HOST:4000)/DATABASE or
+# mysql:USER:PASSWORD/DATABASE: it may have a password in it.
+_CREDENTIALS = re.compile(
+    r"(//)?[^/]*:.*@|(jdbc:)?(mysql|mariadb|tidb)[0-9]?(\+\w+)?:", re.DOTALL | re.IGNORECASE
+)
+
+# Settings files are small; a larger one with our names in it was hardly meant as one.
+_LARGEST_FILE = 1 << 20
 
 
 class Setting(NamedTuple):
@@ -63,6 +72,7 @@ class Flags(NamedTuple):
     table: str | None = None
     model: str | None = None
     api_base: str | None = None
+    no_key: bool = False
 
 
 class Database(NamedTuple):
@@ -94,7 +104,7 @@ def load_settings(flags: Flags) -> Settings:
         tidb_url=_from_layers(layers, ("TIDB_DATABASE_URL",)),
         table=_flag(flags.table, "--table") or _from_layers(layers, ("JTV_TABLE",), DEFAULT_TABLE),
         model=_flag(flags.model, "--model") or _from_layers(layers, ("JTV_MODEL",)),
-        api_key=_from_layers(layers, _API_KEY),
+        api_key=_api_key(layers, no_key=flags.no_key),
         api_base=_flag(flags.api_base, "--api-base")
         or _from_layers(layers, ("JINA_API_BASE",), JINA_API),
     )
@@ -197,16 +207,28 @@ def _from_layers(
     return Setting(default, "default")
 
 
+def _api_key(layers: list[_Layer], *, no_key: bool) -> Setting:
+    """Return the API key; one that is set but empty in the environment means that there is none."""
+    if no_key:
+        return Setting(None, "--no-key")
+    [environment, *_] = layers
+    if not any(environment.values.get(name) for name in _API_KEY):
+        for name in _API_KEY:
+            if name in os.environ:
+                return Setting(None, f"{name}, empty, in {environment.label}")
+    return _from_layers(layers, _API_KEY)
+
+
 def _layers() -> Iterator[_Layer]:
     yield _Layer("the environment", _known_names(os.environ))
     yield from filter(None, (_nearest_dotenv(), _config_file()))
 
 
 def _nearest_dotenv() -> _Layer | None:
-    """Return the first `.env`, from the working folder upwards, that holds one of the names."""
+    """Return the first `.env`, from the working directory upwards, that holds one of the names."""
     try:
         folder = Path.cwd()
-    except FileNotFoundError:  # the working folder was deleted
+    except OSError:  # the working directory was deleted, or is in one that cannot be searched
         return None
     return next(filter(None, (_file_layer(f / ".env") for f in (folder, *folder.parents))), None)
 
@@ -220,42 +242,83 @@ def _config_file() -> _Layer | None:
 
 
 def _file_layer(path: Path) -> _Layer | None:
-    """Return what a settings file says, None where it says nothing of jtv's."""
+    """Return what a settings file sets of jtv's, None where it sets nothing.
+
+    Only a file that names one of jtv's settings can be wrong: UsageError is raised where
+    it is not UTF-8, too large, or has a line or a value of jtv's that cannot be used.
+    """
     try:
-        # A folder called .env is some people's virtual environment.
-        text = path.read_text("utf-8-sig") if path.is_file() else ""
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8", hint="save it as UTF-8") from error
-    if not any(name in text for name in NAMES):
+        # A directory called .env is some people's virtual environment.
+        if not path.is_file():
+            return None
+    except OSError:  # it is in a directory that cannot be searched
         return None
-    values = _known_names(_parse(text, path))
-    return _Layer(printable(str(path)), values, path) if values else None
+    where = printable(str(path))
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_FILE + 1)
+            if len(content) > _LARGEST_FILE:
+                _check_large_file(file, content, where)
+                return None
+    except OSError as error:
+        raise UsageError(f"cannot read {where}: {error.strerror}") from error
+    if not _names_one(content):
+        return None
+    try:
+        values = _parse(content.decode("utf-8-sig"), where)
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{where} is not UTF-8", hint="save it as UTF-8") from error
+    return _Layer(where, values, path) if values else None
 
 
-def _parse(text: str, path: Path) -> Mapping[str, str | None]:
-    """Return the settings in a file; a line that names none of jtv's may be anything.
+def _check_large_file(file: BinaryIO, start: bytes, where: str) -> None:
+    """Raise UsageError if a file that is too large for a settings file names a setting."""
+    block = start
+    while block:
+        if _names_one(block):
+            raise UsageError(
+                f"{where} is larger than {_LARGEST_FILE >> 20} MiB, too large for a settings file",
+                hint="keep jtv's settings in a file of their own",
+            )
+        # A name may lie across the border of two blocks.
+        more = file.read(_LARGEST_FILE)
+        block = block[-32:] + more if more else b""
+
+
+def _names_one(content: bytes) -> bool:
+    return any(name.encode() in content for name in NAMES)
+
+
+def _parse(text: str, where: str) -> dict[str, str]:
+    """Return jtv's settings in a file; a line that names none of them may be anything.
 
     Nothing is interpolated: ${JINA_API_KEY} in a foreign file would carry the key away.
     """
     import io
+    import logging
 
-    from dotenv.parser import parse_stream
+    from dotenv import dotenv_values
 
-    values: dict[str, str | None] = {}
-    for binding in parse_stream(io.StringIO(text)):
-        broken = binding.original.string if binding.error else ""
-        if ours := _OUR_LINE.search(broken):
-            line = binding.original.line + broken.count("\n", 0, ours.start("name"))
-            name, quotes = ours["name"], "look at the quotation marks there, and above"
+    # It logs each line that it cannot read; those of jtv's are found below.
+    logging.getLogger("dotenv").addHandler(logging.NullHandler())
+    every = dotenv_values(stream=io.StringIO(text), interpolate=False)
+    for ours in _OUR_LINE.finditer(text):
+        name = ours["name"]
+        line = text.count("\n", 0, ours.start("name")) + 1
+        whole = ours[0].strip()
+        inside = any(whole in value for value in every.values() if value and "\n" in value)
+        if name not in every and not inside:
+            quotes = "look at the quotation marks there, and above"
             raise UsageError(
-                f"{printable(str(path))}:{line}: {name} cannot be read",
+                f"{where}:{line}: {name} cannot be read",
                 hint=quotes if ours["equals"] else f"write {name}=VALUE",
             )
-        if binding.key is not None:
-            values[binding.key] = binding.value
-    return values
+        if not inside and _CONTROL.search(every.get(name) or ""):
+            raise UsageError(
+                f"{where}:{line}: the value of {name} has a control character in it",
+                hint=f"put it in single quotes, in which a backslash is one: {name}='VALUE'",
+            )
+    return _known_names(every)
 
 
 def _known_names(values: Mapping[str, str | None]) -> dict[str, str]:

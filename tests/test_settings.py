@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
+
+from jina_server import JinaServer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import Jtv
-    from jina_server import JinaServer
+
+# Runs a command in a working directory.
+AT = "import os, sys; os.chdir(sys.argv[1]); os.execv(sys.argv[2], sys.argv[2:])"
 
 KEY = "jina_0123456789abcdef"
 
@@ -136,6 +141,69 @@ class TestFiles:
         jtv.write(".env", f"{content}JTV_TABLE=fine\n")
         assert "table fine" in jtv.ok("init").error
 
+    @pytest.mark.parametrize(
+        "content", [b"NAME=caf\xe9\n", b"\xff\xfeA\x00=\x001\x00", b"\x00" * 9]
+    )
+    def test_a_file_of_others_may_be_anything(self, jtv: Jtv, content: bytes) -> None:
+        jtv.write(".env", content)
+        assert jtv.ok("tables").stderr == ""
+
+    def test_a_file_of_others_may_be_large(self, jtv: Jtv) -> None:
+        content = b"NAME=value\n" * 300_000
+        jtv.write(".env", content)
+        assert jtv.ok("tables").stderr == ""
+        for place in (0, 1 << 20, len(content)):
+            # Names across the border of two blocks are found too.
+            at = place - 5 if place == 1 << 20 else place
+            jtv.write(".env", content[:at] + b"\nJTV_TABLE=x\n" + content[at:])
+            result = jtv("tables")
+            assert result.code == 2
+            assert ".env is larger than 1 MiB" in result.stderr
+
+    def test_a_directory_that_cannot_be_searched(self, jtv: Jtv, as_a_user: list[str]) -> None:
+        jtv.write("closed/sub/.env", "JTV_TABLE=x\n")
+        (jtv.folder / "work/closed").chmod(0)
+        prefix = [sys.executable, "-c", AT, str(jtv.folder / "work/closed/sub"), *as_a_user]
+        try:
+            jtv.ok("tables", "--database", str(jtv.folder / "work/x.db"), prefix=prefix)
+        finally:
+            (jtv.folder / "work/closed").chmod(0o755)
+
+    def test_a_home_that_cannot_be_searched(self, jtv: Jtv, as_a_user: list[str]) -> None:
+        (jtv.folder / "home").chmod(0)
+        try:
+            jtv.ok("tables", "--database", "x.db", prefix=as_a_user)
+        finally:
+            (jtv.folder / "home").chmod(0o755)
+
+    @pytest.mark.parametrize(
+        ("value", "hint"),
+        [
+            (r'"C:\Users\bin\v2.db"', "JTV_DATABASE='VALUE'"),
+            ("a\x00b.db", "single quotes"),
+            ('"a\nb.db"', "single quotes"),
+            ("a\x1bb.db", "single quotes"),
+        ],
+    )
+    def test_a_value_with_a_control_character(self, jtv: Jtv, value: str, hint: str) -> None:
+        path = jtv.write(".env", f"A=1\nJTV_DATABASE={value}\n")
+        result = jtv("tables")
+        assert result.code == 2
+        said = f"{path}:2: the value of JTV_DATABASE has a control character in it"
+        assert said in result.stderr
+        assert hint in result.stderr
+        jtv.write(".env", r"JTV_DATABASE='C:\Users\bin\v2.db'")
+        jtv.ok("init")
+        assert (jtv.folder / r"work/C:\Users\bin\v2.db").exists()
+
+    @pytest.mark.parametrize(
+        "content",
+        ["JTV_TABLE\nJTV_TABLES=1\n", 'A="over\nJTV_TABLE=two lines"\n', "#JTV_TABLE='x\n"],
+    )
+    def test_a_name_that_sets_nothing(self, jtv: Jtv, content: str) -> None:
+        jtv.write(".env", content)
+        assert jtv.ok("tables").stderr == ""
+
     def test_a_working_folder_that_is_gone(self, jtv: Jtv) -> None:
         prefix = ["sh", "-c", 'mkdir gone && cd gone && rmdir ../gone && exec "$@"', "sh"]
         jtv.ok("init", prefix=prefix)
@@ -207,6 +275,10 @@ class TestValues:
             "root:sek/sekret123@h:4000/test",
             "//root:sekret123@h:4000/test",
             "mysql:/root:sekret123@h/test",
+            "mysql:root:sekret123/test",
+            "MySQL+pymysql:root:sekret123",
+            "jdbc:mysql:root:sekret123",
+            "tidb:root/sekret123",
         ],
     )
     def test_what_has_a_password_and_is_no_url_is_no_path(self, jtv: Jtv, url: str) -> None:
@@ -315,11 +387,29 @@ class TestWhereAKeyGoes:
         jtv.ok("ingest", "-", stdin="a\n", env={"JINA_API_KEY": KEY})
         jtv.ok("search", "a", env={"JINA_API_KEY": KEY})
 
+    def test_no_key_can_be_asked_for(self, ready: Jtv) -> None:
+        """A key in the environment or a file is not for a server in the local network."""
+        ready.write(".env", f"JINA_API_KEY={KEY}\n")
+        with JinaServer(key=None) as server:
+            env = {"JINA_API_BASE": server.url}
+            for options, more in (
+                (["--no-key"], {}),
+                (["--no-key"], {"JINA_API_KEY": KEY}),
+                ([], {"JINA_API_KEY": ""}),
+                ([], {"JINAAI_API_KEY": " "}),
+            ):
+                assert ready("search", "x", *options, env=env | more).code == 1
+            assert len(server.requests) == 4
+            assert not [r for r in server.requests if "authorization" in r.headers]
+            ready("search", "x", env=env | {"JINA_API_KEY": "", "JINAAI_API_KEY": KEY})
+            assert server.requests[-1].headers["authorization"] == f"Bearer {KEY}"
+
     def test_plain_http_to_another_machine(self, ready: Jtv) -> None:
         env = {"JINA_API_KEY": KEY, "JINA_API_BASE": "http://192.0.2.1"}
         result = ready("search", "x", env=env)
         assert result.code == 2
-        assert "plain http" in result.error
+        assert "plain http" in result.stderr
+        assert "--no-key" in result.stderr
         assert KEY not in result.stderr
 
 

@@ -39,7 +39,7 @@ _COMMANDS = {
     _COMPLETION: ("completion.completion", "Print the script that has a shell complete jtv."),
 }
 # The shared options that a command does without.
-_WITHOUT = {"copy": ("database", "model", "api_base"), "tables": ("model",)}
+_WITHOUT = {"copy": ("database", "model", "api_base", "no_key"), "tables": ("model",)}
 _GROUPS = {"index": "Manage the index, which makes searches fast."}
 
 

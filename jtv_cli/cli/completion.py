@@ -142,7 +142,9 @@ def _tables(before: Sequence[str]) -> list[str]:
 
     named = [value for name, value in pairwise(before) if name == "--database"]
     try:
-        database = config.find_database(config.load_settings(config.Flags(*named[-1:])))
+        database = config.find_database(
+            config.load_settings(config.Flags(database=named[-1] if named else None))
+        )
         if not database.is_embedded:
             return []
         with closing(open_store(database.location, writable=False)) as store:

@@ -54,6 +54,7 @@ Model = Annotated[
     str | None, typer.Option(metavar="NAME", help="The model that the table must have.")
 ]
 ApiBase = Annotated[str | None, typer.Option(metavar="URL", help="Where the embeddings API is.")]
+NoKey = Annotated[bool, typer.Option("--no-key", help="Send no API key.")]
 Colors = Annotated[Color, typer.Option("--color", help="When to use colours.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error came from.")]

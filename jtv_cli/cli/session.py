@@ -226,6 +226,7 @@ def _open_session(
     table: options.Table = None,
     model: options.Model = None,
     api_base: options.ApiBase = None,
+    no_key: options.NoKey = False,
     color: options.Colors = options.Color.AUTO,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -233,7 +234,7 @@ def _open_session(
     streams: Streams = context.obj
     streams.console.quiet, streams.console.debug = quiet, debug
     streams.console.colored = _takes_color(streams.console, color)
-    flags = config.Flags(database, table, model, api_base)
+    flags = config.Flags(database, table, model, api_base, no_key)
     return Session(config.load_settings(flags), streams.output, streams.console, color)
 
 

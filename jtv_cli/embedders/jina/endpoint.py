@@ -85,7 +85,8 @@ def check_key(api_key: str | None, endpoint: Endpoint) -> str | None:
         raise UsageError("the API key has characters in it that no key has", hint=hint)
     if not (endpoint.is_encrypted or endpoint.is_local):
         message = f"refusing to send the API key over plain http to {endpoint.host}"
-        raise UsageError(message, hint="use https")
+        hint = "use https, or send no key: --no-key, or JINA_API_KEY= in the environment"
+        raise UsageError(message, hint=hint)
     return key
 
 
