@@ -34,7 +34,7 @@ from jtv_cli.records import Embeddings, TableSpec
 from jtv_cli.sources import open_sources, read_windows
 from jtv_cli.stores.sqlite import SqliteStore
 from jtv_cli.stores.sqlite.file import connect, prepare, sign
-from jtv_cli.stores.sqlite.store import TABLE_STATEMENTS
+from jtv_cli.stores.sqlite.schema import TABLE_STATEMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -35,20 +35,25 @@ class Purpose(Enum):
 class Occurrence(NamedTuple):
     """Where a text was read. `source` is None for stdin; lines count from 1.
 
-    A tuple, as `Document` is: a million of them are made in a hurry.
+    `end_line` is the last line of a text that spans several, None for a single line.
     """
 
     source: str | None = None
     line: int | None = None
     metadata: Mapping[str, Any] | None = None
+    end_line: int | None = None
 
 
 class SourceLine(NamedTuple):
-    """Where a stored document was read again: a line of the source at hand."""
+    """Where a stored document was read again: a line of the source at hand, 0 for none.
+
+    `end_line` is the last line of a text that spans several, None for a single line.
+    """
 
     line: int
     document: int
     metadata: Mapping[str, Any] | None = None
+    end_line: int | None = None
 
 
 class Document(NamedTuple):
@@ -173,11 +178,15 @@ class Filter(NamedTuple):
 
 
 class SourceCount(NamedTuple):
-    """How many occurrences, of how many documents, a source has; None for stdin."""
+    """How many occurrences, of how many documents, a source has; None for stdin.
+
+    `details` say how the source was read, None where that is not recorded.
+    """
 
     source: str | None
     occurrences: int
     documents: int
+    details: Mapping[str, Any] | None = None
 
 
 class Removed(NamedTuple):

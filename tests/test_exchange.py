@@ -89,7 +89,7 @@ class TestExport:
         header, *records = map(json.loads, lines)
         assert header == {
             "format": "jtv-export",
-            "version": 1,
+            "version": 2,
             "table": TABLE,
             "model": "hashing-v1",
             "task": None,
@@ -323,7 +323,7 @@ class TestImport:
     @pytest.mark.parametrize(
         ("header", "says"),
         [
-            ({"version": 2}, "-: made by a newer jtv (format 2, this one knows 1)"),
+            ({"version": 3}, "-: made by a newer jtv (format 3, this one knows 2)"),
             ({"format": "other"}, "- is not an export of jtv"),
             ({"metric": "l2"}, "-:1: the header is broken"),
             ({"dimensions": 0}, "-:1: the header is broken"),
@@ -556,3 +556,63 @@ def test_two_imports_at_once(on_each_store: Jtv, tmp_path: Path) -> None:
         _, stderr = process.communicate(timeout=120)
         assert process.returncode == 0, stderr
     assert count(on_each_store, "--table", "notes") == 2000
+
+
+def test_details_of_sources_and_end_lines_go_with_a_table(
+    on_each_store: Jtv, tmp_path: Path
+) -> None:
+    jtv = on_each_store
+    chunk = {"source": "b.md", "line": 3, "metadata": None, "end_line": 9}
+    line = {"source": "a.md", "line": 1, "metadata": {"x": 1}}
+    sources = [
+        {"source": "a.md", "details": {"input": "lines", "size": 1 << 40}},
+        {"source": "b.md", "details": {"input": "markdown"}},
+    ]
+    whole = (HEADER | {"version": 2}, record(1, occurrences=[chunk, line]), *sources)
+    lines = "".join(json.dumps(each) + "\n" for each in whole)
+    digest = hashlib.sha256(lines.encode()).hexdigest()
+    whole_stream = lines + json.dumps({"documents": 1, "sha256": digest}) + "\n"
+    jtv.ok("import", "-", "--no-index", stdin=whole_stream)
+    exported = jtv.ok("export", "--vectors", "--table", "notes").stdout
+    *_, one, two, closing = map(json.loads, exported.splitlines())
+    assert [one, two] == sources
+    assert closing["documents"] == 1
+    [stored, *_] = documents("\n".join(exported.splitlines()[:-2]))
+    assert stored["occurrences"] == [chunk, line]
+    origin = jtv.environment.get("JTV_DATABASE", str(jtv.database))
+    target = str(tmp_path / "copy.db")
+    jtv.ok("copy", "--from", origin, "--to", target, "--table", "notes")
+    copied = jtv.ok("export", "--vectors", "--table", "notes", "--database", target)
+    assert copied.stdout == exported
+
+
+@pytest.mark.parametrize(
+    "broken", [{"details": 5}, {"source": ""}, {"source": None}, {"details": None}], ids=str
+)
+def test_a_source_that_is_broken_is_named(jtv: Jtv, broken: dict[str, object]) -> None:
+    source = {"source": "a.md", "details": {}} | broken
+    result = jtv("import", "-", stdin=stream([record(1), source]))
+    assert "-:3: a source has no name or no details" in result.stderr
+
+
+def test_end_lines_that_cannot_be(jtv: Jtv) -> None:
+    for end_line in (-1, "3", True, 1 << 60):
+        place = {"source": "a", "line": 1, "metadata": None, "end_line": end_line}
+        result = jtv("import", "-", stdin=stream([record(1, occurrences=[place])]))
+        assert result.code == 2
+        assert "-:2: an occurrence is not" in result.stderr
+
+
+def test_an_import_leaves_details_that_are_there(jtv: Jtv) -> None:
+    store = open_store(str(jtv.database), writable=True, make_folder=True)
+    jtv.ok("import", "-", stdin=stream([record(1)]))
+    store.close()
+    store = open_store(str(jtv.database), writable=True)
+    store.open("notes").set_source_details({"notes.txt": {"input": "own"}})
+    lines = [record(1), {"source": "notes.txt", "details": {"input": "theirs"}}]
+    text = "".join(json.dumps(each) + "\n" for each in (HEADER, *lines))
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    closing = json.dumps({"documents": 1, "sha256": digest}) + "\n"
+    jtv.ok("import", "-", stdin=text + closing)
+    assert store.open("notes").source_details(["notes.txt"]) == {"notes.txt": {"input": "own"}}
+    store.close()

@@ -107,7 +107,7 @@ def test_the_file_says_what_it_is(connection: sqlite3.Connection) -> None:
         return connection.execute(f"PRAGMA {pragma}").fetchone()[0]
 
     assert value("application_id") == int.from_bytes(b"jtv1", "big")
-    assert value("user_version") == 1
+    assert value("user_version") == 2
     assert value("page_size") == 16384
     assert value("journal_mode") == "wal"
 

@@ -146,7 +146,7 @@ def _fill(
     """
     from itertools import chain
 
-    from jtv_cli.exchange.transfer import batches, transfer
+    from jtv_cli.exchange.transfer import add_source_details, batches, transfer
 
     def words() -> str:
         return f"{account}, {stream.consumed / stream.size:.0%}" if stream.size else str(account)
@@ -156,12 +156,14 @@ def _fill(
             # What cuts them reads one ahead: the rest must come from it, not from the reader.
             parts = batches(reader.documents())
             first = next(parts, [])
+            table = target.open()
             transfer(
                 chain(first, chain.from_iterable(parts)),
-                target.open(),
+                table,
                 progress=account.follow(show, words),
                 skipped=account.skip,
             )
+            add_source_details(reader.source_details, table)
         except UsageError as error:
             if account.is_empty:
                 raise

@@ -33,7 +33,7 @@ def info(session: Session, json: options.StatusJson = False) -> int:
         sources, size, index = table.sources(), table.size(), table.index_status()
     if json:
         session.print_json(
-            {**facts, "sources": [source._asdict() for source in sources], "size": size}
+            {**facts, "sources": [_record(source) for source in sources], "size": size}
             | {"index": index._asdict()}
         )
     else:
@@ -87,6 +87,14 @@ def _amounts(session: Session, size: int | None, index: IndexStatus) -> dict[str
         return {"size": readable, "index": format_index(index)}
     counts = {"indexed": index.indexed, "pending": index.pending}
     return {"size": size, "index": index.state.value, **counts}
+
+
+def _record(source: SourceCount) -> dict[str, object]:
+    return {
+        "source": source.source,
+        "occurrences": source.occurrences,
+        "documents": source.documents,
+    }
 
 
 def _print_sources(session: Session, sources: Sequence[SourceCount]) -> None:

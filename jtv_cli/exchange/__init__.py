@@ -1,12 +1,16 @@
 """Whole tables on their way: to and from a stream of JSON lines, and between stores.
 
-A stream is a header, a record for each document, and a closing record, a line each:
+A stream is a header, a record for each document, one for each source that has details,
+and a closing record, a line each:
 
-    {"format":"jtv-export","version":1,"table":…,"model":…,"task":…,"dimensions":…,
+    {"format":"jtv-export","version":2,"table":…,"model":…,"task":…,"dimensions":…,
      "metric":"cosine","vectors":true}
     {"id":1,"content":…,"occurrences":[{"source":…,"line":…,"metadata":…}],"vector":"…"}
+    {"source":…,"details":{…}}
     {"documents":1,"sha256":"…"}
 
-A vector is its float32 numbers, little-endian, in base64. The digest is of all the
-bytes before the closing record, so that a cut is noticed even at the end of a line.
+An occurrence of more than one line has its last as `end_line`. A vector is its float32
+numbers, little-endian, in base64. The digest is of all the bytes before the closing
+record, so that a cut is noticed even at the end of a line. Version 1 of the format had
+neither `end_line` nor sources.
 """

@@ -22,13 +22,39 @@ def encode_document(document: StoredDocument) -> bytes:
     record: dict[str, object] = {
         "id": document.id,
         "content": document.text,
-        "occurrences": [where._asdict() for where in document.occurrences],
+        "occurrences": [_record(where) for where in document.occurrences],
     }
     if document.vector is not None:
         from base64 import b64encode
 
         record["vector"] = b64encode(document.vector.astype("<f4", copy=False).tobytes()).decode()
     return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _record(where: Occurrence) -> dict[str, object]:
+    """Return an occurrence; the line it ends in only if that is another than its first."""
+    record = where._asdict()
+    if where.end_line is None:
+        del record["end_line"]
+    return record
+
+
+def encode_source(source: str, details: Mapping[str, Any]) -> bytes:
+    """Return the line that says how a source was read."""
+    import orjson
+
+    return orjson.dumps({"source": source, "details": details}, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def decode_source(record: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Return a source and how it was read.
+
+    Raises ValueError, with what is wrong with it.
+    """
+    source, details = record.get("source"), record.get("details")
+    if isinstance(source, str) and source and isinstance(details, dict) and is_metadata(details):
+        return source, details
+    raise ValueError("a source has no name or no details")
 
 
 def decode_document(record: Mapping[str, Any], dimensions: int) -> StoredDocument:
@@ -70,14 +96,19 @@ def _occurrences(values: object) -> list[Occurrence]:
 
 def _occurrence(value: object) -> Occurrence:
     if isinstance(value, dict):
-        source, line, metadata = (value.get(key) for key in Occurrence._fields)
+        source, line, metadata, end_line = (value.get(key) for key in Occurrence._fields)
         if (
             (source is None or (isinstance(source, str) and source))
-            and (line is None or (type(line) is int and 0 < line < _MOST_LINES))
+            and (line is None or _is_line(line))
             and (metadata is None or is_metadata(metadata))
+            and (end_line is None or _is_line(end_line))
         ):
-            return Occurrence(source, line, metadata)
+            return Occurrence(source, line, metadata, end_line)
     raise ValueError("an occurrence is not source, line and metadata")
+
+
+def _is_line(value: object) -> bool:
+    return type(value) is int and 0 < value < _MOST_LINES
 
 
 def _vector(value: object, dimensions: int) -> Vectors:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FORMAT = "jtv-export"
-VERSION = 1
+VERSION = 2
 
 _MOST_DIMENSIONS = 16_383  # what TiDB takes
 _LONGEST_NAME = 200

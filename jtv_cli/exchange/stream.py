@@ -6,8 +6,15 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from jtv_cli.errors import UsageError
-from jtv_cli.exchange.documents import decode_document, encode_document, searchable
+from jtv_cli.exchange.documents import (
+    decode_document,
+    decode_source,
+    encode_document,
+    encode_source,
+    searchable,
+)
 from jtv_cli.exchange.header import Header, decode_header, encode_header
+from jtv_cli.exchange.transfer import details_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -35,6 +42,11 @@ def export(
         digest.update(line)
         count += 1
         yield line
+    # Last, so that an import creates the sources in the order of their first documents.
+    for source, details in details_of(table).items():
+        line = encode_source(source, details)
+        digest.update(line)
+        yield line
     closing = {"documents": count, "sha256": digest.hexdigest()}
     yield orjson.dumps(closing, option=orjson.OPT_APPEND_NEWLINE)
 
@@ -50,6 +62,8 @@ class ExportReader:
         self._lines = lines
         self._digest = hashlib.sha256()
         self._number = 0
+        self.source_details: dict[str, Mapping[str, Any]] = {}
+        """How sources were read; complete once all documents have been read."""
         line = self._read_line() or b""
         header = decode_header(line, path)
         self._digest.update(line + b"\n")
@@ -70,9 +84,14 @@ class ExportReader:
         count = 0
         while "sha256" not in (record := self._record()):
             try:
-                yield decode_document(record, self.spec.dimensions)
+                if "source" in record:
+                    source, details = decode_source(record)
+                    self.source_details[source] = details
+                    continue
+                document = decode_document(record, self.spec.dimensions)
             except ValueError as error:
                 raise self._broken(str(error)) from None
+            yield document
             count += 1
         self._check_end(record, count)
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from jtv_cli.batching import batched_by_weight
+from jtv_cli.batching import batched, batched_by_weight
 from jtv_cli.exchange.documents import searchable
 from jtv_cli.records import Document, SourceLine, Transferred
 from jtv_cli.text import too_long
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from jtv_cli.records import StoredDocument
     from jtv_cli.stores import Table
@@ -72,8 +72,26 @@ def copy(
             yield document
 
     transfer(searchable(seen(), leave_out), target, progress=progress, skipped=leave_out)
+    add_source_details(details_of(source), target)
     copied = (d for d in _until(source, last) if d.id not in left_out)
     return _missing(copied, target, verifying)
+
+
+def details_of(table: Table) -> dict[str, Mapping[str, Any]]:
+    """Return how the sources of a table were read, as far as that is recorded."""
+    return {
+        count.source: count.details
+        for count in table.sources()
+        if count.source is not None and count.details is not None
+    }
+
+
+def add_source_details(details: Mapping[str, Mapping[str, Any]], table: Table) -> None:
+    """Record how sources were read, unless the table has a record of its own."""
+    for part in batched(list(details), _BATCH):
+        has_own = table.source_details(part)
+        if missing := {source: details[source] for source in part if source not in has_own}:
+            table.set_source_details(missing)
 
 
 def _fitting(
@@ -149,6 +167,7 @@ def _note(documents: Iterable[tuple[int, StoredDocument]], table: Table) -> int:
     """Note where known documents were read; return how many occurrences are new."""
     places: dict[str | None, list[SourceLine]] = {}
     for number, document in documents:
-        for source, line, metadata in document.occurrences:
-            places.setdefault(source, []).append(SourceLine(line or 0, number, metadata))
+        for source, line, metadata, end_line in document.occurrences:
+            place = SourceLine(line or 0, number, metadata, end_line)
+            places.setdefault(source, []).append(place)
     return sum(table.add_occurrences(source, found) for source, found in places.items())

@@ -41,9 +41,9 @@ class Marked:
 
     def mark(self, places: Iterable[SourceLine]) -> Marked:
         """Take occurrences that are to go."""
-        for line, document, _ in places:
-            self._lines.append(line)
-            self.documents.append(document)
+        for place in places:
+            self._lines.append(place.line)
+            self.documents.append(place.document)
         return self
 
     def source_lines(self) -> Iterator[list[SourceLine]]:

@@ -124,7 +124,10 @@ def _hit_record(hit: Hit) -> dict[str, object]:
 
 def _document_record(document: StoredDocument) -> dict[str, object]:
     """Return what JSON has of a hit, and all the occurrences."""
-    occurrences = [occurrence._asdict() for occurrence in document.occurrences]
+    occurrences = [
+        {"source": where.source, "line": where.line, "metadata": where.metadata}
+        for where in document.occurrences
+    ]
     return _hit_record(_hits_of(document)[0]) | {"occurrences": occurrences}
 
 
@@ -136,7 +139,10 @@ def _answer_record(answer: Answer) -> dict[str, object]:
 def _hits_of(document: StoredDocument) -> list[Hit]:
     """Return the document at each of its occurrences; once where nothing is known of any."""
     places = document.occurrences or (Occurrence(),)
-    return [Hit(document.id, document.text, None, *place) for place in places]
+    return [
+        Hit(document.id, document.text, None, place.source, place.line, place.metadata)
+        for place in places
+    ]
 
 
 def _json(

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from typing import Any
 
     from jtv_cli.records import (
         Added,
@@ -124,6 +125,28 @@ class Table(Protocol):
 
     def source_lines(self, source: str | None) -> Iterator[SourceLine]:
         """Yield what is noted of a source, by line, in short reads; without metadata."""
+        ...
+
+    def source_details(self, sources: Collection[str]) -> dict[str, Mapping[str, Any]]:
+        """Return how each of the sources was read.
+
+        Sources without an occurrence, or without recorded details, are left out.
+        """
+        ...
+
+    def set_source_details(self, details: Mapping[str, Mapping[str, Any] | None]) -> None:
+        """Record how sources were read, in one transaction; None removes the record.
+
+        The details of a source are a JSON object, for example its input format.
+        """
+        ...
+
+    def rename_source(self, old: str, new: str) -> int:
+        """Give a source another name, in one transaction; return its number of occurrences.
+
+        If the new name is in use, both sources become one, with the details of the new
+        name if it has any, and 0 is returned if the old name has no occurrences.
+        """
         ...
 
     def remove(self, source: str | None, places: Sequence[SourceLine]) -> Removed:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from jtv_cli.records import SourceCount, SourceLine
 
-    Noted = tuple[int, int, str | None]
-    """A place as a store keeps it: line, document, metadata."""
+    Noted = tuple[int, int, str | None, int | None]
+    """A place as a store keeps it: line, document, metadata, end line."""
 
 # To look one place up takes as long as to walk along so many.
 _WALKED_FOR_ONE = 4
@@ -21,13 +21,13 @@ _WALKED_FOR_ONE = 4
 def new_source_lines(
     places: Sequence[SourceLine], noted: Set[Noted]
 ) -> tuple[list[SourceLine], list[SourceLine]]:
-    """Return the places that are not noted yet, and those that are noted with other metadata."""
+    """Return the places that are not noted yet, and those that are noted differently."""
     news = [
         place
         for place in places
         if (place if place.metadata is None else _noted(place)) not in noted
     ]
-    there = {(line, document) for line, document, _ in noted} if news else set()
+    there = {stored[:2] for stored in noted} if news else set()
     new: list[SourceLine] = []
     changed: list[SourceLine] = []
     for place in news:
@@ -53,4 +53,4 @@ def by_source(counts: Iterable[SourceCount]) -> list[SourceCount]:
 
 
 def _noted(place: SourceLine) -> Noted:
-    return place.line, place.document, encode_metadata(place.metadata)
+    return place.line, place.document, encode_metadata(place.metadata), place.end_line

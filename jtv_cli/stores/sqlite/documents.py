@@ -21,7 +21,7 @@ _STORED = 'SELECT id, content, hash{vector} FROM "{{name}}" WHERE id {which}'
 
 # Those with a name first: stdin is 0.
 _OCCURRENCES = """
-SELECT o.document, s.source, nullif(o.line, 0), o.metadata
+SELECT o.document, s.source, nullif(o.line, 0), o.metadata, {{end_line}}
 FROM "{{name}}_occurrences" o LEFT JOIN "{{name}}_sources" s ON s.id = o.source
 WHERE o.document IN ({marks}) ORDER BY o.document, o.source = 0, o.source, o.line
 """
@@ -104,10 +104,11 @@ def _stored(
 def _occurrences(rows: Rows, documents: Sequence[int]) -> Mapping[int, list[Occurrence]]:
     found = defaultdict[int, list[Occurrence]](list)
     for part in _ids_in_parts(documents):
-        for document, source, line, metadata in rows.execute(
+        for document, source, line, metadata, end_line in rows.execute(
             _OCCURRENCES.format(marks=marks(len(part))), part
         ):
-            found[document].append(Occurrence(source, line, decode_metadata(metadata)))
+            where = Occurrence(source, line, decode_metadata(metadata), end_line)
+            found[document].append(where)
     return found
 
 

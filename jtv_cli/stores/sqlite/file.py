@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 APPLICATION_ID = int.from_bytes(b"jtv1", "big")
-FORMAT = 1
+FORMAT = 2
 
 _PAGE_SIZE = 16384  # five rows of 768 dimensions a page; with 4096 every row would overflow
 # Hashes scatter over the pages of their index: the longer the write-ahead log, the more
@@ -59,7 +59,18 @@ class Connection(sqlite3.Connection):
 
     path: Path
     file: os.stat_result
+    format: int = 0
     raised: BaseException | None = None
+
+    def read_format(self) -> int:
+        """Read the file's format, which another process may have raised since it was opened.
+
+        Raises StoreError if a newer jtv has written the file.
+        """
+        (self.format,) = self.execute("PRAGMA user_version").fetchone()
+        if self.format > FORMAT:
+            raise of_newer_format(StoreError, printable(str(self.path)), self.format, FORMAT)
+        return self.format
 
     def define(self, name: str, parameters: int, function: Callable[..., bool]) -> None:
         """Make a function of SQL; the transaction that calls it raises what it raises.
@@ -183,12 +194,10 @@ def _check(connection: Connection, path: Path) -> None:
     # In one read: another process may be making the file just now.
     with transaction(connection, "DEFERRED"):
         (application,) = connection.execute("PRAGMA application_id").fetchone()
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
         is_new = application == 0 and is_empty(connection)
     if application != APPLICATION_ID and not is_new:
         raise StoreError(
             f"{path} is a database that jtv did not make",
             hint="name another file with --database or JTV_DATABASE",
         )
-    if version > FORMAT:
-        raise of_newer_format(StoreError, str(path), version, FORMAT)
+    connection.read_format()

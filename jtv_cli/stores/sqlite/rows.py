@@ -11,7 +11,7 @@ from jtv_cli.stores.metadata import decode_metadata
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from jtv_cli.records import TableSpec, Vectors
     from jtv_cli.stores.distances import Ids
@@ -63,7 +63,8 @@ class Rows:
     """Reads one table, in whatever transaction there is. Raises the errors of sqlite3.
 
     In statements `{name}` stands for the table's name, which needs no quoting: only
-    letters, digits and underscores are taken for one.
+    letters, digits and underscores are taken for one. `{end_line}` and `{details}` stand
+    for the columns of that name, and for NULL in a file whose format has none.
     """
 
     # Conditions that an occurrence, or a document d, has to meet besides, for subclasses to set.
@@ -74,15 +75,23 @@ class Rows:
         self.connection = connection
         self.spec = spec
 
-    def execute(self, statement: str, parameters: Sequence[object] = ()) -> sqlite3.Cursor:
+    def execute(
+        self, statement: str, parameters: Sequence[object] | Mapping[str, object] = ()
+    ) -> sqlite3.Cursor:
         """Run one statement on this table."""
-        return self.connection.execute(statement.format(name=self.spec.name), parameters)
+        return self.connection.execute(self._complete(statement), parameters)
 
     def insert(self, statement: str, values: Iterable[Sequence[object]]) -> int:
         """Run one statement with each of the values; return how many rows were inserted."""
         before = self.connection.total_changes
-        self.connection.executemany(statement.format(name=self.spec.name), values)
+        self.connection.executemany(self._complete(statement), values)
         return self.connection.total_changes - before
+
+    def _complete(self, statement: str) -> str:
+        # Tables of format 1 lack these columns, which are NULL unless something was written.
+        is_old = self.connection.format < 2
+        end_line, details = ("NULL", "NULL") if is_old else ("end_line", "details")
+        return statement.format(name=self.spec.name, end_line=end_line, details=details)
 
     def count(self) -> int:
         """Return the number of documents, from the catalogue's counter."""

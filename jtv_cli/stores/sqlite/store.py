@@ -8,56 +8,13 @@ from typing import TYPE_CHECKING
 from jtv_cli.errors import NoTable
 from jtv_cli.records import Action, Change, Check, Outcome, TableSpec, find_spec
 from jtv_cli.stores.sqlite import file, health
+from jtv_cli.stores.sqlite.schema import CATALOG, TABLE_STATEMENTS, catalog, migrate
 from jtv_cli.stores.sqlite.table import SqliteTable
 from jtv_cli.text import printable
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
-
-_CATALOGUE = """
-CREATE TABLE jtv_tables (
-    name TEXT PRIMARY KEY COLLATE NOCASE,
-    model TEXT NOT NULL,
-    task TEXT,
-    dimensions INTEGER NOT NULL,
-    metric TEXT NOT NULL,
-    identity TEXT NOT NULL,
-    documents INTEGER NOT NULL DEFAULT 0
-) WITHOUT ROWID
-"""
-
-# The vector stands before the text, so that a long text never lies between the
-# start of the row and its vector.
-TABLE_STATEMENTS = (
-    """
-    CREATE TABLE "{name}" (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        hash BLOB NOT NULL UNIQUE,
-        vector BLOB NOT NULL,
-        content TEXT NOT NULL
-    )
-    """,
-    """
-    CREATE TABLE "{name}_sources" (
-        id INTEGER PRIMARY KEY,
-        source TEXT NOT NULL UNIQUE
-    )
-    """,
-    """
-    CREATE TABLE "{name}_occurrences" (
-        source INTEGER NOT NULL,
-        line INTEGER NOT NULL,
-        document INTEGER NOT NULL REFERENCES "{name}" (id) ON DELETE CASCADE,
-        metadata TEXT,
-        PRIMARY KEY (source, line, document)
-    ) WITHOUT ROWID
-    """,
-    """
-    CREATE INDEX "{name}_by_document" ON "{name}_occurrences" (document)
-    """,
-)
 
 
 class SqliteStore:
@@ -85,7 +42,7 @@ class SqliteStore:
         if self._connection is None:
             return []
         with file.translated(self.location):
-            return [] if file.is_empty(self._connection) else catalogue(self._connection)
+            return [] if file.is_empty(self._connection) else catalog(self._connection)
 
     def open(self, name: str) -> SqliteTable:
         """Return a table. Raises NoTable where there is none of that name."""
@@ -122,9 +79,9 @@ class SqliteStore:
             file.prepare(connection)
             with file.transaction(connection, "IMMEDIATE"):
                 if file.is_empty(connection):
-                    file.sign(connection)
-                    connection.execute(_CATALOGUE)
-                there = find_spec(catalogue(connection), spec.name)
+                    connection.execute(CATALOG)
+                migrate(connection)
+                there = find_spec(catalog(connection), spec.name)
                 if there is None:
                     _create_table(connection, spec)
                 else:
@@ -163,15 +120,7 @@ class SqliteStore:
         return file.connect(self._path, writable=self._writable)
 
 
-def catalogue(connection: sqlite3.Connection) -> list[TableSpec]:
-    """Return what the catalogue says of each table, by name."""
-    rows = connection.execute(
-        "SELECT name, model, task, dimensions, metric, identity FROM jtv_tables ORDER BY name"
-    )
-    return [TableSpec(*row) for row in rows]
-
-
-def _create_table(connection: sqlite3.Connection, spec: TableSpec) -> None:
+def _create_table(connection: file.Connection, spec: TableSpec) -> None:
     for statement in TABLE_STATEMENTS:
         connection.execute(statement.format(name=spec.name))
     connection.execute(

@@ -15,6 +15,7 @@ from jtv_cli.records import (
     IndexStatus,
     SearchResults,
 )
+from jtv_cli.stores import Table
 from jtv_cli.stores.places import new_source_lines
 from jtv_cli.stores.sqlite.documents import delete, get, insert_documents, read, remove
 from jtv_cli.stores.sqlite.file import Connection, transaction, translated
@@ -25,6 +26,9 @@ from jtv_cli.stores.sqlite.occurrences import (
     insert_places,
     noted,
     remove_places,
+    rename_source,
+    set_source_details,
+    source_details,
     source_lines,
     sources,
 )
@@ -32,8 +36,9 @@ from jtv_cli.stores.sqlite.rows import BLOCK, HITS, Rows, decode, hit
 from jtv_cli.stores.sqlite.search import exactly, explanation, route, search
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
+    from typing import Any
 
     from jtv_cli.records import (
         Document,
@@ -51,7 +56,7 @@ _PLACES = 10_000  # read at once
 _CATCH_UP = 32  # segments after an addition, where many wait: half a second of work
 
 
-class SqliteTable:
+class SqliteTable(Table):
     """One table of the embedded store."""
 
     def __init__(self, connection: Connection, spec: TableSpec, location: str) -> None:
@@ -219,6 +224,18 @@ class SqliteTable:
             yield from block
             last = block[-1]
 
+    def source_details(self, sources: Collection[str]) -> dict[str, Mapping[str, Any]]:
+        with self._reading():
+            return source_details(self.rows, sources)
+
+    def set_source_details(self, details: Mapping[str, Mapping[str, Any] | None]) -> None:
+        with self.writing():
+            set_source_details(self.rows, details)
+
+    def rename_source(self, old: str, new: str) -> int:
+        with self.writing():
+            return rename_source(self.rows, old, new)
+
     def remove(self, source: str | None, places: Sequence[SourceLine]) -> Removed:
         """Remove occurrences, and documents with their last, in one transaction."""
         with self.writing():
@@ -294,6 +311,7 @@ class SqliteTable:
     @contextmanager
     def _transaction(self, kind: Literal["DEFERRED", "IMMEDIATE"]) -> Iterator[None]:
         with translated(self._location), transaction(self.rows.connection, kind):
+            self.rows.connection.read_format()
             row = self.rows.execute("SELECT identity FROM jtv_tables WHERE name = '{name}'")
             if row.fetchone() != (self.spec.identity,):
                 raise TableDropped(self.spec.name)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from jtv_cli.batching import batched
 from jtv_cli.records import SourceLine
 from jtv_cli.stores.places import lines_to_scan
-from jtv_cli.stores.tidb.schema import NO_SOURCE
+from jtv_cli.stores.tidb.schema import NO_SOURCE, end_line_of
 from jtv_cli.stores.tidb.statements import KEYS
 from jtv_cli.text import text_hash
 
@@ -27,7 +27,7 @@ def noted(
 ) -> set[Noted]:
     """Return what is noted of a source, of these places and perhaps of others."""
     columns = schema.occurrences.c
-    statement = sa.select(columns.line, columns.document, columns.metadata)
+    statement = sa.select(columns.line, columns.document, columns.metadata, end_line_of(schema))
     number = _number(schema, source)
     if lines := lines_to_scan(places):
         rows = connection.execute(
@@ -47,7 +47,7 @@ def source_lines(
     """Return so many places of a source by line; `after` is the one to go on from."""
     columns = schema.occurrences.c
     statement = (
-        sa.select(columns.line, columns.document)
+        sa.select(columns.line, columns.document, sa.null(), end_line_of(schema))
         .where(columns.source == _number(schema, source), columns.line >= after.line)
         .where(sa.or_(columns.line > after.line, columns.document > after.document))
         .order_by(columns.line, columns.document)
@@ -59,7 +59,7 @@ def source_lines(
 def is_at(schema: Schema, source: int | None, places: Sequence[SourceLine]) -> ColumnElement[bool]:
     """Return what is true of the occurrences at these places of a source."""
     columns = schema.occurrences.c
-    keys = [(document, source, line) for line, document, _ in places]
+    keys = [(place.document, source, place.line) for place in places]
     return sa.tuple_(columns.document, columns.source, columns.line).in_(keys)
 
 

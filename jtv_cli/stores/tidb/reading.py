@@ -17,12 +17,12 @@ from jtv_cli.stores.places import by_source
 from jtv_cli.stores.tidb.hits import to_hits
 from jtv_cli.stores.tidb.neighbours import distance
 from jtv_cli.stores.tidb.occurrences import source_lines
-from jtv_cli.stores.tidb.schema import in_order, line_of
-from jtv_cli.stores.tidb.statements import read_vector
+from jtv_cli.stores.tidb.schema import end_line_of, in_order, line_of
+from jtv_cli.stores.tidb.statements import KEYS, read_vector
 from jtv_cli.text import text_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection, Select
 
@@ -98,12 +98,32 @@ class Reading:
                 sa.func.any_value(sources.source),
                 sa.func.count(),
                 sa.func.count(columns.document.distinct()),
+                sa.null() if self._schema.format == 1 else sa.func.any_value(sources.details),
             )
             .select_from(self._schema.placed)
             .group_by(columns.source)
         )
         rows = self._database.read(lambda connection: connection.execute(statement).all())
-        return by_source(SourceCount(*row) for row in rows)
+        return by_source(
+            SourceCount(source, occurrences, documents, decode_metadata(details))
+            for source, occurrences, documents, details in rows
+        )
+
+    def source_details(self, names: Collection[str]) -> dict[str, Mapping[str, Any]]:
+        """Return the details of those of the sources that have occurrences and details."""
+        if not self._schema.has_parts or self._schema.format == 1:
+            return {}
+        columns = self._schema.sources.c
+        is_used = sa.exists().where(self._schema.occurrences.c.source == columns.id)
+        statement = sa.select(columns.source, columns.details).where(
+            columns.details.is_not(None), is_used
+        )
+        found: dict[str, Mapping[str, Any]] = {}
+        for part in batched(list(names), KEYS):
+            chosen = statement.where(columns.source_hash.in_([text_hash(name) for name in part]))
+            rows = self._database.read(lambda connection: connection.execute(chosen).all())  # noqa: B023
+            found.update((source, decode_metadata(details) or {}) for source, details in rows)
+        return found
 
     def source_lines(self, source: str | None) -> Iterator[SourceLine]:
         """Yield what is noted of a source, by line; line 0 where there is none."""
@@ -156,13 +176,20 @@ class Reading:
             return found
         columns, sources = self._schema.occurrences.c, self._schema.sources.c
         statement = (
-            sa.select(columns.document, sources.source, line_of(columns.line), columns.metadata)
+            sa.select(
+                columns.document,
+                sources.source,
+                line_of(columns.line),
+                columns.metadata,
+                end_line_of(self._schema),
+            )
             .select_from(self._schema.placed)
             .where(columns.document.in_(documents))
             .order_by(columns.document, *in_order(self._schema))
         )
-        for document, source, line, metadata in connection.execute(statement):
-            found[document].append(Occurrence(source, line, decode_metadata(metadata)))
+        for document, source, line, metadata, end_line in connection.execute(statement):
+            where = Occurrence(source, line, decode_metadata(metadata), end_line)
+            found[document].append(where)
         return found
 
     def _by_id(

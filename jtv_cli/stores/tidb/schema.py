@@ -19,7 +19,11 @@ from tidb_vector.sqlalchemy import VectorType
 from jtv_cli.errors import StoreError, of_newer_format
 from jtv_cli.records import TableSpec
 
-FORMAT = 1
+FORMAT = 2
+"""The current format; format 1 had no `details` of sources and no `end_line`."""
+
+# Tables beside the main one are told by their comment, which is the same in every format.
+_PART_FORMAT = 1
 
 MOST_DIMENSIONS = 16_000
 """What tidb-vector takes; TiDB itself takes 383 more."""
@@ -46,6 +50,7 @@ class Schema(NamedTuple):
     sources: sa.Table
     occurrences: sa.Table
     has_parts: bool = True
+    format: int = FORMAT
 
     @property
     def parts(self) -> tuple[sa.Table, sa.Table]:
@@ -59,9 +64,13 @@ class Schema(NamedTuple):
         return self.occurrences.outerjoin(self.sources, is_in)
 
 
-def schema(spec: TableSpec, *, has_parts: bool = True) -> Schema:
-    """Return the TiDB tables of a jtv table."""
+def schema(spec: TableSpec, *, has_parts: bool = True, table_format: int = FORMAT) -> Schema:
+    """Return the TiDB tables of a jtv table of that format."""
     metadata = sa.MetaData()
+    details, end_line = [], []
+    if table_format > 1:
+        details = [sa.Column("details", MEDIUMTEXT)]
+        end_line = [sa.Column("end_line", sa.BigInteger)]
     documents = sa.Table(
         spec.name,
         metadata,
@@ -80,6 +89,7 @@ def schema(spec: TableSpec, *, has_parts: bool = True) -> Schema:
         sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=True),
         sa.Column("source", MEDIUMTEXT, nullable=False),
         sa.Column("source_hash", sa.BINARY(32), nullable=False, unique=True),
+        *details,
         comment=part_comment(spec.name),
         **_ALIKE,
         **_IDS_IN_ORDER,
@@ -91,12 +101,20 @@ def schema(spec: TableSpec, *, has_parts: bool = True) -> Schema:
         sa.Column("source", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("line", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("metadata", MEDIUMTEXT),
+        *end_line,
         # An index would need a statement, and a right, of its own.
         sa.UniqueConstraint("source", "line", "document", name="by_source"),
         comment=part_comment(spec.name),
         **_ALIKE,
     )
-    return Schema(documents, sources, occurrences, has_parts)
+    return Schema(documents, sources, occurrences, has_parts, table_format)
+
+
+def end_line_of(schema: Schema) -> sa.ColumnElement[Any]:
+    """Return the last line of an occurrence, null in a table of format 1."""
+    if schema.format == 1:
+        return sa.null().label("end_line")
+    return schema.occurrences.c.end_line
 
 
 def line_of(column: sa.ColumnElement[int]) -> sa.ColumnElement[int | None]:
@@ -118,7 +136,7 @@ def encode_comment(spec: TableSpec, *, adopting: bool = False) -> str:
 
 def part_comment(name: str) -> str:
     """Return the comment of the tables that belong to a table of that name."""
-    return json.dumps({"jtv": FORMAT, "part_of": name})
+    return json.dumps({"jtv": _PART_FORMAT, "part_of": name})
 
 
 def is_part(comment: str | None, name: str) -> bool:
@@ -129,8 +147,17 @@ def is_part(comment: str | None, name: str) -> bool:
     return comment is not None and comment.lower() == part_comment(name).lower()
 
 
-def decode_comment(name: str, comment: str) -> tuple[TableSpec, bool] | None:
-    """Return what a comment says of its table, and whether the table is still being adopted.
+class Description(NamedTuple):
+    """What the comment of a jtv table says of it."""
+
+    spec: TableSpec
+    is_adopting: bool
+    """Whether the table is still being changed from the tutorial's."""
+    format: int
+
+
+def decode_comment(name: str, comment: str) -> Description | None:
+    """Return what a comment says of its table.
 
     None where the comment is not jtv's, or of a table that is part of another.
 
@@ -146,7 +173,8 @@ def decode_comment(name: str, comment: str) -> tuple[TableSpec, bool] | None:
         raise of_newer_format(StoreError, f"table {name}", said["jtv"], FORMAT)
     if not said.keys() >= set(_SPEC_KEYS):
         return None
-    return TableSpec(name, *(said[key] for key in _SPEC_KEYS)), "adopting" in said
+    spec = TableSpec(name, *(said[key] for key in _SPEC_KEYS))
+    return Description(spec, "adopting" in said, said["jtv"])
 
 
 def comment_of(connection: sa.Connection, name: str) -> str | None:
@@ -176,9 +204,27 @@ def make_parts(connection: sa.Connection, tables: Schema) -> None:
                 hint="name another --table",
             )
     for part, comment in zip(tables.parts, comments, strict=True):
-        if comment is not None and connection.execute(sa.select(part).limit(1)).first():
+        if comment is not None and _has_rows(connection, part):
             connection.execute(DropTable(part))
         connection.execute(CreateTable(part, if_not_exists=True))
+    if any(comment is not None for comment in comments):
+        # An older jtv may have created them and then been interrupted.
+        add_columns(connection, tables.documents.name)
+
+
+def add_columns(connection: sa.Connection, name: str) -> None:
+    """Add the columns of format 2 to the tables of a table, unless they exist."""
+    connection.exec_driver_sql(
+        f"ALTER TABLE `{name}_sources` ADD COLUMN IF NOT EXISTS details MEDIUMTEXT"
+    )
+    connection.exec_driver_sql(
+        f"ALTER TABLE `{name}_occurrences` ADD COLUMN IF NOT EXISTS end_line BIGINT"
+    )
+
+
+def _has_rows(connection: sa.Connection, table: sa.Table) -> bool:
+    row = connection.execute(sa.select(sa.literal(1)).select_from(table).limit(1)).first()
+    return row is not None
 
 
 def drop_parts(connection: sa.Connection, tables: Schema) -> None:

@@ -15,6 +15,7 @@ from jtv_cli.stores.tidb.database import Database
 from jtv_cli.stores.tidb.index import VectorIndex
 from jtv_cli.stores.tidb.mending import mend, plan_mending
 from jtv_cli.stores.tidb.schema import (
+    FORMAT,
     MOST_DIMENSIONS,
     comment_of,
     decode_comment,
@@ -58,6 +59,7 @@ class _Found(NamedTuple):
 
     spec: TableSpec
     is_adopted: bool
+    format: int = FORMAT
 
 
 class TidbStore:
@@ -93,7 +95,9 @@ class TidbStore:
         found = self._look_up(name)
         if found is None:
             raise NoTable(name, self.location)
-        return TidbTable(self._database, found.spec, is_adopted=found.is_adopted)
+        return TidbTable(
+            self._database, found.spec, is_adopted=found.is_adopted, table_format=found.format
+        )
 
     def plan(self, spec: TableSpec, *, index: bool = True) -> list[Change]:
         """Return what is still to do: make, mend or adopt the table, make its index.
@@ -223,8 +227,7 @@ def _judge(connection: Connection, name: str, comment: str) -> _Found | None:
     Raises StoreError where a newer jtv made it.
     """
     if (said := decode_comment(name, comment)) is not None:
-        spec, is_adopting = said
-        return _Found(spec, is_adopted=not is_adopting)
+        return _Found(said.spec, is_adopted=not said.is_adopting, format=said.format)
     columns = connection.execute(_COLUMNS, {"table": name}).all()
     tutorial = tutorial_spec(name, columns)
     return _Found(tutorial, is_adopted=False) if tutorial else None

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sqlalchemy.exc import DBAPIError
+
 from jtv_cli.errors import NoIndex, StoreError, TableDropped
 from jtv_cli.records import Added, IndexState, Occurrence, SearchResults
 from jtv_cli.stores.places import new_source_lines
 from jtv_cli.stores.tidb.duplicates import hand_on_hashes
-from jtv_cli.stores.tidb.failures import TooLarge
+from jtv_cli.stores.tidb.failures import NO_RIGHT, TooLarge, code_of
 from jtv_cli.stores.tidb.index import VectorIndex
 from jtv_cli.stores.tidb.occurrences import noted
 from jtv_cli.stores.tidb.reading import Reading
-from jtv_cli.stores.tidb.schema import comment_of, encode_comment, schema
+from jtv_cli.stores.tidb.schema import (
+    add_columns,
+    comment_of,
+    decode_comment,
+    encode_comment,
+    schema,
+)
 from jtv_cli.stores.tidb.searching import Searching
 from jtv_cli.stores.tidb.transactions import (
     metadata_size,
@@ -23,7 +31,8 @@ from jtv_cli.stores.tidb.transactions import (
 from jtv_cli.stores.tidb.writing import Writing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from typing import Any, TypeVar
 
     from sqlalchemy import Connection
 
@@ -41,6 +50,9 @@ if TYPE_CHECKING:
         Vectors,
     )
     from jtv_cli.stores.tidb.database import Database
+    from jtv_cli.stores.tidb.schema import Schema
+
+    Result = TypeVar("Result")
 
 # txn-entry-size-limit, which TiDB Cloud does not let one raise, less what a row has
 # beside text and vector, with room to spare.
@@ -54,14 +66,15 @@ class TidbTable:
     the server looks at every vector.
     """
 
-    def __init__(self, database: Database, spec: TableSpec, *, is_adopted: bool) -> None:
+    def __init__(
+        self, database: Database, spec: TableSpec, *, is_adopted: bool, table_format: int
+    ) -> None:
         self.spec = spec
         self.most_bytes: int | None = _ROW_BYTES - 4 * spec.dimensions
         self._database = database
-        self._schema = schema(spec, has_parts=is_adopted)
-        self._reading = Reading(database, self._schema)
         self._index = VectorIndex(database, spec.name)
-        self._searching = Searching(database, self._schema, self._index)
+        self._use(schema(spec, has_parts=is_adopted, table_format=table_format))
+        self._can_migrate = True
 
     def count(self) -> int:
         """Return the number of documents."""
@@ -89,6 +102,7 @@ class TidbTable:
 
         check_vectors(vectors, len(documents), self.spec.dimensions)
         self._require_adopted()
+        self._migrate_for(where for document in documents for where in document.occurrences)
         added = [self._add(*part) for part in transactions(documents, vectors)]
         return Added(sum(part.documents for part in added), sum(part.occurrences for part in added))
 
@@ -100,6 +114,7 @@ class TidbTable:
         self._require_adopted()
         if not places:
             return 0
+        self._migrate_for(places)
         known = self._database.read(
             lambda connection: noted(connection, self._schema, source, places)
         )
@@ -162,6 +177,21 @@ class TidbTable:
         """Yield what is noted of a source, by line, in short reads; line 0 where there is none."""
         return self._reading.source_lines(source)
 
+    def source_details(self, sources: Collection[str]) -> dict[str, Mapping[str, Any]]:
+        """Return how each of the sources was read."""
+        return self._reading.source_details(sources)
+
+    def set_source_details(self, details: Mapping[str, Mapping[str, Any] | None]) -> None:
+        """Record how sources were read, in one transaction; None removes the record."""
+        self._require_adopted()
+        if details and self._migrate():
+            self._in_transaction(lambda writing: writing.set_source_details(details))
+
+    def rename_source(self, old: str, new: str) -> int:
+        """Give a source another name, in one transaction; return its number of occurrences."""
+        self._require_adopted()
+        return self._in_transaction(lambda writing: writing.rename_source(old, new))
+
     def remove(self, source: str | None, places: Sequence[SourceLine]) -> Removed:
         """Remove occurrences, and documents with their last, in one transaction."""
         documents = {place.document for place in places}
@@ -195,6 +225,55 @@ class TidbTable:
             raise NoIndex(self.spec.name)
         progress("comparing the index with exact searches")
         return self._database.read(lambda connection: check(connection, self._schema, queries))
+
+    def _use(self, schema: Schema) -> None:
+        self._schema = schema
+        self._reading = Reading(self._database, schema)
+        self._searching = Searching(self._database, schema, self._index)
+
+    def _migrate_for(self, places: Iterable[Occurrence | SourceLine]) -> None:
+        if self._schema.format == 1 and any(place.end_line is not None for place in places):
+            self._migrate()
+
+    def _migrate(self) -> bool:
+        """Bring the table to the current format; return False without the privilege to.
+
+        Each step may be repeated, so a crash or another process in between does no harm.
+        """
+
+        def work(connection: Connection) -> bool:
+            self._require_same(connection)
+            try:
+                add_columns(connection, self.spec.name)
+                comment = f"ALTER TABLE `{self.spec.name}` COMMENT = %s"
+                connection.exec_driver_sql(comment, (encode_comment(self.spec),))
+            except DBAPIError as error:
+                if code_of(error) in NO_RIGHT:
+                    return False
+                raise
+            return True
+
+        if self._schema.format == 1 and self._can_migrate:
+            # The lock that creating and dropping a table take.
+            with self._database.lock(f"jtv init {self.spec.name.lower()}"):
+                self._can_migrate = self._database.read(work, patient=True)
+            if self._can_migrate:
+                self._use(schema(self.spec))
+            else:
+                self._database.notice(
+                    f"table {self.spec.name} does not record how files were read: that takes"
+                    f" the ALTER privilege on it, {self.spec.name}_sources and"
+                    f" {self.spec.name}_occurrences"
+                )
+        return self._schema.format > 1
+
+    def _in_transaction(self, work: Callable[[Writing], Result]) -> Result:
+        def in_transaction(connection: Connection) -> Result:
+            result = work(Writing(connection, self._schema))
+            self._require_same(connection)
+            return result
+
+        return self._database.write(in_transaction)
 
     def _add(self, documents: Sequence[Document], vectors: Vectors) -> Added:
         def work(connection: Connection) -> Added:
@@ -237,7 +316,8 @@ class TidbTable:
             if are_there:
                 writing.forget(source, places)
             return writing.insert_occurrences(
-                (place.document, Occurrence(source, place.line, place.metadata)) for place in places
+                (place.document, Occurrence(source, place.line, place.metadata, place.end_line))
+                for place in places
             )
 
         try:
@@ -273,7 +353,9 @@ class TidbTable:
 
         Once the transaction has locked something in it, no one else can drop it.
         """
-        if comment_of(connection, self.spec.name) != encode_comment(self.spec):
+        comment = comment_of(connection, self.spec.name)
+        found = None if comment is None else decode_comment(self.spec.name, comment)
+        if found is None or found.spec.identity != self.spec.identity:
             raise TableDropped(self.spec.name)
 
 

@@ -15,7 +15,7 @@ from jtv_cli.stores.tidb.statements import KEYS, ahead, inserts, vector_text
 from jtv_cli.text import text_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import ColumnElement, Connection
 
@@ -128,12 +128,59 @@ class Writing:
             rows = [(f"(%s,x'{text_hash(name).hex()}')", (name,)) for name in missing]
             self._insert(self._schema.sources, "source, source_hash", rows)
             sources |= self._source_ids(missing, lock=True)
+        has_end_line = self._schema.format > 1
         places = (
-            _values(document, sources[occurrence.source], occurrence)
+            _values(document, sources[occurrence.source], occurrence, has_end_line=has_end_line)
             for document, occurrence in occurrences
         )
-        columns = "document, source, line, metadata"
+        columns = "document, source, line, metadata" + (", end_line" if has_end_line else "")
         return self._insert(self._schema.occurrences, columns, places)
+
+    def set_source_details(self, details: Mapping[str, Mapping[str, Any] | None]) -> None:
+        """Record how sources were read, in a table that has the column for it."""
+        rows = (
+            (f"(%s,x'{text_hash(name).hex()}',%s)", (name, encode_metadata(some)))
+            for name, some in details.items()
+        )
+        for part in batched(list(rows), KEYS):
+            values = ",".join(value for value, _ in part)
+            self._connection.exec_driver_sql(
+                f"INSERT INTO `{self._schema.sources.name}` (source, source_hash, details)"
+                f" VALUES {values} ON DUPLICATE KEY UPDATE details = VALUES(details)",
+                tuple(text for _, texts in part for text in texts),
+            )
+
+    def rename_source(self, old: str, new: str) -> int:
+        """Give a source another name, or merge it into one; return its number of occurrences."""
+        ids = self._source_ids({old, new}, lock=True)
+        if old not in ids or old == new:
+            return 0
+        table, columns = self._schema.occurrences, self._schema.occurrences.c
+        sources = self._schema.sources
+        is_old = columns.source == ids[old]
+        count = self._connection.scalar(sa.select(sa.func.count()).where(is_old))
+        if new not in ids:
+            renamed = {"source": new, "source_hash": text_hash(new)}
+            self._connection.execute(
+                sa.update(sources).where(sources.c.id == ids[old]).values(renamed)
+            )
+            return int(count or 0)
+        names = ", ".join(f"`{column.name}`" for column in columns if column is not columns.source)
+        self._connection.exec_driver_sql(
+            f"INSERT INTO `{table.name}` (source, {names})"
+            f" SELECT %s, {names} FROM `{table.name}` AS old WHERE source = %s"
+            f" ON DUPLICATE KEY UPDATE `{table.name}`.document = `{table.name}`.document",
+            (ids[new], ids[old]),
+        )
+        self._connection.execute(sa.delete(table).where(is_old))
+        if self._schema.format > 1:
+            self._connection.exec_driver_sql(
+                f"UPDATE `{sources.name}` AS new JOIN `{sources.name}` AS old ON old.id = %s"
+                " SET new.details = COALESCE(new.details, old.details) WHERE new.id = %s",
+                (ids[old], ids[new]),
+            )
+        # A writer that looked the old name up a moment ago may still add to it: the row stays.
+        return int(count or 0)
 
     def _leave_out_bindings(self) -> None:
         """Keep the server from looking for a plan that is bound to a statement.
@@ -173,7 +220,9 @@ class Writing:
             yield from self._connection.execute(statement)
 
 
-def _values(document: int, source: int, occurrence: Occurrence) -> Row:
+def _values(document: int, source: int, occurrence: Occurrence, *, has_end_line: bool) -> Row:
     metadata = encode_metadata(occurrence.metadata)
     mark, texts = ("NULL", ()) if metadata is None else ("%s", (metadata,))
-    return f"({document},{source},{occurrence.line or NO_LINE},{mark})", texts
+    numbers = f"{document},{source},{occurrence.line or NO_LINE}"
+    end_line = f",{occurrence.end_line or 'NULL'}" if has_end_line else ""
+    return f"({numbers},{mark}{end_line})", texts
