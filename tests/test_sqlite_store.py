@@ -37,7 +37,8 @@ def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 
 def plan(connection: sqlite3.Connection, statement: str, parameters: int) -> str:
     rows = connection.execute(
-        f"EXPLAIN QUERY PLAN {statement.format(name='documents')}", [None] * parameters
+        f"EXPLAIN QUERY PLAN {statement.format(name='documents', end_line='end_line')}",
+        [None] * parameters,
     )
     return "\n".join(row[-1] for row in rows)
 
