@@ -205,7 +205,7 @@ def check_old(table: Table) -> None:
     """Read all there is in a table of an old format."""
     [hit] = table.scan()
     assert (hit.content, hit.source, hit.line) == ("old", "a.txt", 1)
-    [[found]] = table.search(vectors(1), 1)
+    [[found]] = table.search(vectors(1), 1).hits
     assert found.content == "old"
     [stored] = table.get([1], vectors=True)
     assert stored.occurrences == OCCURRENCES
