@@ -366,7 +366,7 @@ class TestAdoption:
         self, reader: Jtv, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The server may have to end another first, such as an index that is built by hand."""
-        monkeypatch.setattr("jtv_cli.stores.tidb.database._ANSWER_SECONDS", 4)
+        monkeypatch.setattr("jtv_cli.stores.tidb.connection._ANSWER_SECONDS", 4)
         proxy.on("ADD UNIQUE INDEX", lambda: Event().wait(5))
         said: list[str] = []
         url = reader.environment["TIDB_DATABASE_URL"]

@@ -16,8 +16,8 @@ from sqlalchemy.exc import OperationalError
 
 from discretion import PASSWORD, TEXTS, assert_discreet
 from jtv_cli.errors import JtvError, StoreError, TableMismatch
-from jtv_cli.stores.tidb.database import Database
-from jtv_cli.stores.tidb.failures import RETRYABLE, TooLarge, says_no_tiflash, translated
+from jtv_cli.stores.tidb.connection import Database
+from jtv_cli.stores.tidb.errors import RETRYABLE, TooLarge, says_no_tiflash, translated
 from jtv_cli.stores.tidb.url import parse_url
 from tidb_cluster import Cluster, TidbServer
 from tidb_proxy import Proxy
@@ -54,11 +54,23 @@ class TestOnAServer:
     @pytest.mark.parametrize(
         ("old", "new", "says"),
         [
-            (PASSWORD, f"{PASSWORD}x", "refuses prefix.root: wrong user name or password"),
-            ("prefix.root", "prefix", "TiDB Cloud the user's name has a prefix, like 4Xy7Zab.root"),
+            (PASSWORD, f"{PASSWORD}x", "denies access to user prefix.root; check the user name"),
+            (
+                "prefix.root",
+                "prefix",
+                "on TiDB Cloud the user name has a prefix, such as 4Xy7Zab.root",
+            ),
             ("prefix.root", "root", "add ssl_mode=VERIFY_IDENTITY"),
-            ("jtv_test_", "shop_", "a right is missing: .* to database 'shop_.*; have it gran"),
-            ("{port}", "1", "cannot connect to 127.0.0.1:1/jtv_test_.*; check host, port"),
+            (
+                "jtv_test_",
+                "shop_",
+                "missing privilege: .* to database 'shop_.*; ask an administrator to grant it",
+            ),
+            (
+                "{port}",
+                "1",
+                "cannot connect to 127.0.0.1:1/jtv_test_.*; check the host and the port",
+            ),
             ("", "", f"there is no table {TABLE} in 127.0.0.1:.*; make it with: jtv init"),
         ],
     )
@@ -93,7 +105,7 @@ class TestOnAServer:
     def test_the_time_to_log_in_is_not_that_to_answer(
         self, plain_tidb: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("jtv_cli.stores.tidb.database._ANSWER_SECONDS", 1234)
+        monkeypatch.setattr("jtv_cli.stores.tidb.connection._ANSWER_SECONDS", 1234)
 
         def seconds(connection: Any) -> float:
             connection.scalar(sa.text("SELECT 1"))
@@ -102,13 +114,13 @@ class TestOnAServer:
 
         with closing(Database(parse_url(plain_tidb), pytest.fail)) as database:
             assert database.read(seconds) == 1234
-            with database.patient_connection() as connection:
+            with database.slow_connection() as connection:
                 assert seconds(connection) > 1234
 
     def test_a_lock_is_not_waited_for_for_ever(
         self, plain_tidb: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("jtv_cli.stores.tidb.database._ANSWER_SECONDS", 2)
+        monkeypatch.setattr("jtv_cli.stores.tidb.connection._ANSWER_SECONDS", 2)
         answer = Event()
         with (
             Proxy(plain_tidb) as proxy,
@@ -116,7 +128,7 @@ class TestOnAServer:
         ):
             proxy.on("GET_LOCK", lambda: answer.wait(60))
             with (
-                pytest.raises(StoreError, match="gave no answer in time"),
+                pytest.raises(StoreError, match="did not answer in time"),
                 database.lock("name"),
             ):
                 pytest.fail("it waited")
@@ -134,9 +146,8 @@ class TestOnAServer:
     def test_an_unknown_database(self, jtv: Jtv, plain_server: TidbServer) -> None:
         result = jtv("list", "--database", plain_server.url("no_such"))
         assert result.code == 5
-        assert "there is no database no_such; make it with: CREATE DATABASE `no_such`" in (
-            result.error
-        )
+        assert "create it with: CREATE DATABASE `no_such`" in result.error
+        assert "no database no_such on 127.0.0.1:" in result.error
 
     def test_a_system_database(self, jtv: Jtv, plain_server: TidbServer) -> None:
         result = jtv("init", *OFFLINE, "--database", plain_server.url("sys"))
@@ -156,7 +167,7 @@ class TestOnAServer:
         )
         result = jtv(*command, stdin="some text\n")
         assert result.code == 5
-        assert "the table was made for another model's vectors" in result.error
+        assert "the table was created for another model's vectors" in result.error
         assert "768" in result.error
 
     def test_no_text_is_told(self, jtv: Jtv, url: str) -> None:
@@ -186,7 +197,7 @@ class TestOnAServer:
         with closing(Database(parse_url(plain_tidb), notices.append)) as database:
             assert database.write(work) == "done"
         (notice,) = notices
-        assert notice.endswith("; trying again")
+        assert notice.endswith("; retrying")
 
     @pytest.mark.parametrize("code", [1045, 1105, 1146, 8025, 2003])
     def test_what_will_not_pass_is_not(self, plain_tidb: str, code: int) -> None:
@@ -207,38 +218,63 @@ class TestOnAServer:
 @pytest.mark.parametrize(
     ("code", "text", "kind", "says"),
     [
-        (1045, "Access denied", StoreError, "refuses someone: wrong .* like 4Xy7Zab.root; .*TLS"),
-        (1049, "Unknown database", StoreError, "no database shop; make it .*CREATE DATABASE"),
-        (1044, "CREATE command denied", StoreError, "a right is missing: CREATE command denied"),
+        (1045, "Access denied", StoreError, "denies access to user someone; .* as 4Xy7Zab.root"),
+        (
+            1049,
+            "Unknown database",
+            StoreError,
+            "no database shop on .*; create it with: CREATE DATABASE",
+        ),
+        (1044, "CREATE command denied", StoreError, "missing privilege: CREATE command denied"),
         (1064, 'syntax near "VECTOR(3)"', StoreError, "not TiDB 8.4 or newer; upgrade"),
         (1305, "FUNCTION VEC_COSINE_DISTANCE does not exist", StoreError, "not TiDB 8.4 or newer"),
         (1064, 'syntax near "FROM"', StoreError, r'syntax near "FROM" \(error 1064\)'),
-        (1105, "Connections using insecure transport are prohibited", StoreError, "demands TLS"),
+        (1105, "Connections using insecure transport are prohibited", StoreError, "requires TLS"),
         (1105, "the usage quota of the cluster is exhausted", StoreError, "raise its spending"),
-        (1105, "vector has 2 dimensions, does not fit VECTOR(3)", TableMismatch, "another --table"),
-        (1105, "vectors have different dimensions: 3 and 2", TableMismatch, "3 and 2; name anot"),
-        (1146, "Table does not exist", TableMismatch, "was dropped meanwhile; .*jtv init"),
-        (1406, "Data too long", TooLarge, "6 MiB; split it"),
+        (
+            1105,
+            "vector has 2 dimensions, does not fit VECTOR(3)",
+            TableMismatch,
+            "another table with --table",
+        ),
+        (1105, "vectors have different dimensions: 3 and 2", TableMismatch, "3 and 2; choose anot"),
+        (
+            1146,
+            "Table does not exist",
+            TableMismatch,
+            "was dropped from .* in the meantime; .*jtv init",
+        ),
+        (1406, "Data too long", TooLarge, "6 MiB that TiDB accepts; split it"),
         (
             8004,
             "Transaction is too large",
             StoreError,
-            "too much for one transaction; do it in parts",
+            "the transaction is too large; split the work",
         ),
-        (8025, "entry too large", TooLarge, "6 MiB; split it"),
-        (1205, "Lock wait timeout exceeded", StoreError, "other processes write to the same rows"),
-        (8021, "Error: key not exist", StoreError, "other processes write to the same rows"),
+        (8025, "entry too large", TooLarge, "6 MiB that TiDB accepts; split it"),
+        (
+            1205,
+            "Lock wait timeout exceeded",
+            StoreError,
+            "other processes are writing to the same rows",
+        ),
+        (8021, "Error: key not exist", StoreError, "other processes are writing to the same rows"),
         (
             2013,
             "Lost connection (timed out)",
             StoreError,
-            "no answer in time; the server may still",
+            "did not answer in time; the server may still",
         ),
         (2003, "Can't connect", StoreError, "cannot connect to db.example.com:4000/shop; check"),
-        (2006, "gone away", StoreError, "connection .* was lost; run the same command again"),
-        (4031, "inactivity", StoreError, "connection .* was lost; run the same command again"),
-        (9007, "Write conflict", StoreError, "other processes write to the same rows; run the"),
-        (8002, "SELECT FOR UPDATE conflict", StoreError, "other processes write to the same rows"),
+        (2006, "gone away", StoreError, "lost the connection to .*; run the same command again"),
+        (4031, "inactivity", StoreError, "lost the connection to .*; run the same command again"),
+        (9007, "Write conflict", StoreError, "other processes are writing to the same rows; run"),
+        (
+            8002,
+            "SELECT FOR UPDATE conflict",
+            StoreError,
+            "other processes are writing to the same rows",
+        ),
         (9002, "TiKV server timeout", StoreError, "the cluster is busy: .*; try again"),
         (1234, "what is this", StoreError, r"what is this \(error 1234\)"),
     ],
@@ -288,7 +324,7 @@ def test_a_connection_that_is_lost_over_tls(
         db.read(work)
     assert len(set(numbers)) == 2
     assert said == [
-        f"the connection to localhost:{tls_server.port}{urlsplit(url).path} was lost; trying again"
+        f"lost the connection to localhost:{tls_server.port}{urlsplit(url).path}; retrying"
     ]
 
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 import struct
+import time
 import traceback
 from contextlib import closing, contextmanager, suppress
-from threading import Thread
+from pathlib import Path
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 import pytest
 
 from discretion import PASSWORD
 from jtv_cli.errors import StoreError
-from jtv_cli.stores.tidb import database
-from jtv_cli.stores.tidb.database import Database
+from jtv_cli.stores.tidb import connection
+from jtv_cli.stores.tidb.connection import Database
 from jtv_cli.stores.tidb.url import parse_url
 
 if TYPE_CHECKING:
@@ -24,13 +27,18 @@ if TYPE_CHECKING:
     from conftest import Jtv
 
 
+HERE = "127.0.0.1"
+CERTIFICATE = Path(__file__).with_name("localhost.pem")
+
+
 def packet(number: int, payload: bytes) -> bytes:
     return struct.pack("<I", len(payload))[:3] + bytes([number]) + payload
 
 
-def greeting(version: str, plugin: str) -> bytes:
-    """Return what a server of MySQL's protocol says first, without TLS."""
+def greeting(version: str, plugin: str, *, tls: bool = False) -> bytes:
+    """Return what a server of MySQL's protocol says first."""
     flags = 0x000FA20D  # of MySQL 8.0, less CLIENT_SSL and CLIENT_DEPRECATE_EOF
+    flags |= 0x0800 if tls else 0
     fields = struct.pack("<HBHHB10x", flags & 0xFFFF, 45, 2, flags >> 16, 21)
     salt = b"12345678\0" + fields + b"123456789012\0"
     first = b"\x0a" + version.encode() + b"\0" + struct.pack("<I", 7)
@@ -73,8 +81,8 @@ def stranger(*says: bytes, stays: bool = False) -> Iterator[str]:
     thread.join()
 
 
-NOT_TIDB = r"does not answer like TiDB; check host, port"
-IS_MYSQL = r"/shop runs 8\.0\.36, not TiDB 8\.4 or newer; name a TiDB cluster"
+NOT_TIDB = r"does not answer like TiDB; check the host and the port"
+IS_MYSQL = r"/shop runs 8\.0\.36, not TiDB 8\.4 or newer; use a TiDB cluster"
 
 
 @pytest.mark.parametrize(
@@ -140,17 +148,187 @@ def test_what_users_see(jtv: Jtv, says: list[bytes], expected: str) -> None:
     [
         ([b""], NOT_TIDB),
         ([b"\x4a\0\0\0\x0a8"], NOT_TIDB),
-        ([MYSQL], "gave no answer in time"),
+        ([MYSQL], "did not answer in time"),
     ],
 )
 def test_silence_is_short(
     monkeypatch: pytest.MonkeyPatch, says: list[bytes], expected: str
 ) -> None:
     """Not only to connect takes no longer than that, but also to be greeted and let in."""
-    monkeypatch.setattr(database, "_CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(connection, "_CONNECT_SECONDS", 0.5)
     with (
         stranger(*says, stays=True) as url,
         closing(Database(parse_url(url), pytest.fail)) as silent,
         pytest.raises(StoreError, match=expected),
     ):
         silent.read(lambda _: None)
+
+
+SSL_REQUEST_BYTES = 36
+MODES = {
+    "no-tls": "ssl_mode=PREFERRED",
+    "any-certificate": "ssl_mode=PREFERRED",
+    "any-name": f"ssl_ca={CERTIFICATE}&ssl_verify_identity=false",
+    "ca-only": f"ssl_ca={CERTIFICATE}&ssl_mode=VERIFY_CA",
+}
+
+
+class Thief:
+    """A server with a certificate for localhost that asks for the password in every way."""
+
+    def __init__(self, method: str, *, switches: bool, tls: bool = True) -> None:
+        self.heard = b""
+        self._method = method.encode()
+        self._switches = switches
+        self._tls = tls
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(CERTIFICATE)
+
+    def __enter__(self) -> Thief:
+        self._thread = Thread(target=self._serve, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.close()
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                client.settimeout(10)
+                with client, suppress(OSError):
+                    self._steal(client)
+
+    def _steal(self, client: socket.socket) -> None:
+        announced = "mysql_native_password" if self._switches else self._method.decode()
+        client.sendall(greeting("8.0.11-TiDB-v8.5.4", announced, tls=self._tls))
+        if not self._tls:
+            self._log_in(client, 2)
+            return
+        client.recv(SSL_REQUEST_BYTES)
+        with self._context.wrap_socket(client, server_side=True) as secured:
+            self._log_in(secured, 3)
+
+    def _log_in(self, client: socket.socket, number: int) -> None:
+        self.heard += client.recv(1 << 16)
+        asks = [b"\x01\x04", b"\x01" + KEY]
+        if self._switches:
+            asks.insert(0, SWITCH % self._method)
+        for ask in asks:
+            client.sendall(packet(number, ask))
+            self.heard += client.recv(1 << 16)
+            number += 2
+
+
+@pytest.fixture
+def everywhere_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every host name is this machine's, as for somebody in between."""
+    find = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda _, *rest, **more: find(HERE, *rest, **more))
+
+
+@pytest.mark.usefixtures("everywhere_is_here")
+@pytest.mark.parametrize("switches", [False, True])
+@pytest.mark.parametrize(
+    "method", ["sha256_password", "caching_sha2_password", "mysql_clear_password", "dialog"]
+)
+@pytest.mark.parametrize("mode", MODES)
+def test_an_unverified_server_never_gets_the_password(
+    mode: str, method: str, switches: bool
+) -> None:
+    with Thief(method, switches=switches, tls=mode != "no-tls") as thief:
+        url = f"mysql://someone:{PASSWORD}@db.example.com:{thief.port}/shop?{MODES[mode]}"
+        with (
+            closing(Database(parse_url(url), pytest.fail)) as database,
+            pytest.raises(StoreError) as caught,
+        ):
+            database.read(lambda _: None)
+    # A server with sha256_password asks by switching to it, unless it got the password.
+    if switches or method != "sha256_password":
+        assert re.search(r"asks for the password itself .* not verified; .*ssl_", str(caught.value))
+    assert b"someone" in thief.heard
+    assert PASSWORD.encode() not in thief.heard
+    # Nothing is sent after the first packet, as an encrypted password would be.
+    length = int.from_bytes(thief.heard[:3], "little") + 4
+    scramble = 24 if switches and method == "caching_sha2_password" else 0
+    assert len(thief.heard) <= length + scramble
+
+
+@pytest.mark.usefixtures("everywhere_is_here")
+@pytest.mark.parametrize("query", ["", "ssl_mode=REQUIRED", f"ssl_ca={CERTIFICATE}"])
+def test_a_server_that_is_not_verified_hears_no_name(query: str) -> None:
+    """Without a key in the URL, too."""
+    with Thief("sha256_password", switches=False) as thief:
+        url = f"mysql://someone:{PASSWORD}@db.example.com:{thief.port}/shop?{query}"
+        with (
+            closing(Database(parse_url(url), pytest.fail)) as database,
+            pytest.raises(StoreError, match=r"certificate of db\.example\.com is ") as caught,
+        ):
+            database.read(lambda _: None)
+    assert thief.heard == b""
+    assert ("ssl_mode=PREFERRED" in str(caught.value)) == (not query)
+
+
+@pytest.mark.usefixtures("everywhere_is_here")
+@pytest.mark.parametrize(("query", "hint"), [("", True), ("ssl_mode=REQUIRED", False)])
+def test_a_server_without_tls_hears_no_name(query: str, hint: bool) -> None:
+    with Thief("sha256_password", switches=False, tls=False) as thief:
+        url = f"mysql://someone:{PASSWORD}@db.example.com:{thief.port}/shop?{query}"
+        with (
+            closing(Database(parse_url(url), pytest.fail)) as database,
+            pytest.raises(StoreError, match=r"db\.example\.com does not offer TLS") as caught,
+        ):
+            database.read(lambda _: None)
+    assert thief.heard == b""
+    assert ("ssl_mode=PREFERRED" in str(caught.value)) == hint
+
+
+@pytest.mark.parametrize("switches", [False, True])
+def test_a_verified_server_gets_the_password(
+    monkeypatch: pytest.MonkeyPatch, switches: bool
+) -> None:
+    monkeypatch.setattr(connection, "_BACKOFF_SECONDS", ())
+    with Thief("sha256_password", switches=switches) as server:
+        url = f"mysql://someone:{PASSWORD}@127.0.0.1:{server.port}/shop?ssl_ca={CERTIFICATE}"
+        with closing(Database(parse_url(url), pytest.fail)) as database, pytest.raises(StoreError):
+            database.read(lambda _: None)
+    assert PASSWORD.encode() in server.heard
+
+
+@pytest.mark.parametrize(
+    ("says", "query"),
+    [
+        (b"\xff\0\0\0\x0a8.0.11", ""),
+        (MYSQL + b"\xff\0\0\2", ""),
+        (greeting("8.0.11-TiDB-v8.5.4", SHA2, tls=True) + b"\x16\3\3\x40\0", "ssl_mode=PREFERRED"),
+    ],
+)
+def test_a_login_has_a_deadline(monkeypatch: pytest.MonkeyPatch, says: bytes, query: str) -> None:
+    """A server that sends a byte now and then does not get more time."""
+    monkeypatch.setattr(connection, "_CONNECT_SECONDS", 0.6)
+    hung_up = Event()
+
+    def drip() -> None:
+        client, _ = listener.accept()
+        with client, suppress(OSError):
+            client.sendall(says)
+            while True:
+                client.sendall(b"\x01")
+                if hung_up.wait(0.1):
+                    break
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = Thread(target=drip, daemon=True)
+        thread.start()
+        url = f"mysql://someone:{PASSWORD}@127.0.0.1:{listener.getsockname()[1]}/shop?{query}"
+        started = time.monotonic()
+        with closing(Database(parse_url(url), pytest.fail)) as slow, pytest.raises(StoreError):
+            slow.read(lambda _: None)
+        assert 0.5 < time.monotonic() - started < 10
+        hung_up.set()
+        thread.join()

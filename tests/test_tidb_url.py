@@ -8,6 +8,7 @@ import pytest
 
 from discretion import PASSWORD, assert_discreet
 from jtv_cli.errors import UsageError, mask_secrets
+from jtv_cli.stores.tidb.tls import Tls
 from jtv_cli.stores.tidb.url import parse_url
 
 GATEWAY = "gateway01.eu-central-1.prod.aws.tidbcloud.com"
@@ -56,8 +57,9 @@ def test_a_password_that_is_not_utf8() -> None:
 
 def test_what_the_driver_is_given() -> None:
     given = parse_url("mysql://u:p@[::1]:4001/d?charset=UTF8").connect_args()
-    assert given.pop("ssl_disabled")
-    assert given.pop("auth_plugin_map")
+    tls = given.pop("tls")
+    assert isinstance(tls, Tls)
+    assert tls.arguments == {"ssl_disabled": True}
     password, charset = b"p", "utf8mb4"
     rest = {"host": "::1", "port": 4001, "user": "u", "password": password, "database": "d"}
     assert given == {**rest, "charset": charset}

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from jtv_cli.records import Action, Change, TableSpec
 from jtv_cli.stores.tidb.duplicates import fill_hashes
-from jtv_cli.stores.tidb.failures import DUPLICATE_INDEX, code_of
+from jtv_cli.stores.tidb.errors import DUPLICATE_INDEX, code_of
 from jtv_cli.stores.tidb.schema import encode_comment, make_parts, schema
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from jtv_cli.stores.tidb.database import Database
+    from jtv_cli.stores.tidb.connection import Database
 
 # https://docs.pingcap.com/tidb/stable/vector-search-integrate-with-jinaai-embedding
 _MODEL, _DIMENSIONS = "jina-embeddings-v2-base-en", 768
@@ -95,4 +95,4 @@ def _run(database: Database, table: str, statement: str, *parameters: str) -> No
                 raise
 
     # It may have to wait until the server has built an index of the same table.
-    database.read(work, patient=True)
+    database.read(work, is_slow=True)

@@ -1,75 +1,287 @@
-"""SQLAlchemy's MySQL over PyMySQL, less what it sends besides the statements that it is given.
+"""The driver and SQLAlchemy's dialect for TiDB: how to log in, and what a session is set to.
 
-Each is a round trip, and to a cluster in a cloud that takes up to 200 ms.
+PyMySQL and SQLAlchemy send statements of their own: to set the character set and autocommit
+mode, to ask for the server's version and SQL mode, to ping and to roll back. Each is a round
+trip, up to 200 ms to a cluster in a cloud. All settings are sent in one statement instead.
 """
 
 from __future__ import annotations
 
+import socket
 import time
+from contextlib import contextmanager, suppress
+from threading import Event, Timer
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from pymysql import connections, err
+from pymysql.constants import COMMAND
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.mysql.pymysql import MySQLDialect_pymysql
 from sqlalchemy.exc import DisconnectionError
 
-from jtv_cli.errors import StoreError
-from jtv_cli.stores.tidb.failures import NO_HANDSHAKE, NO_LOGIN_METHOD, SERVER_LOST, code_of
+from jtv_cli.stores.tidb.errors import (
+    CANNOT_CONNECT,
+    NO_HANDSHAKE,
+    NO_LOGIN_METHOD,
+    SERVER_LOST,
+    code_of,
+    password_refused,
+    version_error,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import Connection, Engine
     from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
+    from jtv_cli.stores.tidb.tls import Tls
+
 URL = "mysql+jtv://"
-"""What an engine that speaks it is made with."""
+"""The URL to create an engine of this dialect with."""
 
 _IDLE_SECONDS = 10.0
 
+# Authentication methods in which the client sends the password itself, or encrypts it with a
+# key that whoever answers has sent.
+_CLEAR_METHODS = ("mysql_clear_password", "dialog")
+_SHA2_METHODS = ("sha256_password", "caching_sha2_password")
+
+# Every variable that a statement depends on, as an administrator may have changed its global
+# value. https://docs.pingcap.com/tidb/stable/system-variables
+_SETTINGS = (
+    "NAMES utf8mb4 COLLATE utf8mb4_bin",
+    "autocommit = 1",
+    # Without strict mode, the server truncates what does not fit.
+    "sql_mode = 'STRICT_TRANS_TABLES'",
+    "sql_select_limit = 18446744073709551615",
+    "time_zone = '+00:00'",
+    "transaction_isolation = 'REPEATABLE-READ'",
+)
+_TIDB_SETTINGS = (
+    # SELECT … FOR UPDATE locks nothing in an optimistic transaction.
+    "tidb_txn_mode = 'pessimistic'",
+    # A duplicate would otherwise be found at the COMMIT only.
+    "tidb_constraint_check_in_place_pessimistic = ON",
+    "tidb_dml_type = 'standard'",
+    # Reads see what was committed before them.
+    "tidb_low_resolution_tso = OFF",
+    "tidb_read_consistency = 'strict'",
+    # The vector index is read by MPP on TiFlash, information_schema on the TiDB server.
+    "tidb_isolation_read_engines = 'tikv,tiflash,tidb'",
+    "tidb_allow_mpp = ON",
+    "tidb_enable_window_function = ON",
+    # Occurrences are looked up by their primary key.
+    "tidb_enable_clustered_index = ON",
+    # To look for a plan that is bound to a statement, the server would parse an INSERT of a
+    # megabyte of vectors once more.
+    "tidb_use_plan_baselines = OFF",
+)
+# 1193: unknown variable, in another release; 1227, 8121: no privilege to set it; 1231: unknown
+# value; 1238: read-only.
+_UNSETTABLE = frozenset({1193, 1227, 1231, 1238, 8121})
+
+
+class _PasswordRefused(err.OperationalError):
+    """The server asks for the password over a connection that is not verified."""
+
+
+class _Refusal:
+    """An authentication method that would reveal the password to whoever answers."""
+
+    def authenticate(self, _packet: object) -> None:
+        raise _PasswordRefused(NO_LOGIN_METHOD, "the password is not sent")
+
+
+# The type stubs leave out everything that is overridden here.
+_PyMySQLConnection: Any = connections.Connection
+
+
+class DriverConnection(_PyMySQLConnection):  # type: ignore[misc]
+    """A connection of PyMySQL that logs in safely and in time, to a session of known settings.
+
+    `connect_timeout` is the time in seconds for all of TCP, TLS, the login and the settings.
+    """
+
+    _auth_plugin_name: str
+
+    def __init__(self, *, tls: Tls, **options: Any) -> None:  # noqa: ANN401  # PyMySQL's
+        self._tls = tls
+        super().__init__(**options, **tls.arguments, defer_connect=True)
+
+    def connect(self, sock: socket.socket | None = None) -> None:
+        """Connect, log in and set the session. Raises PyMySQL's errors."""
+        deadline = time.monotonic() + self.connect_timeout
+        sock = sock or _open_socket(self.host, self.port, deadline)
+        expired = Event()
+
+        def expire() -> None:
+            expired.set()
+            with suppress(OSError):  # the connection has ended by itself
+                duplicate.shutdown(socket.SHUT_RDWR)
+
+        # PyMySQL's timeouts apply to each read: a server that sends a byte now and then would
+        # keep it waiting forever. TLS takes over the socket, which leaves its duplicate.
+        with sock.dup() as duplicate:
+            timer = Timer(deadline - time.monotonic(), expire)
+            timer.daemon = True
+            timer.start()
+            try:
+                super().connect(sock)
+            except err.Error as error:
+                if not expired.is_set():
+                    raise
+                raise err.OperationalError(SERVER_LOST, "the login timed out") from error
+            finally:
+                timer.cancel()
+                timer.join()
+
+    def set_character_set(self, charset: str, collation: str | None = None) -> None:  # noqa: ARG002
+        """Set the whole session, in the round trip that PyMySQL takes for the character set."""
+        try:
+            self._set(*_SETTINGS, *_TIDB_SETTINGS)
+        except err.MySQLError as error:
+            if code_of(error) not in _UNSETTABLE:
+                raise
+            self._set(*_SETTINGS)
+            for setting in _TIDB_SETTINGS:
+                self._set_if_possible(setting)
+
+    def query(self, sql: str | bytes, unbuffered: bool = False) -> int:
+        """Send a statement. Raises OperationalError for an answer that cannot be decoded."""
+        statement = sql.encode() if isinstance(sql, str) else sql
+        with self._decoding():
+            return int(super().query(statement, unbuffered=unbuffered))
+
+    def ping(self, reconnect: bool = False) -> None:
+        """Check the connection. Raises OperationalError for an answer that cannot be decoded."""
+        with self._decoding():
+            super().ping(reconnect)
+
+    def escape(self, obj: object, mapping: Any = None) -> str:  # noqa: ANN401  # PyMySQL's
+        """Return a value as a literal that means the same in every SQL mode.
+
+        PyMySQL would escape by the SQL mode that the server has last told it, which may not be
+        the session's.
+        """
+        if isinstance(obj, str):
+            return string_literal(obj)
+        return str(super().escape(obj, mapping))
+
+    def _set(self, *settings: str) -> None:
+        self._execute_command(COMMAND.COM_QUERY, f"SET {', '.join(settings)}")
+        # The answer tells PyMySQL that autocommit is on, or it would send a statement for that.
+        self._read_ok_packet()
+
+    def _set_if_possible(self, setting: str) -> None:
+        try:
+            self._set(setting)
+        except err.MySQLError as error:
+            if code_of(error) not in _UNSETTABLE:
+                raise
+
+    def _get_server_information(self) -> None:
+        super()._get_server_information()
+        if self._auth_plugin_name == "sha256_password" and not self._tls.is_verified:
+            # PyMySQL would put the password into its first packet. Without it, a server whose
+            # user has this method asks for it in a second one.
+            self._auth_plugin_name = "mysql_native_password"
+
+    def _get_auth_plugin_handler(self, plugin_name: bytes | str) -> Any:  # noqa: ANN401  # PyMySQL's
+        name = plugin_name if isinstance(plugin_name, str) else plugin_name.decode("latin-1")
+        is_private = self._tls.is_verified or (self._tls.is_local and self._secure)
+        if (name in _CLEAR_METHODS and not self._tls.is_verified) or (
+            name in _SHA2_METHODS and not is_private
+        ):
+            return _Refusal()
+        return super()._get_auth_plugin_handler(plugin_name)
+
+    @contextmanager
+    def _decoding(self) -> Iterator[None]:
+        """Close the connection where an answer is not as the protocol says.
+
+        Raises OperationalError then.
+        """
+        try:
+            yield
+        except MemoryError:
+            raise
+        except Exception as error:
+            if isinstance(error, err.Error) and code_of(error):
+                raise
+            self._force_close()
+            raise err.OperationalError(SERVER_LOST, f"malformed answer: {error!r}") from error
+
+
+def string_literal(text: str) -> str:
+    r"""Return a string literal that means the same whether or not `\` escapes a character."""
+    if "\\" in text:
+        return f"_utf8mb4 X'{text.encode().hex()}'"
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _open_socket(host: str, port: int, deadline: float) -> socket.socket:
+    """Connect to the first of a host's addresses that answers before the deadline."""
+    failure: OSError | None = None
+    try:
+        addresses = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+    except OSError as error:
+        addresses, failure = [], error
+    for left, (family, kind, protocol, _, address) in zip(
+        range(len(addresses), 0, -1), addresses, strict=True
+    ):
+        sock = socket.socket(family, kind, protocol)
+        try:
+            # Each address has its share of the time, so that a silent one leaves some.
+            sock.settimeout(max((deadline - time.monotonic()) / left, 0.001))
+            sock.connect(address)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        except OSError as error:
+            sock.close()
+            failure = error
+        else:
+            return sock
+    raise err.OperationalError(CANNOT_CONNECT, f"cannot connect to {host}: {failure}") from failure
+
 
 class Dialect(MySQLDialect_pymysql):
-    """For connections in autocommit mode, whose transactions are begun and ended by hand."""
+    """SQLAlchemy's dialect, for connections whose transactions are begun and ended by hand."""
 
     supports_statement_cache = True
 
     def connect(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401  # PyMySQL's
-        """Connect within `connect_timeout`, which holds for greeting and login too.
+        """Connect. Raises NO_HANDSHAKE, with version and reason, where it is not TiDB that answers.
 
-        PyMySQL would give them the time that a statement has. Where something else than TiDB
-        answers, the driver's own error is raised, with code, version and reason.
+        Raises StoreError where the server asks for the password and must not have it.
         """
-        timeouts = {name: options[name] for name in ("read_timeout", "write_timeout")}
-        soon = dict.fromkeys(timeouts, options["connect_timeout"])
-        connection = super().connect(*arguments, **options | soon, defer_connect=True)
+        tls: Tls = options["tls"]
+        connection = DriverConnection(*arguments, **options)
         try:
             connection.connect()
         except Exception as error:
             version = getattr(connection, "server_version", "")
+            if isinstance(error, _PasswordRefused) and version_error(version, "") is None:
+                raise password_refused(tls) from error
             if self._is_told(error, greeted=bool(version)):
                 raise
-            failure = self.loaded_dbapi.OperationalError
-            raise failure(NO_HANDSHAKE, version, str(error)) from error
-        # There is no other way to change them.
-        for name, seconds in timeouts.items():
-            setattr(connection, f"_{name}", seconds)
+            raise err.OperationalError(NO_HANDSHAKE, version, str(error)) from error
         return connection
 
     def initialize(self, connection: Connection) -> None:
-        """Ask the server nothing: the answers would only tell how to look into tables."""
+        """Ask the server nothing: reflection, which needs the answers, is not used."""
 
     def on_connect(self) -> Callable[[object], None]:
-        """Leave SET NAMES to PyMySQL, which has sent it."""
+        """Send nothing: the session is set."""
         return lambda _: None
 
     def do_rollback(self, dbapi_connection: object) -> None:
-        """Roll back nothing at the end of each use."""
+        """Send nothing at the end of a use: no transaction is open."""
 
     def _is_told(self, error: Exception, *, greeted: bool) -> bool:
-        """Return whether it is the server that refuses, or jtv, or the network that fails."""
-        if isinstance(error, StoreError):
-            return True
-        if not isinstance(error, self.loaded_dbapi.Error):
+        """Return whether the driver's error tells why: a server refuses, or the network fails."""
+        if not isinstance(error, err.Error):
             return False
         code = code_of(error)
         return code not in {0, NO_LOGIN_METHOD} and (greeted or code != SERVER_LOST)
@@ -78,19 +290,19 @@ class Dialect(MySQLDialect_pymysql):
 registry.register("mysql.jtv", __name__, Dialect.__name__)
 
 
-def check_when_idle(engine: Engine) -> None:
-    """Have the engine ask whether a server is still there, but not between two statements."""
+def ping_when_idle(engine: Engine) -> None:
+    """Have the engine ping a connection that was idle before it is used again."""
 
     def note(_: object, entry: ConnectionPoolEntry) -> None:
-        entry.info[check_when_idle] = time.monotonic()
+        entry.info[ping_when_idle] = time.monotonic()
 
     def check(connection: Any, entry: ConnectionPoolEntry, _: PoolProxiedConnection) -> None:  # noqa: ANN401
-        idle = time.monotonic() - entry.info.get(check_when_idle, time.monotonic())
+        idle = time.monotonic() - entry.info.get(ping_when_idle, time.monotonic())
         if idle > _IDLE_SECONDS:
             try:
                 engine.dialect.do_ping(connection)
-            except engine.dialect.loaded_dbapi.Error as error:
-                # Another connection is made.
+            except err.Error as error:
+                # The pool opens another connection.
                 raise DisconnectionError from error
 
     sa.event.listen(engine, "checkin", note)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from jtv_cli.stores.tidb.database import Database
+    from jtv_cli.stores.tidb.connection import Database
     from jtv_cli.stores.tidb.schema import Schema
 
 # The first three read only rows without a hash, by the index. In a table that jtv made the

@@ -12,10 +12,10 @@ from sqlalchemy.exc import DBAPIError
 
 from jtv_cli.errors import StoreError
 from jtv_cli.records import IndexState, IndexStatus
-from jtv_cli.stores.tidb.failures import (
+from jtv_cli.stores.tidb.errors import (
     CONNECTION_LOST,
     DUPLICATE_INDEX,
-    NO_RIGHT,
+    NO_PRIVILEGE,
     code_of,
     says_no_tiflash,
 )
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from jtv_cli.stores.tidb.database import Database
+    from jtv_cli.stores.tidb.connection import Database
 
 _OURS = "jtv_vector"
 _ADD = f"ADD VECTOR INDEX {_OURS} ((VEC_COSINE_DISTANCE(content_vec))) USING HNSW"
@@ -98,7 +98,7 @@ class VectorIndex:
             if wait:
                 self._wait(statement, progress)
         except _NoTiflashError:
-            self._database.notice("this cluster has no TiFlash, so there can be no vector index")
+            self._database.on_notice("this cluster has no TiFlash, so there can be no vector index")
         except DBAPIError as error:
             if code_of(error) == _BACKFILL_FAILED:
                 raise self._failure(str(error.orig and error.orig.args[-1])) from error
@@ -114,7 +114,7 @@ class VectorIndex:
             progress("dropping the vector index")
             self.drop()
         elif name is not None:
-            self._database.notice(
+            self._database.on_notice(
                 f"index {name} was not made by jtv and stays; jtv index drop drops it"
             )
         self.build(wait=True, progress=progress)
@@ -135,7 +135,7 @@ class VectorIndex:
 
         Raises DBAPIError where it refuses, StoreError where it cannot be reached.
         """
-        connection = self._database.patient_connection()
+        connection = self._database.slow_connection()
 
         def add() -> None:
             with connection:
@@ -244,7 +244,7 @@ class VectorIndex:
         try:
             return connection.exec_driver_sql(_JOBS, (self._table,)).first() is not None
         except DBAPIError as error:
-            if code_of(error) not in NO_RIGHT:
+            if code_of(error) not in NO_PRIVILEGE:
                 raise
         done = self._progress(connection, None)
         return bool(done.indexed + done.pending)

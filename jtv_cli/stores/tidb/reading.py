@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Select
 
     from jtv_cli.records import Vectors
-    from jtv_cli.stores.tidb.database import Database
+    from jtv_cli.stores.tidb.connection import Database
     from jtv_cli.stores.tidb.schema import Schema
 
 _NO_DISTANCE = sa.null().label("distance")

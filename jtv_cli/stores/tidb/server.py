@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from jtv_cli.errors import StoreError
 from jtv_cli.records import TIFLASH, Check, Outcome
+from jtv_cli.stores.tidb.errors import is_serverless, version_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import Connection
 
-    from jtv_cli.stores.tidb.database import Database
+    from jtv_cli.stores.tidb.connection import Database
     from jtv_cli.stores.tidb.tls import Tls
-
-_VERSION = re.compile(r"TiDB-v(\d+)\.(\d+)", re.IGNORECASE)
-_WITH_VECTORS = (8, 4)
 
 
 def server_version(connection: Connection) -> str:
@@ -29,25 +26,8 @@ def server_version(connection: Connection) -> str:
 
 def require_vectors(version: str, location: str) -> None:
     """Raise StoreError where the server is no TiDB of 8.4 or newer."""
-    if (failure := without_vectors(version, location)) is not None:
+    if (failure := version_error(version, location)) is not None:
         raise failure
-
-
-def without_vectors(version: str, location: str) -> StoreError | None:
-    """Return what to say of a server that is no TiDB of 8.4 or newer, None of one that is.
-
-    Serverless clusters of TiDB Cloud number their versions differently, and are taken
-    to have vectors.
-    """
-    number = _VERSION.search(version)
-    if _is_serverless(version) or (
-        number is not None and tuple(map(int, number.groups())) >= _WITH_VECTORS
-    ):
-        return None
-    return StoreError(
-        f"{location} runs {version}, not TiDB 8.4 or newer",
-        hint="name a TiDB cluster, or --database embedded",
-    )
 
 
 def checks(database: Database, tls: Tls) -> Iterator[Check]:
@@ -82,7 +62,7 @@ def _connection(connection: Connection, location: str, tls: Tls) -> Check:
 
 
 def _tiflash(database: Database, version: str) -> Check:
-    if _is_serverless(version):
+    if is_serverless(version):
         return Check(TIFLASH, Outcome.OK, "part of every serverless cluster")
     nodes = sa.text("SELECT COUNT(*) FROM information_schema.cluster_info WHERE type = 'tiflash'")
     try:
@@ -93,7 +73,3 @@ def _tiflash(database: Database, version: str) -> Check:
         detail = "none, so there is no vector index: searches look at every vector; add a node"
         return Check(TIFLASH, Outcome.WARNING, detail)
     return Check(TIFLASH, Outcome.OK, f"{count:,} {'node' if count == 1 else 'nodes'}")
-
-
-def _is_serverless(version: str) -> bool:
-    return "serverless" in version.lower()

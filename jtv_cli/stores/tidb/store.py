@@ -11,7 +11,7 @@ from sqlalchemy.schema import CreateTable, DropTable
 from jtv_cli.errors import NoTable, StoreError
 from jtv_cli.records import Action, Change, IndexState
 from jtv_cli.stores.tidb.adoption import adopt, plan_adoption, tutorial_spec
-from jtv_cli.stores.tidb.database import Database
+from jtv_cli.stores.tidb.connection import Database
 from jtv_cli.stores.tidb.index import VectorIndex
 from jtv_cli.stores.tidb.mending import mend, plan_mending
 from jtv_cli.stores.tidb.schema import (
@@ -210,7 +210,7 @@ class TidbStore:
         try:
             return _judge(connection, name, comment)
         except StoreError as error:
-            self._database.notice(str(error))
+            self._database.on_notice(str(error))
             return None
 
     def _lock(self, name: str) -> AbstractContextManager[None]:

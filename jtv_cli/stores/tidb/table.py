@@ -10,7 +10,7 @@ from jtv_cli.errors import NoIndex, StoreError, TableDropped
 from jtv_cli.records import Added, IndexState, Occurrence, SearchResults
 from jtv_cli.stores.places import new_source_lines
 from jtv_cli.stores.tidb.duplicates import hand_on_hashes
-from jtv_cli.stores.tidb.failures import NO_RIGHT, TooLarge, code_of
+from jtv_cli.stores.tidb.errors import NO_PRIVILEGE, TooLarge, code_of
 from jtv_cli.stores.tidb.index import VectorIndex
 from jtv_cli.stores.tidb.occurrences import noted
 from jtv_cli.stores.tidb.reading import Reading
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
         TableSpec,
         Vectors,
     )
-    from jtv_cli.stores.tidb.database import Database
+    from jtv_cli.stores.tidb.connection import Database
     from jtv_cli.stores.tidb.schema import Schema
 
     Result = TypeVar("Result")
@@ -248,7 +248,7 @@ class TidbTable:
                 comment = f"ALTER TABLE `{self.spec.name}` COMMENT = %s"
                 connection.exec_driver_sql(comment, (encode_comment(self.spec),))
             except DBAPIError as error:
-                if code_of(error) in NO_RIGHT:
+                if code_of(error) in NO_PRIVILEGE:
                     return False
                 raise
             return True

@@ -87,7 +87,7 @@ class Address:
             "password": self.password,
             "database": self.database,
             "charset": "utf8mb4",
-            **self.tls.arguments,
+            "tls": self.tls,
         }
 
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from jtv_cli.stores.tidb.schema import Schema
     from jtv_cli.stores.tidb.statements import Row
 
-_WITHOUT_BINDINGS = "SET SESSION tidb_use_plan_baselines = OFF"
-
 
 class Writing:
     """Statements on the tables of a jtv table, over one connection.
@@ -39,7 +37,6 @@ class Writing:
 
     def insert_documents(self, documents: Sequence[Document], vectors: Vectors) -> int:
         """Insert the documents that are not there yet; return how many those were."""
-        self._leave_out_bindings()
         rows = (
             (f"(%s,'{vector_text(vector)}',x'{document.hash.hex()}')", (document.text,))
             for document, vector in zip(documents, vectors, strict=True)
@@ -181,16 +178,6 @@ class Writing:
             )
         # A writer that looked the old name up a moment ago may still add to it: the row stays.
         return int(count or 0)
-
-    def _leave_out_bindings(self) -> None:
-        """Keep the server from looking for a plan that is bound to a statement.
-
-        To look for one it would read an insert, a megabyte of vectors, a third time.
-        """
-        on_this_connection = self._connection.info
-        if not on_this_connection.get(_WITHOUT_BINDINGS):
-            self._connection.exec_driver_sql(_WITHOUT_BINDINGS)
-            on_this_connection[_WITHOUT_BINDINGS] = True
 
     def _insert(self, table: sa.Table, columns: str, rows: Iterable[Row]) -> int:
         key = next(iter(table.primary_key)).name
