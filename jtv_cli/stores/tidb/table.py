@@ -256,11 +256,11 @@ class TidbTable:
         if self._schema.format == 1 and self._can_migrate:
             # The lock that creating and dropping a table take.
             with self._database.lock(f"jtv init {self.spec.name.lower()}"):
-                self._can_migrate = self._database.read(work, patient=True)
+                self._can_migrate = self._database.read(work, is_slow=True)
             if self._can_migrate:
                 self._use(schema(self.spec))
             else:
-                self._database.notice(
+                self._database.on_notice(
                     f"table {self.spec.name} does not record how files were read: that takes"
                     f" the ALTER privilege on it, {self.spec.name}_sources and"
                     f" {self.spec.name}_occurrences"
