@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 from ingest import ours, write_lines
 from jtv_cli import pipeline
-from jtv_cli.embedders import open_embedder
+from jtv_cli.embedders import EmbedderOptions, open_embedder
 from jtv_cli.embedders.models import TUTORIAL_MODEL, find_model
 from jtv_cli.records import TableSpec
 from jtv_cli.sources import open_sources, read_windows
@@ -103,7 +103,7 @@ def ingest(url: str, lines: Path, database: Path, concurrency: int) -> Iterator[
     model = find_model(TUTORIAL_MODEL)
     spec = TableSpec("documents", model.name, model.task, model.dimensions)
     store.apply(spec, store.plan(spec))
-    embedder = open_embedder(model, api_base=url, api_key="jina_none")
+    embedder = open_embedder(model, EmbedderOptions(api_base=url, api_key="jina_none"))
     steps: list[tuple[float, int]] = [(time.perf_counter(), 0)]
 
     def progress(step: IngestProgress) -> None:

@@ -310,7 +310,8 @@ class Survey(NamedTuple):
     """What an ingest would do.
 
     Of all `texts` of the input, `known` are in the table, or earlier in the input,
-    already; `tokens`, `usd` and `bytes` in the store are estimates for those `to_embed`.
+    already; `tokens`, `usd` and `bytes` in the store are estimates for those `to_embed`;
+    `usd` is None if the price is not known.
     """
 
     texts: int
@@ -319,7 +320,7 @@ class Survey(NamedTuple):
     skipped: int
     to_embed: int
     tokens: int
-    usd: float
+    usd: float | None
     bytes: int
 
 

@@ -77,6 +77,7 @@ FAMILIES = (
         COMMON | {"task", "dimensions", "normalized"},
         RETRIEVAL | {"text-matching", "clustering", "classification"},
     ),
+    Family("jina-clip-v2", COMMON | {"dimensions", "normalized"}),
     Family("jina-code-embeddings-", COMMON | {"task", "dimensions"}, CODE),
 )
 
@@ -165,7 +166,7 @@ def read_order(body: object, max_items: int) -> Order:
 
 def _model(name: object) -> tuple[Model, Family]:
     model = MODELS.get(name) if isinstance(name, str) else None
-    if model is None or model.is_offline:
+    if model is None or model.provider != "api":
         raise RefusedError(invalid("model", "there is no such model", name))
     return model, next(family for family in FAMILIES if model.name.startswith(family.prefix))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from discretion import KEY, assert_discreet
-from jtv_cli.embedders.jina.endpoint import check_key, parse_base
+from jtv_cli.embedders.api.endpoint import check_key, parse_base
 from jtv_cli.errors import UsageError
 
 

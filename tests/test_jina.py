@@ -25,8 +25,8 @@ from discretion import KEY, TEXTS, assert_discreet
 from jina_server import JinaServer
 from jtv_cli import __version__
 from jtv_cli.embedders import BatchLimit
-from jtv_cli.embedders.jina import transport
-from jtv_cli.embedders.jina.embedder import JinaEmbedder
+from jtv_cli.embedders.api import transport
+from jtv_cli.embedders.api.embedder import ApiEmbedder
 from jtv_cli.embedders.models import MODELS, TUTORIAL_MODEL
 from jtv_cli.errors import (
     BatchTooLarge,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 V2 = MODELS[TUTORIAL_MODEL]
 CERTIFICATE = Path(__file__).with_name("localhost.pem")
-API_MODELS = [model for model in MODELS.values() if not model.is_offline]
+API_MODELS = [model for model in MODELS.values() if model.provider == "api"]
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +95,7 @@ def embed(
     purpose: Purpose = Purpose.DOCUMENT,
 ) -> Embeddings:
     base = server if isinstance(server, str) else server.url
-    return JinaEmbedder(model, api_base=base, api_key=key).embed(texts, purpose)
+    return ApiEmbedder(model, api_base=base, api_key=key).embed(texts, purpose)
 
 
 def embed_badly(server: JinaServer | str, **options: Any) -> ServiceError:
@@ -128,8 +128,10 @@ def test_every_model_is_asked_for_what_it_knows(
     assert embeddings.tokens == server.tokens > 0
     assert server.bill == TEXTS
     body = dict(server.requests[0].body)
-    assert body.pop("task", None) == model.task_for(purpose)
-    assert body.pop("normalized", False) == model.normalized
+    side = "query" if purpose is Purpose.QUERY else "passage"
+    assert body.pop("task", None) == (f"{model.task}.{side}" if model.task else None)
+    family = next(f for f in jina_api.FAMILIES if model.name.startswith(f.prefix))
+    assert body.pop("normalized", False) == ("normalized" in family.fields)
     assert body == {"model": model.name, "input": TEXTS, "embedding_type": "base64"}
 
 
@@ -152,7 +154,7 @@ def test_headers(server: JinaServer) -> None:
 
 
 def test_connections_are_reused(server: JinaServer) -> None:
-    embedder = JinaEmbedder(V2, api_base=server.url, api_key=KEY)
+    embedder = ApiEmbedder(V2, api_base=server.url, api_key=KEY)
     for _ in range(3):
         embedder.embed(TEXTS, Purpose.DOCUMENT)
     assert len({request.client for request in server.requests}) == 1
@@ -185,7 +187,7 @@ def test_a_compatible_server_is_told_what_every_server_knows() -> None:
     ],
 )
 def test_what_is_sent_at_once_follows_from_the_host(base: str, key: str | None, texts: int) -> None:
-    embedder = JinaEmbedder(V2, api_base=base, api_key=key)
+    embedder = ApiEmbedder(V2, api_base=base, api_key=key)
     assert embedder.batch_limit == BatchLimit(texts=texts, tokens=32_000)
 
 
@@ -198,7 +200,7 @@ def test_all_bases_arrive_at_the_same_place(server: JinaServer, path: str) -> No
 
 
 def test_the_key_is_in_no_description() -> None:
-    embedder = JinaEmbedder(V2, api_base="https://api.jina.ai", api_key=KEY)
+    embedder = ApiEmbedder(V2, api_base="https://api.jina.ai", api_key=KEY)
     assert KEY not in repr(embedder) + repr(embedder._transport._session.auth)
 
 
@@ -515,7 +517,7 @@ def test_a_request_has_a_deadline_as_a_whole(
     monkeypatch.setattr(transport, "REQUEST_TIMEOUT", 0.4)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
     server = tls_server if tls else server
-    embedder = JinaEmbedder(V2, api_base=server.url, api_key=KEY)
+    embedder = ApiEmbedder(V2, api_base=server.url, api_key=KEY)
     embedder.embed(TEXTS, Purpose.DOCUMENT)  # so that the connection is a used one
     server.misbehave(jina_faults.dripping(head, piece))
     with pytest.raises(ServiceDown, match=r"no whole reply from 127.0.0.1:\d+ within 0.4 s"):
@@ -562,7 +564,7 @@ def test_a_host_without_an_address_is_refused_at_once_if_it_never_had_one(
     server: JinaServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert type(embed_badly("https://embeddings.invalid")) is ServiceRefused
-    embedder = JinaEmbedder(V2, api_base=server.url, api_key=KEY)
+    embedder = ApiEmbedder(V2, api_base=server.url, api_key=KEY)
     embedder.embed(TEXTS, Purpose.DOCUMENT)
     embedder._transport._session.close()
 

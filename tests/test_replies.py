@@ -13,7 +13,7 @@ import pytest
 
 import jina_api
 from discretion import KEY, TEXTS, assert_discreet
-from jtv_cli.embedders.jina.replies import Reply, read_reply
+from jtv_cli.embedders.api.replies import Reply, read_reply
 from jtv_cli.embedders.models import MODELS, TUTORIAL_MODEL
 from jtv_cli.errors import (
     BatchTooLarge,

@@ -396,7 +396,7 @@ class TestDryRun:
     def test_one_text(self, jtv: Jtv) -> None:
         texts, price, _ = jtv.ok("ingest", "-", "--dry-run", stdin="\n").stderr.splitlines()
         assert texts == "0 texts, 0 known, 1 empty, 0 skipped, 0 to embed"
-        assert price.startswith("about 0 tokens with hashing-v1: 0.0000 USD at 0 a million")
+        assert price.startswith("about 0 tokens with hashing-v1: free")
         texts, price, _ = jtv.ok("ingest", "-", "--dry-run", stdin="a").stderr.splitlines()
         assert texts.startswith("1 text, 0 known")
         assert price.startswith("about 1 token with hashing-v1")

@@ -58,7 +58,7 @@ def _key(settings: Settings) -> str:
 
 
 def _base(settings: Settings) -> str:
-    from jtv_cli.embedders.jina.endpoint import parse_base
+    from jtv_cli.embedders.api.endpoint import parse_base
 
     base, _ = config.find_api(settings)
     parse_base(base, f"the API base ({settings.api_base.source})")

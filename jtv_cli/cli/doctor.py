@@ -83,7 +83,7 @@ class _Visit:
     def _api(self) -> Iterator[Check]:
         session = self._session
         spec = self._table or session.new_spec(session.model_for_new_table())
-        if find_model(spec.model).is_offline:
+        if find_model(spec.model).runs_in_process:
             if session.settings.api_key.value is None:
                 detail = f"none is needed: {spec.model} works offline"
                 yield Check("API", Outcome.OK, detail)

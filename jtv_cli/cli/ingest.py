@@ -143,7 +143,7 @@ def _ingest(
 ) -> None:
     from jtv_cli import pipeline
 
-    price = embedder.model.price
+    price = embedder.model.price or 0.0
     is_typed = any(source.stream.is_typed for source in sources)
     with ingest_progress(
         session.console, size=_bytes(sources), price=price, is_typed=is_typed

@@ -124,16 +124,16 @@ class Session(NamedTuple):
 
         Raises UsageError where the API key is missing, or the API base cannot be used.
         """
-        from jtv_cli.embedders import open_embedder
+        from jtv_cli.embedders import EmbedderOptions, open_embedder
 
         model = find_model(spec.model)
-        if model.is_offline:
+        if model.runs_in_process:
             return open_embedder(model)
-        from jtv_cli.embedders.jina.endpoint import parse_base
+        from jtv_cli.embedders.api.endpoint import parse_base
 
         api_base, api_key = config.find_api(self.settings)
         parse_base(api_base, f"the API base ({self.settings.api_base.source})")
-        return open_embedder(model, api_base=api_base, api_key=api_key, truncate=truncate)
+        return open_embedder(model, EmbedderOptions(api_base, api_key, truncate))
 
     def require_model(self, spec: TableSpec) -> None:
         """Raise TableMismatch where --model names another model than the table's."""

@@ -71,7 +71,14 @@ def _lines(session: Session, survey: Survey, model: Model) -> list[str]:
     return [
         f"{format_count(survey.texts, 'text')}, {survey.known:,} known, {survey.empty:,} empty,"
         f" {survey.skipped:,} skipped, {survey.to_embed:,} to embed",
-        f"about {format_count(survey.tokens, 'token')} with {model.name}: {format_usd(survey.usd)}"
-        f" at {model.price:g} a million (price of {PRICES_DATE})",
+        f"about {format_count(survey.tokens, 'token')} with {model.name}: {_cost(survey, model)}",
         f"about {format_size(survey.bytes)} in the store{starter}",
     ]
+
+
+def _cost(survey: Survey, model: Model) -> str:
+    if survey.usd is None:
+        return "price not known"
+    if model.is_free:
+        return "free"
+    return f"{format_usd(survey.usd)} at {model.price:g} a million (price of {PRICES_DATE})"

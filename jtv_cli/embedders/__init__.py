@@ -1,7 +1,8 @@
-"""The embedders' contract, and the way to open one."""
+"""The contract of embedders, and how to open one."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -16,14 +17,14 @@ MOST_AT_ONCE = 64
 
 
 class BatchLimit(NamedTuple):
-    """How much one call of `Embedder.embed` should be given at most."""
+    """The most that one call of `Embedder.embed` should be given."""
 
     texts: int
     tokens: int
 
 
 class Embedder(Protocol):
-    """What turns texts into vectors."""
+    """Turns texts into vectors."""
 
     model: Model
     batch_limit: BatchLimit
@@ -31,28 +32,33 @@ class Embedder(Protocol):
     def embed(self, texts: Sequence[str], purpose: Purpose) -> Embeddings:
         """Return one vector for each text, in their order.
 
-        The vectors are (n, dimensions) float32, finite and not all zero. It never
-        tries again by itself.
+        The vectors are (n, dimensions) float32, finite and not all zero. Nothing is
+        retried.
 
-        Raises BatchTooLarge, TextTooLong, RateLimited, ServiceDown or ServiceRefused.
+        Raises BatchTooLarge, TextTooLong, RateLimited, ServiceDown or ServiceRefused, or
+        one of their subclasses.
         """
         ...
 
 
-def open_embedder(
-    model: Model, *, api_base: str = "", api_key: str | None = None, truncate: bool = False
-) -> Embedder:
-    """Return the embedder for a model; one that is offline needs no API.
+class EmbedderOptions(NamedTuple):
+    """What an embedder may need beside its model.
 
-    `truncate` has the API cut texts that are too long for the model.
-
-    Raises UsageError where the API would be called without a key it needs, or a
-    key would travel unprotected.
+    `api_base` and `api_key` are of the service that runs the model; `truncate` cuts texts
+    that are too long for the model.
     """
-    if model.is_offline:
-        from jtv_cli.embedders.hashing import HashingEmbedder
 
-        return HashingEmbedder(model)
-    from jtv_cli.embedders.jina.embedder import JinaEmbedder
+    api_base: str = ""
+    api_key: str | None = None
+    truncate: bool = False
 
-    return JinaEmbedder(model, api_base=api_base, api_key=api_key, truncate=truncate)
+
+def open_embedder(model: Model, options: EmbedderOptions | None = None) -> Embedder:
+    """Return the embedder of a model, from the module that its row in `models` names.
+
+    Raises UsageError if the model cannot be used here: without a key that its service
+    needs, say.
+    """
+    provider = import_module(f"jtv_cli.embedders.{model.provider}")
+    embedder: Embedder = provider.open_embedder(model, options or EmbedderOptions())
+    return embedder

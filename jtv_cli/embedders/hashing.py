@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from jtv_cli.embedders import EmbedderOptions
     from jtv_cli.embedders.models import Model
     from jtv_cli.records import Purpose, Vectors
 
@@ -69,6 +70,11 @@ _COMMON = frozenset(_COMMON_WORDS.split())
 _RUNS = re.compile(f"[{chr(_DENSE)}-\U0010ffff]+|[^ {chr(_DENSE)}-\U0010ffff]+")
 _VARIATIONS = re.compile("[\u0300-\u036f\ufe00-\ufe0f]+")
 """Accents and variation selectors: a searcher often leaves them out."""
+
+
+def open_embedder(model: Model, options: EmbedderOptions) -> HashingEmbedder:  # noqa: ARG001
+    """Return the embedder."""
+    return HashingEmbedder(model)
 
 
 class HashingEmbedder:

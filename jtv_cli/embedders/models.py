@@ -1,7 +1,10 @@
-"""What each model can do: the only place that knows.
+"""The registry of models: one row for each, and the module that runs it.
 
-Sizes, limits and prices are those of Jina AI's published model pages and API
-description, read in September 2026.
+To add an embedder, write a module in this package with a function
+`open_embedder(model, options)`, and a row here that names it as its provider.
+
+Jina AI's sizes, limits and prices are those of its published model pages and API
+description.
 """
 
 from __future__ import annotations
@@ -9,36 +12,54 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from jtv_cli.errors import UsageError
-from jtv_cli.records import Purpose
 
 
 class Model(NamedTuple):
-    """A model's abilities.
+    """A model and its abilities.
 
-    `dimensions` is the length of its vectors, `max_tokens` of its longest text,
-    `price` is in USD for a million tokens. `task` is the family of tasks that jtv
-    uses, whose two sides embed a document and a query; None where the model makes
-    no difference. `normalized` says whether the API takes that field, `is_offline` whether
-    the model is built in and asks no service.
+    `provider` is the module of this package that opens it. `dimensions` is the length of
+    its vectors, `smaller` lists the lengths to which it can shorten them, `max_tokens` is
+    the length of its longest text. `price` is in USD per million tokens, None where it is
+    not known. `task` is the family of tasks that jtv uses, which embeds documents and
+    queries differently; None where the model makes no such difference.
+
+    Models of one `space` (by default their own name) make the same vectors, so that a
+    table of one can be searched with another.
     """
 
     name: str
+    provider: str
     dimensions: int
     max_tokens: int
-    price: float
+    price: float | None = None
     task: str | None = None
-    normalized: bool = True
-    is_offline: bool = False
+    smaller: tuple[int, ...] = ()
+    is_builtin: bool = False
+    """Whether it is part of jtv: nothing to download, no service to ask."""
+    runs_in_process: bool = False
+    """Whether it computes in this process, so that it needs no network and no retries."""
+    languages: str = "many"
+    license: str = ""
+    same_space_as: str = ""
 
-    def task_for(self, purpose: Purpose) -> str | None:
-        """Return the API's name of the task that serves this purpose, or None."""
-        if self.task is None:
-            return None
-        return f"{self.task}.{'query' if purpose is Purpose.QUERY else 'passage'}"
+    @property
+    def is_free(self) -> bool:
+        """Whether using it costs nothing."""
+        return self.price == 0
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether it needs no service."""
+        return self.runs_in_process
+
+    @property
+    def space(self) -> str:
+        """What its vectors can be compared with: those of models of the same space."""
+        return self.same_space_as or self.name
 
 
 JINA_KEYS_PAGE = "https://jina.ai/embeddings"
-"""Where Jina AI gives keys and takes money."""
+"""Where Jina AI issues keys and takes money."""
 
 PRICES_DATE = "September 2026"
 """When the prices were read."""
@@ -46,21 +67,109 @@ PRICES_DATE = "September 2026"
 TUTORIAL_MODEL = "jina-embeddings-v2-base-en"
 OFFLINE_MODEL = "hashing-v1"
 
+_NO_LIMIT = 1 << 30
+_TO_32 = (32, 64, 128, 256, 512)
+_CODE = "English, code"
+
+_V5_SMALL = Model(
+    "jina-embeddings-v5-text-small",
+    "api",
+    1024,
+    32768,
+    price=0.05,
+    task="retrieval",
+    smaller=(*_TO_32, 768),
+    license="CC-BY-NC-4.0",
+)
+_V5_NANO = Model(
+    "jina-embeddings-v5-text-nano",
+    "api",
+    768,
+    8192,
+    price=0.02,
+    task="retrieval",
+    smaller=_TO_32,
+    license="CC-BY-NC-4.0",
+)
+_V2 = Model(TUTORIAL_MODEL, "api", 768, 8192, price=0.05, languages="English", license="Apache-2.0")
+
 MODELS = {
     model.name: model
     for model in (
-        Model(TUTORIAL_MODEL, 768, 8192, 0.05),
-        Model("jina-embeddings-v2-base-zh", 768, 8192, 0.05),
-        Model("jina-embeddings-v2-base-de", 768, 8192, 0.05),
-        Model("jina-embeddings-v2-base-es", 768, 8192, 0.05),
-        Model("jina-embeddings-v2-base-code", 768, 8192, 0.05),
-        Model("jina-embeddings-v3", 1024, 8192, 0.05, task="retrieval"),
-        Model("jina-embeddings-v4", 2048, 32768, 0.05, task="retrieval", normalized=False),
-        Model("jina-embeddings-v5-text-small", 1024, 32768, 0.05, task="retrieval"),
-        Model("jina-embeddings-v5-text-nano", 768, 8192, 0.02, task="retrieval"),
-        Model("jina-code-embeddings-0.5b", 896, 32768, 0.05, task="nl2code", normalized=False),
-        Model("jina-code-embeddings-1.5b", 1536, 32768, 0.05, task="nl2code", normalized=False),
-        Model(OFFLINE_MODEL, 768, 1 << 30, 0.0, is_offline=True),
+        _V2,
+        _V2._replace(name="jina-embeddings-v2-base-zh", languages="Chinese, English"),
+        _V2._replace(name="jina-embeddings-v2-base-de", languages="German, English"),
+        _V2._replace(name="jina-embeddings-v2-base-es", languages="Spanish, English"),
+        _V2._replace(name="jina-embeddings-v2-base-code", languages=_CODE),
+        Model(
+            "jina-embeddings-v3",
+            "api",
+            1024,
+            8192,
+            price=0.05,
+            task="retrieval",
+            smaller=(*_TO_32, 768),
+            license="CC-BY-NC-4.0",
+        ),
+        Model(
+            "jina-embeddings-v4",
+            "api",
+            2048,
+            32768,
+            price=0.05,
+            task="retrieval",
+            smaller=(128, 256, 512, 1024),
+            license="Qwen Research License",
+        ),
+        _V5_SMALL,
+        _V5_NANO,
+        # The text vectors of the omni models are those of the text models, bit for bit.
+        _V5_SMALL._replace(
+            name="jina-embeddings-v5-omni-small", price=None, same_space_as=_V5_SMALL.name
+        ),
+        _V5_NANO._replace(
+            name="jina-embeddings-v5-omni-nano", price=None, same_space_as=_V5_NANO.name
+        ),
+        Model(
+            "jina-code-embeddings-0.5b",
+            "api",
+            896,
+            32768,
+            price=0.05,
+            task="nl2code",
+            smaller=(64, 128, 256, 512),
+            languages=_CODE,
+            license="CC-BY-NC-4.0",
+        ),
+        Model(
+            "jina-code-embeddings-1.5b",
+            "api",
+            1536,
+            32768,
+            price=0.05,
+            task="nl2code",
+            smaller=(128, 256, 512, 1024),
+            languages=_CODE,
+            license="CC-BY-NC-4.0",
+        ),
+        Model(
+            "jina-clip-v2",
+            "api",
+            1024,
+            8192,
+            smaller=(64, 128, 256, 512, 768),
+            license="CC-BY-NC-4.0",
+        ),
+        Model(
+            OFFLINE_MODEL,
+            "hashing",
+            768,
+            _NO_LIMIT,
+            price=0.0,
+            is_builtin=True,
+            runs_in_process=True,
+            languages="all, by letters",
+        ),
     )
 }
 

@@ -62,6 +62,6 @@ def survey(
         skipped=bad,
         to_embed=len(first),
         tokens=total,
-        usd=total * model.price / 1e6,
+        usd=None if model.price is None else total * model.price / 1e6,
         bytes=content + len(first) * (4 * model.dimensions + _BYTES_A_DOCUMENT),
     )

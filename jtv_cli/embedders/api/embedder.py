@@ -8,17 +8,16 @@ import numpy as np
 import orjson
 
 from jtv_cli.embedders import BatchLimit
-from jtv_cli.embedders.jina.endpoint import check_key, parse_base
-from jtv_cli.embedders.jina.replies import largest_reply, read_reply
-from jtv_cli.embedders.jina.transport import Transport
+from jtv_cli.embedders.api.endpoint import check_key, parse_base
+from jtv_cli.embedders.api.replies import largest_reply, read_reply
+from jtv_cli.embedders.api.transport import Transport
 from jtv_cli.errors import UsageError
-from jtv_cli.records import Embeddings
+from jtv_cli.records import Embeddings, Purpose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jtv_cli.embedders.models import Model
-    from jtv_cli.records import Purpose
 
 # 512 texts are the most the API takes in one request; 32,000 tokens are a
 # third of a free key's 100,000 a minute, so that its two concurrent requests fit
@@ -27,8 +26,11 @@ _JINA_LIMIT = BatchLimit(texts=512, tokens=32_000)
 # 32 texts are what text-embeddings-inference takes unless told otherwise.
 _COMPATIBLE_LIMIT = BatchLimit(texts=32, tokens=32_000)
 
+# Jina AI's models whose vectors are unit vectors anyway, and that refuse the field.
+_NEVER_NORMALIZED = ("jina-embeddings-v4", "jina-code-embeddings-")
 
-class JinaEmbedder:
+
+class ApiEmbedder:
     """Embeds texts over HTTP; threads may share one.
 
     `api_base` is the API's root, its `/v1`, or the full `/embeddings` URL. Jina AI's own
@@ -75,9 +77,10 @@ class JinaEmbedder:
         fields: dict[str, Any] = {"model": self.model.name, "input": list(texts)}
         if self._is_jina:
             fields["embedding_type"] = "base64"
-            if task := self.model.task_for(purpose):
-                fields["task"] = task
-            if self.model.normalized:
+            if self.model.task:
+                side = "query" if purpose is Purpose.QUERY else "passage"
+                fields["task"] = f"{self.model.task}.{side}"
+            if not self.model.name.startswith(_NEVER_NORMALIZED):
                 fields["normalized"] = True
         if self._truncate:
             fields["truncate"] = True

@@ -23,14 +23,14 @@ from urllib3.exceptions import HTTPError, NameResolutionError, ProtocolError, Re
 
 from jtv_cli import __version__
 from jtv_cli.embedders import MOST_AT_ONCE
-from jtv_cli.embedders.jina.replies import AGAIN, Reply
+from jtv_cli.embedders.api.replies import AGAIN, Reply
 from jtv_cli.errors import ServiceDown, ServiceError, ServiceRefused
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator
 
-    from jtv_cli.embedders.jina.endpoint import Endpoint
+    from jtv_cli.embedders.api.endpoint import Endpoint
 
 CONNECT_TIMEOUT = 10.0
 """Seconds to wait for a connection."""
