@@ -1,13 +1,13 @@
-"""The built-in offline embedder: it matches words and parts of words, not meaning.
+"""Signed feature hashing: lexical, not semantic. The model `hashing-v1`, and half of `static-v1`.
 
-Every feature of a text, a word or a few neighbouring characters of one, is hashed
-to a dimension and a sign, and adds its weight there. Texts that share features point
-the same way; features that meet in a dimension by chance cancel out on average.
-Parts of words let inflections, typos and languages without spaces find each other.
+Every feature of a text, a word or an n-gram of its characters, is hashed to a dimension
+and a sign, and adds its weight there. Texts that share features point the same way;
+features that collide by chance cancel out on average. Character n-grams let inflections,
+typos and languages without spaces find each other.
 
-The model's name stands for exactly these vectors: whatever changes one of them needs
-a new name. All weights are binary fractions, so that sums are exact, and the same in
-any order on any machine.
+A model's name stands for exactly its vectors, so a change to any of them needs a new
+name. All weights are binary fractions, so that sums are exact, in any order and on any
+machine.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     Hashes = npt.NDArray[np.uint64]
     Indices = npt.NDArray[np.intp]
-    Features = tuple[Hashes, Indices, npt.NDArray[np.float64]]
+    Weights = npt.NDArray[np.float64]
+    Features = tuple[Hashes, Indices, Weights]
     """Of each feature its hash, the index of the word it is of, and its weight."""
 
 _BLOCK = 1 << 13
@@ -92,13 +93,14 @@ class HashingEmbedder:
     def embed(self, texts: Sequence[str], purpose: Purpose) -> Embeddings:  # noqa: ARG002
         """Return the texts' unit vectors, in their order; an empty text has one, too."""
         sums = np.zeros((len(texts), self.model.dimensions), np.float32)
-        for words, rows in _blocks(texts):
+        for words, rows in word_blocks(texts):
             block = sums[rows[0] : rows[-1] + 1]
-            block += _sums(words, np.array(rows) - rows[0], block.shape)
-        return Embeddings(_directions(sums))
+            weights = np.array([_COMMON_WEIGHT if word in _COMMON else 1.0 for word in words])
+            block += feature_sums(words, weights, np.array(rows) - rows[0], block.shape)
+        return Embeddings(directions(sums))
 
 
-def _blocks(texts: Sequence[str]) -> Iterator[tuple[list[str], list[int]]]:
+def word_blocks(texts: Sequence[str]) -> Iterator[tuple[list[str], list[int]]]:
     """Yield words, and the row of each in `texts`, for about `_BLOCK` characters at a time.
 
     A text counts as 32 characters at least, since its row of sums takes memory too.
@@ -150,12 +152,15 @@ class _WordsOnly(dict[int, str]):
 _WORDS_ONLY = _WordsOnly()
 
 
-def _sums(words: list[str], rows: Indices, shape: tuple[int, ...]) -> Vectors:
+def feature_sums(
+    words: list[str], weights: Weights, rows: Indices, shape: tuple[int, ...]
+) -> Vectors:
     """Return the sums of the words' features, of shape (rows, dimensions).
 
-    `rows` holds the row of each word.
+    `weights` and `rows` hold the weight and the row of each word. The weights are
+    multiples of 1/64 at least, so that the sums are exact.
     """
-    line = _Line(words)
+    line = _Line(words, weights)
     features = [line.whole_words(), *line.parts()]
     hashes, owners, weights = (np.concatenate(column) for column in zip(*features, strict=True))
     hashes = _mixed(hashes)
@@ -173,7 +178,7 @@ class _Line:
     is the index of the word at each position, or after the space at it.
     """
 
-    def __init__(self, words: list[str]) -> None:
+    def __init__(self, words: list[str], weights: Weights) -> None:
         line = f" {' '.join(words)} ".encode("utf-32-le", "surrogatepass")
         self.codes = np.frombuffer(line, "<u4").astype(np.uint64)
         self.spaces = self.codes == ord(" ")
@@ -182,7 +187,7 @@ class _Line:
         self.word_at = np.cumsum(self.spaces[:-1]) - 1
         self.positions = np.arange(len(self.word_at))
         self.dense = self.codes[self.starts + 1] >= _DENSE
-        self.weights = np.array([_COMMON_WEIGHT if word in _COMMON else 1.0 for word in words])
+        self.weights = weights
         lengths = np.clip(self.ends - self.starts - 1, 1, _LONGEST)
         # A long word has more parts than a short one, but is not that much more telling.
         damping = np.where(self.dense, 1, np.rint(32 / np.sqrt(lengths)) / 16)
@@ -226,7 +231,7 @@ def _mixed(hashes: Hashes) -> Hashes:
     return mixed
 
 
-def _directions(sums: Vectors) -> Vectors:
+def directions(sums: Vectors) -> Vectors:
     """Return the unit vectors of the sums' square roots, with the sums' signs.
 
     The roots keep a repeated word from drowning the others. Where all features
