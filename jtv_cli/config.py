@@ -182,6 +182,12 @@ def check_table(setting: Setting) -> None:
         raise UsageError(f"the table name {name} is jtv's own", hint="choose another")
 
 
+def short_path(path: str) -> str:
+    """Return a path as people write it: `~` stands for the home directory."""
+    home = os.environ.get("HOME", "").rstrip("/")
+    return f"~{path[len(home) :]}" if home and path.startswith(f"{home}/") else path
+
+
 def wants_color() -> bool:
     """Return whether the environment leaves a terminal its colours (https://no-color.org)."""
     return not os.environ.get("NO_COLOR") and not is_dumb_terminal()

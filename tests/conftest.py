@@ -70,14 +70,37 @@ class Result:
 
     @property
     def counts(self) -> str:
-        """What an ingest says it did, but for the seconds."""
-        [counts] = re.findall(r"^\d.* stored, .* tokens(?=, [\d.,]+ s$)", self.stderr, re.MULTILINE)
-        return str(counts)
+        """What an ingest says it did: see `ingest_counts`."""
+        return ingest_counts(self.stderr)
 
     @property
     def error(self) -> str:
+        """The last error on stderr, with its hint and what comes after it."""
+        _, label, rest = self.stderr.rpartition("jtv: error: ")
+        assert label, self.stderr
+        return (label + rest).rstrip("\n")
+
+    @property
+    def is_one_error(self) -> bool:
+        """Whether stderr is one error, with or without a hint, and nothing else."""
+        pattern = r"jtv: error: [^\n]+\n(hint: [^\n]+\n)?"
+        return re.fullmatch(pattern, self.stderr) is not None
+
+    @property
+    def last_line(self) -> str:
         """The last line on stderr."""
         return self.stderr.splitlines()[-1]
+
+
+def ingest_counts(text: str) -> str:
+    """Return the counts of the one ingest summary in a text, without the seconds."""
+    [found] = re.findall(
+        r"Stored ([\d,]+) new documents? \(([\d,]+) already stored, ([\d,]+) skipped"
+        r"(?:, ([\d,]+) empty lines?)?\) in [\d.,]+ s, ([\d,]+) tokens?\b",
+        text,
+    )
+    stored, known, skipped, empty, tokens = found
+    return f"{stored} stored, {known} known, {empty or 0} empty, {skipped} skipped, {tokens} tokens"
 
 
 @dataclass

@@ -24,7 +24,7 @@ def filled(on_each_store: Jtv) -> Jtv:
 def refused(jtv: Jtv, *arguments: str) -> str:
     """Return the line that says what is wrong."""
     result = jtv(*arguments)
-    assert (result.code, result.stdout, result.stderr.count("\n")) == (2, "", 1), result.stderr
+    assert (result.code, result.stdout, result.is_one_error) == (2, "", True), result.stderr
     return result.error
 
 
@@ -44,7 +44,7 @@ def refused(jtv: Jtv, *arguments: str) -> str:
     ],
 )
 def test_what_is_not_utf8(filled: Jtv, command: tuple[str, ...], what: str) -> None:
-    assert refused(filled, *command) == f"jtv: {what} is not UTF-8"
+    assert refused(filled, *command) == f"jtv: error: {what} is not UTF-8"
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_what_is_not_utf8(filled: Jtv, command: tuple[str, ...], what: str) -> N
     ],
 )
 def test_what_is_nothing_that_there_is(filled: Jtv, command: tuple[str, ...], says: str) -> None:
-    assert f"jtv: {says}" in refused(filled, *command)
+    assert f"jtv: error: {says}" in refused(filled, *command)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_what_is_nothing_that_there_is(filled: Jtv, command: tuple[str, ...], sa
 def test_the_help_that_is_named_is_the_commands(
     jtv: Jtv, command: tuple[str, ...], see: str
 ) -> None:
-    assert refused(jtv, *command).endswith(f"; see: {see} --help")
+    assert refused(jtv, *command).endswith(f"\nhint: see: {see} --help")
 
 
 BEYOND = str(10**23)

@@ -106,8 +106,8 @@ def test_meanings_for_the_shells_that_show_them(filled: Jtv) -> None:
 def test_a_shell_that_there_is_no_script_for(jtv: Jtv) -> None:
     assert jtv("completion", "tcsh").code == 2
     result = jtv("completion")
-    assert (result.code, result.stderr.count("\n")) == (2, 1)
-    assert "Choose from: bash, zsh, fish; see: jtv completion --help" in result.error
+    assert (result.code, result.is_one_error) == (2, True)
+    assert "Choose from: bash, zsh, fish\nhint: see: jtv completion --help" in result.error
 
 
 def test_its_help_has_nothing_that_is_for_scripts_only(jtv: Jtv) -> None:

@@ -42,13 +42,13 @@ class TestByIds:
 
     def test_what_is_deleted_can_be_ingested_again(self, filled: Jtv) -> None:
         filled.ok("delete", ids(filled)["two"], "--yes")
-        assert "1 stored, 2 known" in filled.ok("ingest", "a.txt").stderr
+        assert "1 stored, 2 known" in filled.ok("ingest", "a.txt").counts
 
     def test_an_id_that_is_not_there_deletes_nothing(self, filled: Jtv) -> None:
         numbers = ids(filled)
         result = filled("delete", numbers["two"], "9999", str(1 << 70), "--yes")
         assert result.code == 2
-        assert result.stderr.count("\n") == 1
+        assert result.is_one_error
         assert f"there are no documents 9999, {1 << 70} in table" in result.error
         assert ids(filled) == numbers
 
@@ -129,7 +129,7 @@ class TestAsking:
         for command in (["delete", "--texts", "."], ["search", "--queries", "."]):
             result = filled(*command)
             assert result.code == 2
-            assert result.error == "jtv: cannot read .: Is a directory"
+            assert result.error == "jtv: error: cannot read .: Is a directory"
 
     def test_off_a_terminal_it_wants_a_yes(self, filled: Jtv) -> None:
         result = filled("delete", "--source", "a.txt")
@@ -158,7 +158,7 @@ class TestAsking:
     def test_options_that_do_not_fit(self, jtv: Jtv, options: list[str]) -> None:
         result = jtv("delete", *options, "--yes")
         assert result.code == 2
-        assert result.stderr.count("\n") == 1
+        assert result.is_one_error
 
     def test_a_table_that_is_not_there(self, jtv: Jtv) -> None:
         for command in (["delete", "1", "--yes"], ["show", "1"], ["search", "--like", "1"]):

@@ -153,7 +153,7 @@ def test_as_json_it_is_reported_what_was_paid_for_before_it_failed(
         "documents": 0,
         "occurrences": 0,
     }
-    assert result.error == f"jtv: {report['stopped']}"
+    assert result.error == f"jtv: error: {report['stopped']}"
 
 
 def assert_goes_on(ready: Jtv, api: JinaServer) -> Result:
@@ -173,7 +173,7 @@ def test_a_minute_is_waited_out_which_is_said_and_can_be_interrupted(
     assert process.stderr
     # On TiDB without TiFlash, a note on its index comes first.
     said = next(line.decode() for line in process.stderr if b"waiting" in line)
-    assert said.startswith("jtv: waiting 60 s: a limit is reached: 127.0.0.1:")
+    assert said.startswith("waiting 60 s: a limit is reached: 127.0.0.1:")
     assert said.endswith("101,274/100,000 tokens per minute\n")
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=10)
@@ -220,7 +220,7 @@ class TestOneTextTooLong:
         ready.write("lines.txt", "\n".join(self.lines()))
         result = ready("ingest", "lines.txt")
         assert result.code == 3
-        assert "jtv: lines.txt:701: it is too long for the model, skipped" in result.stderr
+        assert "jtv: warning: lines.txt:701: it is too long for the model, skipped" in result.stderr
         assert result.counts.startswith("1,400 stored, 0 known, 0 empty, 1 skipped")
         assert contents(ready) == LINES
         assert sorted(api.bill) == sorted(LINES)
@@ -233,7 +233,7 @@ class TestOneTextTooLong:
         )
         result = ready("ingest", "lines.txt")
         assert result.code == 3
-        assert "jtv: lines.txt:701: it is too long for the model, skipped" in result.stderr
+        assert "jtv: warning: lines.txt:701: it is too long for the model, skipped" in result.stderr
         assert contents(ready) == [line for line in LINES if line != LINES[700]]
         assert len(api.requests) < 24
 
@@ -241,8 +241,8 @@ class TestOneTextTooLong:
         result = ready("ingest", "-", stdin=f"a\n{self.LONG}\nb\n{self.LONG}\n")
         assert result.code == 3
         assert [line for line in result.stderr.splitlines() if "skipped" in line][:2] == [
-            "jtv: -:2: it is too long for the model, skipped",
-            "jtv: -:4: it is too long for the model, skipped",
+            "jtv: warning: -:2: it is too long for the model, skipped",
+            "jtv: warning: -:4: it is too long for the model, skipped",
         ]
         assert result.counts.startswith("2 stored, 0 known, 0 empty, 2 skipped")
         assert sorted(api.bill) == ["a", "b"]
@@ -251,7 +251,7 @@ class TestOneTextTooLong:
         lines = "".join(f"{'mammoth ' * many}\n" for many in (5000, 1, 4500))
         result = ready("ingest", "-", "--concurrency", "1", stdin=lines)
         named = [line[:9] for line in result.stderr.splitlines() if line.endswith("skipped")]
-        assert named == ["jtv: -:1:", "jtv: -:3:"]
+        assert named == ["jtv: warning: -:1:", "jtv: warning: -:3:"]
 
     @pytest.mark.parametrize(
         ("arguments", "says"),
@@ -262,7 +262,7 @@ class TestOneTextTooLong:
         result = ready(*arguments, *given, stdin=f"short\n{self.LONG}\n")
         assert result.code == 4
         said = "too long for model jina-embeddings-v2-base-en, which takes 8,192 tokens"
-        assert result.stderr == f"jtv: {says} {said}; shorten it\n"
+        assert result.stderr == f"jtv: error: {says} {said}\nhint: shorten it\n"
 
     def test_truncated_it_is_stored(self, ready: Jtv, api: JinaServer) -> None:
         ready.write("lines.txt", "\n".join(self.lines()))

@@ -32,7 +32,7 @@ def test_a_small_table(sampled: Jtv) -> None:
     assert built.stderr.startswith(status.stdout)
     result = sampled("index", "check")
     assert result.code == 5
-    assert result.error.endswith("has no index to check; see why: jtv index status")
+    assert result.error.endswith("has no index to check\nhint: see why: jtv index status")
     assert "no index" in sampled.ok("search", "x", "--explain").stderr
 
 

@@ -55,12 +55,12 @@ def test_an_answer_on_its_way_is_waited_for_and_stored(
     [said] = stderr.decode().splitlines()
     assert re.fullmatch(
         f"jtv: {says}{': the terminal was closed' if sent is signal.SIGHUP else ''}:"
-        " 1,024 stored, 0 known, 0 empty, 0 skipped,"
-        f" {api.tokens:,} tokens, [0-9.]+ s; the same command goes on from here",
+        r" Stored 1,024 new documents \(0 already stored, 0 skipped\) in [0-9.]+ s,"
+        f" {api.tokens:,} tokens; the same command goes on from here",
         said,
     )
     api.latency = 0.0
-    assert "1,976 stored, 1,024 known" in ready.ok("ingest", "lines.txt").stderr
+    assert "1,976 stored, 1,024 known" in ready.ok("ingest", "lines.txt").counts
     assert sorted(api.bill) == sorted(LINES.splitlines())
 
 
@@ -73,7 +73,7 @@ def test_an_interrupted_one_is_reported_as_json(ready: Jtv, api: JinaServer) -> 
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert stderr.startswith(b"jtv: interrupted: 1,024 stored")
+    assert stderr.startswith(b"jtv: interrupted: Stored 1,024 new ")
     report = json.loads(stdout)
     assert (report["stored"], report["tokens"]) == (1024, api.tokens)
     assert report["stopped"] == "interrupted"
@@ -92,7 +92,7 @@ def test_standard_input_is_not_there_again(ready: Jtv, api: JinaServer) -> None:
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert re.fullmatch(r"jtv: interrupted: .* tokens, [0-9.]+ s\n", stderr.decode())
+    assert re.fullmatch(r"jtv: interrupted: .* in [0-9.]+ s, [0-9,]+ tokens\n", stderr.decode())
 
 
 def test_a_request_that_hangs_does_not_keep_the_process(ready: Jtv, api: JinaServer) -> None:
@@ -102,7 +102,7 @@ def test_a_request_that_hangs_does_not_keep_the_process(ready: Jtv, api: JinaSer
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert b"0 stored" in stderr
+    assert b"Stored 0 new" in stderr
 
 
 def test_the_store_is_not_closed_while_it_is_used(ready: Jtv, api: JinaServer) -> None:
@@ -120,12 +120,12 @@ def test_the_store_is_not_closed_while_it_is_used(ready: Jtv, api: JinaServer) -
         process.send_signal(signal.SIGINT)
         assert process.stderr
         waits = process.stderr.readline().decode()
-        assert waits == "jtv: waiting: interrupted, but the database is not done yet\n"
+        assert waits == "waiting: interrupted, but the database is not done yet\n"
         assert process.poll() is None
         other.execute("ROLLBACK")
         _, stderr = process.communicate(timeout=30)
     assert process.returncode == 130, stderr
-    assert "512 stored, " in stderr.decode()
+    assert "Stored 512 new " in stderr.decode()
 
 
 def refuse(jtv: Jtv, text: str) -> None:
@@ -158,7 +158,7 @@ def test_a_text_that_the_store_refuses_keeps_no_other_group_from_it(
     assert "no such text here" in result.error
     of_later_groups = len(api.bill) - 1024
     assert of_later_groups > 0
-    assert f"{of_later_groups:,} stored" in result.stderr
+    assert f"Stored {of_later_groups:,} new" in result.stderr
 
 
 # No other thread gets on between the end of the ingest and the signal.
@@ -191,7 +191,7 @@ def test_a_signal_as_the_ingest_ends_finds_it_ended(jtv: Jtv) -> None:
     finally:
         process.kill()
     assert process.returncode == 130, stderr
-    assert b"interrupted: 2 stored" in stderr
+    assert b"interrupted: Stored 2 new" in stderr
     assert b"waiting" not in stderr
 
 
@@ -211,7 +211,7 @@ def test_control_c_on_a_terminal(ready: Jtv, api: JinaServer) -> None:
         terminal.process.send_signal(signal.SIGINT)
         assert terminal.wait() == 130
     [said] = [line for line in terminal.lines if "interrupted" in line]
-    assert "1,024 stored" in said
+    assert "Stored 1,024 new" in said
     assert "Traceback" not in terminal.screen
 
 

@@ -171,14 +171,14 @@ class TestStreams:
         with open("/dev/full", "wb") as full:  # noqa: PTH123
             result = sampled(*command, stdout=full)
         assert result.code == 74
-        assert result.error == "jtv: cannot write to stdout: No space left on device"
+        assert result.error == "jtv: error: cannot write to stdout: No space left on device"
         assert "Traceback" not in result.stderr
 
     @pytest.mark.parametrize("command", ["list", "--help", "--version"])
     def test_stdout_that_is_closed(self, sampled: Jtv, command: str) -> None:
         result = sampled(command, prefix=["sh", "-c", 'exec "$@" >&-', "sh"])
         assert result.code == 74
-        assert result.stderr == "jtv: stdout is closed\n"
+        assert result.stderr == "jtv: error: stdout is closed\n"
 
     @pytest.mark.parametrize("command", ["--help", "--version"])
     def test_a_reader_that_was_never_there(self, jtv: Jtv, command: str) -> None:
@@ -202,7 +202,9 @@ class TestStreams:
     def test_an_error_is_one_line_whatever_is_in_it(self, jtv: Jtv) -> None:
         result = jtv("ingest", f"a\n{WILD}.txt")
         assert result.code == 2
-        assert result.stderr == f"jtv: cannot read a\\n{TAME}.txt: No such file or directory\n"
+        assert (
+            result.stderr == f"jtv: error: cannot read a\\n{TAME}.txt: No such file or directory\n"
+        )
 
 
 class TestTerminal:
@@ -321,10 +323,10 @@ class TestTerminal:
             os.close(reader)
             terminal.wait_for("reading")
             os.write(writer, b"".join(b"line %d\n" % number for number in range(2000)))
-            terminal.wait_for("1,024 stored")
+            terminal.wait_for("Stored 1,024 new")
             os.close(writer)
             assert terminal.wait() == 0
-        assert "2,000 stored, 0 known, 0 empty, 0 skipped" in terminal.screen
+        assert "Stored 2,000 new documents (0 already stored, 0 skipped)" in terminal.screen
 
     def test_what_is_skipped_is_said_beside_what_moves(self, jtv: Jtv) -> None:
         jtv.ok("init")
@@ -333,6 +335,6 @@ class TestTerminal:
             assert terminal.wait() == 3
         said = [line for line in terminal.lines if "skipped" in line]
         assert said[:3] == [
-            f"jtv: mixed.txt:{line}: not UTF-8 (byte 0xff at position 1), skipped"
+            f"jtv: warning: mixed.txt:{line}: not UTF-8 (byte 0xff at position 1), skipped"
             for line in (2, 4, 6)
         ]

@@ -70,8 +70,8 @@ def test_a_wait_is_said_once() -> None:
     wait = Wait(time.monotonic() + 60, "a limit is reached")
     steps = [IngestProgress(IngestReport(stored=n), texts=1, wait=wait) for n in (1, 2)]
     also = Wait(wait.until + 0.1, "a limit is reached")
-    text = said(*steps, IngestProgress(IngestReport(), texts=1, wait=also), until="jtv: waiting")
-    assert text.count("jtv: waiting 60 s: a limit is reached") == 1
+    text = said(*steps, IngestProgress(IngestReport(), texts=1, wait=also), until="\nwaiting")
+    assert text.count("waiting 60 s: a limit is reached") == 1
 
 
 def test_quiet_says_nothing() -> None:
@@ -132,4 +132,4 @@ def test_nothing_moves_over_what_is_typed(jtv: Jtv) -> None:
         assert terminal.wait() == 0
     assert "reading" not in terminal.screen
     assert "a line that is typed" in terminal.screen
-    assert "1 stored" in terminal.screen
+    assert "Stored 1 new" in terminal.screen

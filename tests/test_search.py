@@ -60,7 +60,7 @@ class TestSearch:
         for command in ("search", "list"):
             result = sampled(command, query)
             assert result.code == 2
-            assert result.error == "jtv: the query is empty"
+            assert result.error == "jtv: error: the query is empty"
 
     def test_a_query_that_is_not_utf8(self, sampled: Jtv) -> None:
         result = sampled("search", b"caf\xe9".decode(errors="surrogateescape"))
@@ -84,7 +84,7 @@ class TestSearch:
     def test_a_typing_error_is_one_line_that_helps(self, jtv: Jtv) -> None:
         result = jtv("serch", "x")
         assert result.code == 2
-        assert result.stderr.count("\n") == 1
+        assert result.is_one_error
         assert "'search'" in result.error
         assert jtv("search", "x", "--nope").stderr.endswith("see: jtv search --help\n")
 
@@ -164,7 +164,7 @@ class TestReadOnly:
     def test_but_not_written(self, locked: Jtv, command: list[str]) -> None:
         result = locked(*command, stdin="new\n", prefix=self.prefix)
         assert result.code == 5
-        assert result.error.startswith(f"jtv: {locked.database} cannot be written")
+        assert result.error.startswith(f"jtv: error: {locked.database} cannot be written")
 
     def test_reading_leaves_nothing_behind(self, sampled: Jtv) -> None:
         before = sampled.database.read_bytes()

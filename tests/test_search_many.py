@@ -70,7 +70,7 @@ class TestLike:
     def test_one_thing_to_look_for(self, jtv: Jtv, options: list[str]) -> None:
         result = jtv("search", *options)
         assert result.code == 2
-        assert result.stderr.count("\n") == 1
+        assert result.is_one_error
 
 
 class TestFilter:
@@ -194,7 +194,7 @@ class TestQueries:
     def test_a_way_is_explained_once(self, filled: Jtv) -> None:
         queries = "".join(f"query {number}\n" for number in range(200))
         result = filled.ok("search", "--queries", "-", "--explain", stdin=queries)
-        assert result.stderr.count("\n") == 1
+        assert result.is_one_error
         assert "exact" in result.stderr or "index" in result.stderr
 
     def test_on_a_terminal_each_has_its_table(self, filled: Jtv) -> None:

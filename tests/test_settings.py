@@ -37,29 +37,29 @@ class TestPrecedence:
         return path
 
     def where(self, jtv: Jtv, *options: str, **env: str) -> str:
-        return jtv.ok("init", *options, env=env).error.split(",")[0]
+        return jtv.ok("init", *options, env=env).last_line.partition(" in ")[2]
 
     def test_the_flag(self, told: Jtv) -> None:
         said = self.where(told, "--database", "flag.db", JTV_DATABASE="environment.db")
-        assert said == "store flag.db (--database)"
+        assert said == "flag.db (--database)"
 
     def test_the_environment(self, told: Jtv) -> None:
         said = self.where(told, JTV_DATABASE="environment.db")
-        assert said == "store environment.db (JTV_DATABASE in the environment)"
+        assert said == "environment.db (JTV_DATABASE in the environment)"
 
     def test_the_dotenv(self, told: Jtv) -> None:
         folder = told.folder / "work"
         said = self.where(told)
-        assert said == f"store {folder}/dotenv.db (JTV_DATABASE in {folder}/.env)"
+        assert said == f"{folder}/dotenv.db (JTV_DATABASE in {folder}/.env)"
 
     def test_config_env(self, told: Jtv) -> None:
         (told.folder / "work/.env").unlink()
         config = self.config_file(told)
-        assert self.where(told) == f"store {config.parent}/config.db (JTV_DATABASE in {config})"
+        assert self.where(told) == f"~/.config/jtv/config.db (JTV_DATABASE in {config})"
 
     def test_the_default(self, jtv: Jtv) -> None:
-        assert self.where(jtv) == f"store {jtv.database} (default)"
-        assert self.where(jtv, "--database", "embedded") == f"store {jtv.database} (--database)"
+        assert self.where(jtv) == "~/.local/share/jtv/jtv.db"
+        assert self.where(jtv, "--database", "embedded") == "~/.local/share/jtv/jtv.db (--database)"
 
     def test_an_empty_value_is_none(self, told: Jtv) -> None:
         assert "dotenv.db" in self.where(told, JTV_DATABASE="")
@@ -70,9 +70,9 @@ class TestPrecedence:
 
     def test_the_table(self, jtv: Jtv) -> None:
         jtv.write(".env", "export JTV_TABLE='from_dotenv' # a comment\n")
-        assert "table from_dotenv" in jtv.ok("init").error
-        assert "table from_env" in jtv.ok("init", env={"JTV_TABLE": "from_env"}).error
-        assert "table from_flag" in jtv.ok("init", "--table", "from_flag").error
+        assert "table from_dotenv" in jtv.ok("init").last_line
+        assert "table from_env" in jtv.ok("init", env={"JTV_TABLE": "from_env"}).last_line
+        assert "table from_flag" in jtv.ok("init", "--table", "from_flag").last_line
 
 
 class TestFiles:
@@ -81,7 +81,7 @@ class TestFiles:
         jtv.write("a/.env", "OTHER=1\nPATH_TO_JTV_TABLE=no\n")
         jtv.write("a/b/.env/a_folder_of_that_name", "")
         folder = jtv.folder / "work/a/b"
-        assert "table above" in jtv.ok("init", cwd=folder).error
+        assert "table above" in jtv.ok("init", cwd=folder).last_line
 
     def test_a_path_in_a_file_counts_from_the_file(self, jtv: Jtv) -> None:
         jtv.write(".env", "JTV_DATABASE=notes.db\n")
@@ -110,7 +110,7 @@ class TestFiles:
         jtv.write(".env", "what is this?\n'\nJTV_TABLE=fine\n")
         result = jtv.ok("init", "--quiet")
         assert result.stderr == ""
-        assert "table fine" in jtv.ok("init").error
+        assert "table fine" in jtv.ok("init").last_line
 
     @pytest.mark.parametrize(
         "content",
@@ -124,22 +124,24 @@ class TestFiles:
         path = jtv.write(".env", content)
         result = jtv("list")
         assert result.code == 2
-        assert result.stderr.startswith(f"jtv: {path}:3: JTV_TABLE cannot be read; ")
-        assert result.stderr.count("\n") == 1
+        assert result.stderr.startswith(f"jtv: error: {path}:3: JTV_TABLE cannot be read\nhint: ")
+        assert result.is_one_error
 
-        assert result.error.endswith("; look at the quotation marks there, and above")
+        assert result.error.endswith("hint: look at the quotation marks there, and above")
 
     @pytest.mark.parametrize("line", ["JTV_TABLE: x", '"JTV_TABLE": "x"', "export JTV_TABLE x"])
     def test_a_setting_without_an_equals_sign(self, jtv: Jtv, line: str) -> None:
         jtv.write(".env", f"{line}\n")
         result = jtv("list")
         assert result.code == 2
-        assert result.error.endswith(".env:1: JTV_TABLE cannot be read; write JTV_TABLE=VALUE")
+        assert result.error.endswith(
+            ".env:1: JTV_TABLE cannot be read\nhint: write JTV_TABLE=VALUE"
+        )
 
     @pytest.mark.parametrize("content", ['A="unclosed\nB=2\n', 'MY_JTV_TABLE="x\nJTV_TABLES="\n'])
     def test_a_broken_line_of_others_is_not(self, jtv: Jtv, content: str) -> None:
         jtv.write(".env", f"{content}JTV_TABLE=fine\n")
-        assert "table fine" in jtv.ok("init").error
+        assert "table fine" in jtv.ok("init").last_line
 
     @pytest.mark.parametrize(
         "content", [b"NAME=caf\xe9\n", b"\xff\xfeA\x00=\x001\x00", b"\x00" * 9]
@@ -249,8 +251,8 @@ class TestValues:
         jtv.ok("init", "--model", "jina-embeddings-v3")
         env = {"JINA_API_KEY": KEY}
         named = jtv("search", "x", "--api-base", "ftp://h", env=env)
-        assert (named.code, named.stderr.count("\n")) == (2, 1)
-        assert "the API base (--api-base) is not an http or https URL; give one" in named.error
+        assert (named.code, named.is_one_error) == (2, True)
+        assert "(--api-base) is not an http or https URL\nhint: give one" in named.error
         set_there = jtv("search", "x", env=env | {"JINA_API_BASE": "ftp://h"})
         assert "(JINA_API_BASE in the environment)" in set_there.error
 
@@ -295,7 +297,7 @@ class TestValues:
         ):
             result = jtv(*arguments, env=env)
             assert result.code == 2
-            assert result.stderr.count("\n") == (arguments != ["doctor"])
+            assert result.is_one_error == (arguments != ["doctor"])
             assert "write mysql://USER:PASSWORD@HOST:4000/DATABASE" in result.stdout + result.stderr
             assert "sekret" not in result.stdout + result.stderr
         assert not list((jtv.folder / "work").iterdir())
@@ -305,8 +307,8 @@ class TestValues:
         result = jtv("init", env={"TIDB_DATABASE_URL": value})
         assert result.code == 2
         assert result.error == (
-            "jtv: the database URL (TIDB_DATABASE_URL in the environment) has no ://;"
-            " write mysql://USER:PASSWORD@HOST:4000/DATABASE"
+            "jtv: error: the database URL (TIDB_DATABASE_URL in the environment) has no ://\n"
+            "hint: write mysql://USER:PASSWORD@HOST:4000/DATABASE"
         )
 
     @pytest.mark.parametrize("path", ["a@b.db", "a:b.db", "c/a:b@c.db", "a@b:c.db"])
@@ -328,7 +330,7 @@ class TestWhereAKeyGoes:
         for command in (["search", "x"], ["list", "x"], ["ingest", "-"]):
             result = jtv(*command, env=env)
             assert result.code == 2
-            assert result.stderr.count("\n") == 1
+            assert result.is_one_error
             assert KEY not in result.stderr
         assert api.requests == []
         return result.error
@@ -423,7 +425,7 @@ def test_a_store_whose_path_is_not_utf8(jtv: Jtv) -> None:
     jtv.ok("ingest", "-", stdin="one\n")
     assert jtv.ok("info").rows[0] == ["store", r"a\xff/b.db"]
     assert jtv.ok("info", "--json").records[0]["store"] == r"a\xff/b.db"
-    assert r"a\xff/b.db" in jtv.ok("init").error
+    assert r"a\xff/b.db" in jtv.ok("init").last_line
     [copied] = jtv.ok("copy", "--from", "a\udcff/b.db", "--to", "c\udcff.db", "--json").records
     assert (copied["from"], copied["to"]) == (r"a\xff/b.db", r"c\xff.db")
     assert [row[2] for row in jtv.ok("list", "--database", "c\udcff.db").rows] == ["one"]
@@ -431,7 +433,7 @@ def test_a_store_whose_path_is_not_utf8(jtv: Jtv) -> None:
 
 def test_a_settings_file_whose_path_is_not_utf8(jtv: Jtv) -> None:
     jtv.write("a\udcff/.env", "JTV_DATABASE=b.db\n")
-    said = jtv.ok("init", cwd=jtv.folder / "work/a\udcff").error
+    said = jtv.ok("init", cwd=jtv.folder / "work/a\udcff").last_line
     assert said.count(r"work/a\xff/") == 2
     assert (jtv.folder / "work/a\udcff/b.db").exists()
 

@@ -46,7 +46,7 @@ ELSEWHERE = {("two", "b.txt", "1")}
 
 def test_what_is_new_is_added_and_what_is_gone_removed(synced: Jtv) -> None:
     result = synced.ok("sync", "a.txt", "--yes")
-    assert "2 stored, 1 known, 1 empty" in result.stderr
+    assert "2 stored, 1 known, 1 empty" in result.counts
     assert "1 document and 2 occurrences removed" in result.stderr
     assert places(synced) == AFTER | ELSEWHERE
     assert "0 documents and 0 occurrences removed" in synced.ok("sync", "a.txt").stderr
@@ -112,7 +112,7 @@ def test_a_line_that_moved_keeps_its_document(synced: Jtv) -> None:
     assert (
         "0 documents and 3 occurrences to remove" in synced.ok("sync", "a.txt", "--dry-run").stderr
     )
-    assert "1 stored, 3 known" in synced.ok("sync", "a.txt", "--yes").stderr
+    assert "1 stored, 3 known" in synced.ok("sync", "a.txt", "--yes").counts
     assert before.items() <= {row[2]: row[1] for row in synced.ok("list").rows}.items()
     assert {row[:2] for row in places(synced)} == {
         *((text, "a.txt") for text in ("zero", "one", "two", "three")),
@@ -212,7 +212,7 @@ class TestFolders:
     def test_a_file_that_is_gone(self, folder: Jtv) -> None:
         (folder.folder / "work/notes/sub/b.md").unlink()
         result = folder.ok("sync", "./notes/", *self.ALL, "--dry-run")
-        assert "jtv: 1 file is gone: notes/sub/b.md\n" in result.stderr
+        assert "1 file is gone: notes/sub/b.md\n" in result.stderr
         assert "1 document and 1 occurrence to remove" in result.stderr
         result = folder("sync", "notes", *self.ALL)
         assert result.code == 3
@@ -220,7 +220,7 @@ class TestFolders:
         assert len(places(folder)) == 3
         result = folder.ok("sync", "notes", *self.ALL, "--yes", "--json")
         assert result.records[0]["removed"] == {"documents": 1, "occurrences": 1}
-        assert "jtv: 1 file is gone: notes/sub/b.md\n" in result.stderr
+        assert "1 file is gone: notes/sub/b.md\n" in result.stderr
         assert {row[1] for row in places(folder)} == {"notes/a.md", "notes/c.txt"}
         assert "file is gone" not in folder.ok("sync", "notes", *self.ALL).stderr
 
@@ -231,7 +231,7 @@ class TestFolders:
         result = folder.ok("sync", "notes", *self.ALL, "--dry-run")
         assert "0 documents and 1 occurrence to remove" in result.stderr
         result = folder.ok("sync", "notes", *self.ALL, "--yes")
-        assert "0 stored, 3 known" in result.stderr
+        assert "0 stored, 3 known" in result.counts
         assert "0 documents and 1 occurrence removed" in result.stderr
         assert before == {row[2]: row[1] for row in folder.ok("list").rows}
         assert ("c.txt", "notes/d.txt", "1") in places(folder)

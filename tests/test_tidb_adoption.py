@@ -179,8 +179,9 @@ class TestAsItStands:
         before = structure(reader)
         result = reader("ingest", "-", stdin="a\n")
         assert result.code == 5
-        [line] = result.stderr.splitlines()
-        assert "is the tutorial's and can only be read; jtv init adds" in line
+        assert result.is_one_error
+        line = result.error
+        assert "is the tutorial's and can only be read\nhint: jtv init adds" in line
         assert (api.bill, structure(reader)) == ([], before)
 
     def test_its_index_is_not_changed(self, reader: Jtv) -> None:
@@ -189,14 +190,16 @@ class TestAsItStands:
         for command in ("build", "drop"):
             result = reader("index", command)
             assert result.code == 5
-            assert "is the tutorial's and can only be read; jtv init adds" in result.error
+            assert "is the tutorial's and can only be read\nhint: jtv init adds" in result.error
         assert structure(reader) == before
 
     def test_off_a_terminal_it_needs_a_yes(self, reader: Jtv) -> None:
         before = structure(reader)
         result = reader("init")
         assert result.code == 2
-        assert result.error == f"jtv: this would change table {TABLE} so; if you mean it, add --yes"
+        assert result.error == (
+            f"jtv: error: this would change table {TABLE} so\nhint: if you mean it, add --yes"
+        )
         for part in (
             "its model is jina-embeddings-v2-base-en",
             "content_hash",
@@ -299,7 +302,7 @@ class TestAdoption:
         lines = {text.strip() for text in TEXTS}
         result = reader.ok("ingest", "texts.txt")
         assert sorted(api.bill) == sorted({"new", "l" * 1000, *lines} - set(TEXTS))
-        assert f"2 stored, {len(TEXTS)} known" in result.stderr
+        assert f"2 stored, {len(TEXTS)} known" in result.counts
         texts = [row[2] for row in reader.ok("list").rows]
         assert texts == [*TEXTS, "new", "l" * 1000]
         first = reader.ok("list", "--limit", "1").rows[0]
@@ -325,7 +328,7 @@ class TestAdoption:
         assert f"table {TABLE} is whole again" in said
         assert rows(reader) == before
         assert_one_hash_for_each_of_many(reader)
-        assert "0 stored, 1 known" in reader.ok("ingest", "-", stdin="text 7\n").stderr
+        assert "0 stored, 1 known" in reader.ok("ingest", "-", stdin="text 7\n").counts
         assert api.bill == []
         assert "nothing to do" in reader.ok("init").stderr
 
@@ -338,7 +341,7 @@ class TestAdoption:
         assert rows(reader) == before
         assert hashes(reader) == [None, text_hash("nul"), None]
         assert "nothing to do" in reader.ok("init", "--no-index").stderr
-        assert "1 stored, 1 known" in reader.ok("ingest", "-", stdin="nul\nzero\n").stderr
+        assert "1 stored, 1 known" in reader.ok("ingest", "-", stdin="nul\nzero\n").counts
         assert api.bill == ["zero"]
         assert "zero" in [row[2] for row in reader.ok("search", "zero").rows]
         # Nor does it come to the hash of one that is deleted.
@@ -390,7 +393,7 @@ class TestEqualTexts:
         return reader
 
     def assert_known(self, jtv: Jtv, api: JinaServer) -> None:
-        assert "0 stored, 1 known" in jtv.ok("ingest", "texts.txt").stderr
+        assert "0 stored, 1 known" in jtv.ok("ingest", "texts.txt").counts
         assert api.bill == []
         values = [value for value in hashes(jtv) if value]
         assert len(values) == len(set(values))
@@ -400,7 +403,7 @@ class TestEqualTexts:
             adopted.ok("delete", number, "--yes")
             self.assert_known(adopted, api)
         adopted.ok("delete", self.EQUAL[2], "--yes")
-        assert "1 stored, 0 known" in adopted.ok("ingest", "texts.txt").stderr
+        assert "1 stored, 0 known" in adopted.ok("ingest", "texts.txt").counts
 
     def test_one_without_the_hash(self, adopted: Jtv, api: JinaServer) -> None:
         adopted.ok("delete", self.EQUAL[2], "--yes")

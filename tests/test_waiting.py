@@ -96,6 +96,5 @@ def test_waits_nest_and_lines_pass(console: tuple[Console, int]) -> None:
     while not screen.endswith(b"the last\r\n"):
         screen += os.read(reader, 10_000)
     assert screen.decode().replace(ERASE, "^").replace("\r\n", "\n") == (
-        "^outer …^changed …^inner …^jtv: a line\ninner …^changed …"
-        "^jtv: another\nchanged …^jtv: the last\n"
+        "^outer …^changed …^inner …^a line\ninner …^changed …^another\nchanged …^the last\n"
     )

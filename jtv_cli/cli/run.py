@@ -46,20 +46,20 @@ def _guarded(arguments: Sequence[str], streams: Streams) -> int:
     except OutputClosed:
         return ExitCode.OK
     except JtvError as error:
-        console.error(str(error))
+        console.error(error.message, hint=error.hint)
         return error.exit_code
     except Interrupted as interrupted:
-        console.error(str(interrupted))
+        console.interrupted(str(interrupted))
         return interrupted.exit_code
     except _TyperUsageError as error:
         # Typer lists choices on lines of their own.
         message = " ".join(error.format_message().split())
-        console.error(f"{message.rstrip('.')}; see: {command_path(arguments)} --help")
+        console.error(message.rstrip("."), hint=f"see: {command_path(arguments)} --help")
         return ExitCode.USAGE
     except Exception as error:
         console.error(
-            f"this is a defect of jtv: {type(error).__name__}: {error}; please report it,"
-            " with what --debug adds"
+            f"internal error: {type(error).__name__}: {error}",
+            hint="run the command again with --debug and report the output as a bug",
         )
         return ExitCode.DEFECT
     return code

@@ -149,7 +149,7 @@ class Session(NamedTuple):
         if spec.model != OFFLINE_MODEL:
             return
         if self.settings.api_key.value:
-            self.console.note(
+            self.console.warning(
                 f"table {spec.name} was made offline and matches words, not meaning; your API key"
                 f" is not used: make it anew with jtv init --drop --model {TUTORIAL_MODEL},"
                 " or another with --table NAME"
@@ -169,8 +169,8 @@ class Session(NamedTuple):
         with self.looking_at(store):
             index = table.index_status()
         if index.state is IndexState.NONE:
-            self.console.note(
-                f"table {table.spec.name} has no vector index: searches look at every vector"
+            self.console.warning(
+                f"table {table.spec.name} has no vector index: searches are full scans"
             )
 
     def confirm(self, what: str, *, otherwise: str) -> None:
@@ -182,7 +182,7 @@ class Session(NamedTuple):
 
     def name_skipped(self, place: str, reason: str) -> None:
         """Say which record was left out."""
-        self.console.error(f"{place}: {reason}, skipped")
+        self.console.skipped(f"{place}: {reason}, skipped")
 
     def print_json(self, record: Mapping[str, object]) -> None:
         """Print a report as one JSON object on a line of stdout."""
@@ -191,11 +191,10 @@ class Session(NamedTuple):
         self.output.write_line(orjson.dumps(record).decode())
 
     def sign_off(self, store: Store, spec: TableSpec) -> None:
-        """End a command that writes: say where it wrote and with which model."""
-        self.console.report(
-            f"store {store.location} ({self.database.source}), table {spec.name},"
-            f" model {spec.model}"
-        )
+        """Print where a command wrote, which setting named that place, and the model."""
+        source = "" if self.database.source == "default" else f" ({self.database.source})"
+        location = config.short_path(store.location)
+        self.console.report(f"table {spec.name} (model {spec.model}) in {location}{source}")
 
 
 def with_session(

@@ -133,7 +133,7 @@ def _remove(
                 otherwise="nothing is removed",
             )
         except UsageError as declined:
-            session.console.error(str(declined))
+            session.console.error(declined.message, hint=declined.hint)
             return False
 
     def progress(so_far: Removed) -> None:

@@ -81,7 +81,7 @@ class Account:
     def skip(self, document: StoredDocument, reason: str) -> None:
         """Name a document that is left out."""
         self.skipped += 1
-        self._session.console.error(f"document {document.id}: {reason}, skipped")
+        self._session.console.skipped(f"document {document.id}: {reason}, skipped")
 
     def __str__(self) -> str:
         skipped = f", {self.skipped:,} skipped" if self.skipped else ""

@@ -48,20 +48,40 @@ class Console:
         return self.is_terminal and not self.quiet and not self._dumb
 
     def note(self, message: str) -> None:
-        """Write a notice."""
-        if not self.quiet:
-            self._write_line(f"jtv: {message}")
+        """Print a notice, unless quiet."""
+        self.report(message)
 
     def report(self, message: str) -> None:
-        """Write what was done."""
+        """Print what was done, unless quiet."""
         if not self.quiet:
             self._write_line(message)
 
-    def error(self, message: str) -> None:
-        """Write an error, with `debug` and within an `except` block after its traceback."""
+    def warning(self, message: str, *, hint: str | None = None) -> None:
+        """Print `jtv: warning: MESSAGE`, unless quiet."""
+        if not self.quiet:
+            self._write_labelled("warning", message, hint)
+
+    def error(self, message: str, *, hint: str | None = None) -> None:
+        """Print `jtv: error: MESSAGE`, and the hint on a line of its own.
+
+        With `debug`, and within an `except` block, the traceback comes first.
+        """
         if self.debug and (error := sys.exc_info()[1]) is not None:
             self._write(_safe_traceback(error))
+        self._write_labelled("error", message, hint)
+
+    def skipped(self, message: str) -> None:
+        """Print a warning about skipped input; exit code 3 needs it, so `quiet` keeps it."""
+        self._write_labelled("warning", message, None)
+
+    def interrupted(self, message: str) -> None:
+        """Print why the process ends early, and how far it came."""
         self._write_line(f"jtv: {message}")
+
+    def _write_labelled(self, label: str, message: str, hint: str | None) -> None:
+        self._write_line(f"jtv: {label}: {message}")
+        if hint:
+            self._write_line(f"hint: {hint}")
 
     def ask(self, question: str, stdin: TextIO) -> bool:
         """Return whether the user answers yes; the end of the input is no."""
