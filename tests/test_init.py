@@ -46,7 +46,7 @@ def test_the_file_is_the_users_alone(jtv: Jtv) -> None:
 
 def test_with_a_key_the_model_is_the_tutorials(jtv: Jtv) -> None:
     result = jtv.ok("init", env={"JINA_API_KEY": "jina_0123456789"})
-    assert f"model {TUTORIAL_MODEL}" in result.error
+    assert f"model {TUTORIAL_MODEL}" in result.last_line
     assert "works offline" not in result.stderr
 
 
@@ -56,7 +56,7 @@ def test_the_model_can_be_named(jtv: Jtv, how: str) -> None:
         result = jtv.ok("init", "--model", "jina-embeddings-v3")
     else:
         result = jtv.ok("init", env={"JTV_MODEL": "jina-embeddings-v3"})
-    assert "model jina-embeddings-v3" in result.error
+    assert "model jina-embeddings-v3" in result.last_line
     assert "1024 dimensions" in result.stderr
 
 

@@ -14,7 +14,7 @@ from jtv_cli.errors import ExitCode, OutputFailed, mask_secrets
 from jtv_cli.records import STDIN, IngestProgress, IngestReport, Removed
 from jtv_cli.render.output import OutputClosed
 from jtv_cli.render.progress import ingest_progress
-from jtv_cli.render.words import counted
+from jtv_cli.render.units import format_count
 from jtv_cli.sources import Choice, open_sources, read_windows
 
 if TYPE_CHECKING:
@@ -188,9 +188,9 @@ def _say(session: Session, outcome: Outcome) -> None:
 
 
 def _summary(report: IngestReport) -> str:
-    empty = f", {counted(report.empty, 'empty line')}" if report.empty else ""
+    empty = f", {format_count(report.empty, 'empty line')}" if report.empty else ""
     return (
-        f"Stored {counted(report.stored, 'new document')} ({report.known:,} already stored,"
+        f"Stored {format_count(report.stored, 'new document')} ({report.known:,} already stored,"
         f" {report.skipped:,} skipped{empty}) in {report.seconds:,.1f} s,"
-        f" {counted(report.tokens, 'token')}"
+        f" {format_count(report.tokens, 'token')}"
     )
