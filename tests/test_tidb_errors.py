@@ -64,7 +64,7 @@ class TestOnAServer:
             (
                 "jtv_test_",
                 "shop_",
-                "missing privilege: .* to database 'shop_.*\nhint: ask an administrator to grant it",
+                "missing privilege: .* to database 'shop_.*\nhint: ask an administrator to grant",
             ),
             (
                 "{port}",
