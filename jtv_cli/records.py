@@ -112,6 +112,60 @@ Answer = tuple[str, "Sequence[Hit]"]
 """A query and what was found for it."""
 
 
+class Recipe(NamedTuple):
+    """What decides the vectors of a model beside its name, task and dimensions.
+
+    `provider` is the module of the embedders that runs a model the registry does not list,
+    "" for one that it lists; `revision` tells versions of its weights apart. The prefixes
+    are put before each text. `pooling` and `is_normalized` say how a local model turns the
+    vectors of tokens into one. `fingerprint` and `location` decide nothing: the first is of
+    the vector of a fixed text (see `embedders.fingerprint`), the second is where the model
+    was when the table was created.
+    """
+
+    provider: str = ""
+    revision: str = ""
+    query_prefix: str = ""
+    document_prefix: str = ""
+    pooling: str = ""
+    is_normalized: bool = True
+    fingerprint: str = ""
+    location: str = ""
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the fields that are not the default, for JSON."""
+        return {
+            name: value
+            for name, value in self._asdict().items()
+            if value != self._field_defaults[name]
+        }
+
+    @classmethod
+    def from_record(cls, record: object) -> Recipe:
+        """Return the recipe that a record holds; None and unknown fields say nothing.
+
+        Raises ValueError if a field has another type than it should have.
+        """
+        if record is None:
+            return cls()
+        if not isinstance(record, dict):
+            raise ValueError("a recipe is no object")
+        known = {name: value for name, value in record.items() if name in cls._fields}
+        if any(type(value) is not type(cls._field_defaults[name]) for name, value in known.items()):
+            raise ValueError("a field of a recipe has the wrong type")
+        return cls(**known)
+
+
+_DECISIVE = {
+    "provider": "provider",
+    "revision": "revision of the model",
+    "query_prefix": "query prefix",
+    "document_prefix": "document prefix",
+    "pooling": "pooling",
+    "is_normalized": "normalisation",
+}
+
+
 class TableSpec(NamedTuple):
     """What a table is, and remembers of itself.
 
@@ -126,15 +180,31 @@ class TableSpec(NamedTuple):
     dimensions: int
     metric: str = "cosine"
     identity: str = ""
+    recipe: Recipe = Recipe()
 
     def require_same_vectors(self, wanted: TableSpec) -> None:
         """Raise TableMismatch unless vectors made for the wanted table can be compared here."""
-        kept, asked = ((s.model, s.task, s.dimensions, s.metric) for s in (self, wanted))
-        if kept != asked:
-            raise TableMismatch(
-                f"table {self.name} was made with model {self.model}, not {wanted.model}",
-                hint="name another --table, or make this one anew with: jtv init --drop",
-            )
+        facts = [(spec.model, *spec._facts()) for spec in (self, wanted)]
+        if facts[0] == facts[1]:
+            return
+        (kept, *here), (asked, *there) = facts
+        differing = [(one, other) for one, other in zip(here, there, strict=True) if one != other]
+        if differing:
+            ones, others = zip(*differing, strict=True)
+            kept, asked = f"{kept} ({', '.join(ones)})", f"{asked} ({', '.join(others)})"
+        raise TableMismatch(
+            f"table {self.name} was made with model {kept}, not {asked}",
+            hint="name another --table, or make this one anew with: jtv init --drop",
+        )
+
+    def _facts(self) -> list[str]:
+        """Return what decides the vectors, beside the model's name, in words."""
+        return [
+            f"{self.dimensions} dimensions",
+            f"task {self.task or 'none'}",
+            f"{self.metric} distance",
+            *(f"{what} {getattr(self.recipe, name)!r}" for name, what in _DECISIVE.items()),
+        ]
 
 
 def find_spec(specs: Iterable[TableSpec], name: str) -> TableSpec | None:

@@ -13,6 +13,7 @@ from jtv_cli.records import (
     Filter,
     Hit,
     Occurrence,
+    Recipe,
     SearchResults,
     SourceLine,
     TableSpec,
@@ -57,6 +58,25 @@ class TestMaking:
         assert (made.dimensions, made.metric) == (DIMENSIONS, "cosine")
         assert open_one().open("documents").spec == made
 
+    def test_a_table_remembers_its_recipe(self, store: Store, open_one: OpenStore) -> None:
+        recipe = Recipe(
+            provider="api",
+            revision="1.5",
+            query_prefix="Frage: 'ü'\n",
+            document_prefix='"Text": ',
+            pooling="mean",
+            is_normalized=False,
+            fingerprint="AAECAw==",
+            location="/models/größe",
+        )
+        spec = SPEC._replace(recipe=recipe)
+        assert make(store, spec).spec.recipe == recipe
+        assert open_one().open("documents").spec.recipe == recipe
+        assert store.plan(spec, index=False) == []
+        # Where a model is, and what its vectors look like, decides nothing.
+        elsewhere = recipe._replace(fingerprint="", location="")
+        assert store.plan(spec._replace(recipe=elsewhere), index=False) == []
+
     def test_names_differ_by_more_than_case(self, store: Store) -> None:
         make(store)
         assert store.open("DOCUMENTS").spec.name == "documents"
@@ -67,6 +87,12 @@ class TestMaking:
             TableSpec("documents", "model-b", "retrieval", DIMENSIONS),
             TableSpec("documents", "model-a", None, DIMENSIONS),
             TableSpec("documents", "model-a", "retrieval", DIMENSIONS * 2),
+            SPEC._replace(recipe=Recipe(provider="api")),
+            SPEC._replace(recipe=Recipe(revision="2")),
+            SPEC._replace(recipe=Recipe(document_prefix="Document: ")),
+            SPEC._replace(recipe=Recipe(query_prefix="Query: ")),
+            SPEC._replace(recipe=Recipe(pooling="cls")),
+            SPEC._replace(recipe=Recipe(is_normalized=False)),
         ],
     )
     def test_another_model_is_refused_and_both_are_named(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jtv_cli.errors import UsageError, of_newer_format
-from jtv_cli.records import TableSpec
+from jtv_cli.records import Recipe, TableSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +37,7 @@ def encode_header(header: Header) -> bytes:
         "task": spec.task,
         "dimensions": spec.dimensions,
         "metric": spec.metric,
+        **({"recipe": recipe} if (recipe := spec.recipe.to_record()) else {}),
         "vectors": header.has_vectors,
     }
     return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
@@ -57,6 +58,10 @@ def decode_header(line: bytes, path: str) -> Header:
         raise of_newer_format(UsageError, path, version, VERSION)
     keys = ("table", "model", "task", "dimensions", "metric")
     spec = TableSpec(*(record.get(key) for key in keys))  # type: ignore[arg-type]
+    try:
+        spec = spec._replace(recipe=Recipe.from_record(record.get("recipe")))
+    except ValueError:
+        record = {}
     if not (_can_be(spec) and isinstance(record.get("vectors"), bool)):
         raise UsageError(f"{path}:1: the header is broken", hint="export the table again")
     return Header(spec, bool(record["vectors"]))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
-from jtv_cli.records import TableSpec
+from jtv_cli.errors import StoreError
+from jtv_cli.records import Recipe, TableSpec
 from jtv_cli.stores.sqlite.file import FORMAT, sign
 
 if TYPE_CHECKING:
@@ -18,7 +20,8 @@ CREATE TABLE jtv_tables (
     dimensions INTEGER NOT NULL,
     metric TEXT NOT NULL,
     identity TEXT NOT NULL,
-    documents INTEGER NOT NULL DEFAULT 0
+    documents INTEGER NOT NULL DEFAULT 0,
+    recipe TEXT
 ) WITHOUT ROWID
 """
 
@@ -55,7 +58,7 @@ TABLE_STATEMENTS = (
     """,
 )
 
-# Format 2 added these columns.
+# Format 2 added these columns, and one to the catalog.
 _FROM_FORMAT_1 = (
     'ALTER TABLE "{name}_sources" ADD COLUMN details TEXT',
     'ALTER TABLE "{name}_occurrences" ADD COLUMN end_line INTEGER',
@@ -64,17 +67,38 @@ _FROM_FORMAT_1 = (
 
 def catalog(connection: Connection) -> list[TableSpec]:
     """Return the specs of all tables in the file, by name."""
+    recipe = "NULL" if connection.read_format() == 1 else "recipe"
     rows = connection.execute(
-        "SELECT name, model, task, dimensions, metric, identity FROM jtv_tables ORDER BY name"
+        f"SELECT name, model, task, dimensions, metric, identity, {recipe} FROM jtv_tables"
+        " ORDER BY name"
     )
-    return [TableSpec(*row) for row in rows]
+    return [TableSpec(*spec)._replace(recipe=read_recipe(text)) for *spec, text in rows]
+
+
+def write_recipe(recipe: Recipe) -> str | None:
+    """Return a recipe as the catalog holds it: JSON, NULL if all of it is the default."""
+    record = recipe.to_record()
+    return json.dumps(record) if record else None
+
+
+def read_recipe(text: str | None) -> Recipe:
+    """Return the recipe that the catalog holds. Raises StoreError if it is damaged."""
+    try:
+        return Recipe.from_record(None if text is None else json.loads(text))
+    except ValueError as error:
+        raise StoreError(
+            "the catalog of tables is damaged", hint="restore the file from a backup"
+        ) from error
 
 
 def migrate(connection: Connection) -> None:
     """Bring the whole file to the current format, within a transaction that has the write lock."""
     if connection.read_format() == FORMAT:
         return
-    for spec in catalog(connection):
+    specs = catalog(connection)
+    if connection.format == 1:
+        connection.execute("ALTER TABLE jtv_tables ADD COLUMN recipe TEXT")
+    for spec in specs:
         for statement in _FROM_FORMAT_1:
             connection.execute(statement.format(name=spec.name))
     sign(connection)

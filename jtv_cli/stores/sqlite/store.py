@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from jtv_cli.errors import NoTable
 from jtv_cli.records import Action, Change, Check, Outcome, TableSpec, find_spec
 from jtv_cli.stores.sqlite import file, health
-from jtv_cli.stores.sqlite.schema import CATALOG, TABLE_STATEMENTS, catalog, migrate
+from jtv_cli.stores.sqlite.schema import CATALOG, TABLE_STATEMENTS, catalog, migrate, write_recipe
 from jtv_cli.stores.sqlite.table import SqliteTable
 from jtv_cli.text import printable
 
@@ -124,7 +124,11 @@ def _create_table(connection: file.Connection, spec: TableSpec) -> None:
     for statement in TABLE_STATEMENTS:
         connection.execute(statement.format(name=spec.name))
     connection.execute(
-        "INSERT INTO jtv_tables (name, model, task, dimensions, metric, identity)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
-        (spec.name, spec.model, spec.task, spec.dimensions, spec.metric, os.urandom(16).hex()),
+        "INSERT INTO jtv_tables (name, model, task, dimensions, metric, identity, recipe)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(spec.name, spec.model, spec.task, spec.dimensions, spec.metric),
+            os.urandom(16).hex(),
+            write_recipe(spec.recipe),
+        ),
     )

@@ -17,7 +17,7 @@ from sqlalchemy.schema import CreateTable, DropTable
 from tidb_vector.sqlalchemy import VectorType
 
 from jtv_cli.errors import StoreError, of_newer_format
-from jtv_cli.records import TableSpec
+from jtv_cli.records import Recipe, TableSpec
 
 FORMAT = 2
 """The current format; format 1 had no `details` of sources and no `end_line`."""
@@ -131,7 +131,9 @@ def in_order(schema: Schema) -> tuple[sa.ColumnElement[Any], ...]:
 def encode_comment(spec: TableSpec, *, adopting: bool = False) -> str:
     """Return what a table's comment should say; `adopting` while the table is being changed."""
     said = {"jtv": FORMAT} | {key: getattr(spec, key) for key in _SPEC_KEYS}
-    return json.dumps(said | ({"adopting": True} if adopting else {}))
+    if recipe := spec.recipe.to_record():
+        said["recipe"] = recipe
+    return json.dumps(said | ({"adopting": True} if adopting else {}), ensure_ascii=False)
 
 
 def part_comment(name: str) -> str:
@@ -173,7 +175,11 @@ def decode_comment(name: str, comment: str) -> Description | None:
         raise of_newer_format(StoreError, f"table {name}", said["jtv"], FORMAT)
     if not said.keys() >= set(_SPEC_KEYS):
         return None
-    spec = TableSpec(name, *(said[key] for key in _SPEC_KEYS))
+    try:
+        recipe = Recipe.from_record(said.get("recipe"))
+    except ValueError:
+        return None
+    spec = TableSpec(name, *(said[key] for key in _SPEC_KEYS))._replace(recipe=recipe)
     return Description(spec, "adopting" in said, said["jtv"])
 
 
