@@ -242,7 +242,7 @@ class TestOnAServer:
             1146,
             "Table does not exist",
             TableMismatch,
-            "was dropped from .* in the meantime; .*jtv init",
+            "was dropped meanwhile; .*jtv init",
         ),
         (1406, "Data too long", TooLarge, "6 MiB that TiDB accepts; split it"),
         (

@@ -58,6 +58,7 @@ _SETTINGS = (
     "sql_select_limit = 18446744073709551615",
     "time_zone = '+00:00'",
     "transaction_isolation = 'REPEATABLE-READ'",
+    "transaction_read_only = OFF",
 )
 _TIDB_SETTINGS = (
     # SELECT … FOR UPDATE locks nothing in an optimistic transaction.
@@ -65,9 +66,8 @@ _TIDB_SETTINGS = (
     # A duplicate would otherwise be found at the COMMIT only.
     "tidb_constraint_check_in_place_pessimistic = ON",
     "tidb_dml_type = 'standard'",
-    # Reads see what was committed before them.
+    # With it, reads miss what was committed within the last two seconds.
     "tidb_low_resolution_tso = OFF",
-    "tidb_read_consistency = 'strict'",
     # The vector index is read by MPP on TiFlash, information_schema on the TiDB server.
     "tidb_isolation_read_engines = 'tikv,tiflash,tidb'",
     "tidb_allow_mpp = ON",
