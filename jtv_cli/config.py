@@ -46,6 +46,9 @@ _CREDENTIALS = re.compile(
 _LARGEST_FILE = 1 << 20
 
 
+_LEAST_COLUMNS = 10
+
+
 class Setting(NamedTuple):
     """A value and where it came from, in words; `file` is the file it stood in, if any."""
 
@@ -196,6 +199,20 @@ def wants_color() -> bool:
 def is_dumb_terminal() -> bool:
     """Return whether the terminal can only print line after line."""
     return os.environ.get("TERM") == "dumb"
+
+
+def terminal_columns() -> int | None:
+    """Return the width that COLUMNS asks for, None where it is not set or no sensible width."""
+    value = os.environ.get("COLUMNS", "")
+    columns = int(value) if value.isascii() and value.isdigit() and len(value) < 5 else 0
+    return columns if columns >= _LEAST_COLUMNS else None
+
+
+def has_terminal_links() -> bool:
+    """Return whether the terminal ignores OSC 8 links where it does not show them."""
+    term = os.environ.get("TERM", "")
+    is_old_vte = os.environ.get("VTE_VERSION", "9999") < "5000"
+    return term not in {"", "dumb", "linux"} and not is_old_vte
 
 
 def _flag(value: str | None, name: str) -> Setting | None:

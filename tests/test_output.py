@@ -288,7 +288,7 @@ class TestTerminal:
         jtv.ok("init")
         jtv.ok("ingest", "-", stdin="[bold]loud[/bold] :smile: [/]\n")
         for command in (["search", "loud"], ["list"]):
-            with Terminal(jtv, *command) as terminal:
+            with Terminal(jtv, *command, env={"NO_COLOR": "1"}) as terminal:
                 assert terminal.wait() == 0
             assert "[bold]loud[/bold] :smile: [/]" in terminal.screen
 

@@ -63,7 +63,7 @@ def tables(session: Session, json: options.Records = False) -> int:
     elif rows:
         from jtv_cli.render.tables import print_rows
 
-        print_rows(_COLUMNS, rows, session.output, colored=session.colored)
+        print_rows(_COLUMNS, rows, session.output)
     else:
         session.console.note(f"there are no tables in {location}; make one with: jtv init")
     return ExitCode.OK
@@ -106,4 +106,4 @@ def _print_sources(session: Session, sources: Sequence[SourceCount]) -> None:
         from jtv_cli.render.tables import print_rows
 
         columns = ("source", "occurrences", "documents")
-        print_rows(columns, rows, session.output, colored=session.colored)
+        print_rows(columns, rows, session.output)

@@ -83,7 +83,7 @@ def _write(session: Session, answers: Iterable[Answer], form: Format, *, nul: bo
         from jtv_cli.render.tables import print_answer
 
         for query, hits in answers:
-            print_answer(query, hits, output, colored=session.colored)
+            print_answer(query, hits, output)
         return
     for piece in format_answers(answers, form, output.escape, nul=nul):
         output.write(piece)

@@ -27,7 +27,11 @@ _TyperUsageError: type[typer.BadParameter] = typer.BadParameter.__base__  # type
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return the exit code."""
-    streams = Streams(Output(sys.stdout), Console(sys.stderr, dumb=config.is_dumb_terminal()))
+    columns = config.terminal_columns()
+    streams = Streams(
+        Output(sys.stdout, columns=columns, has_links=config.has_terminal_links()),
+        Console(sys.stderr, columns=columns, dumb=config.is_dumb_terminal()),
+    )
     sys.stderr = EscapingStream(streams.console)
     code = _guarded(arguments, streams)
     try:

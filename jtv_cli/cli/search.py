@@ -69,9 +69,9 @@ def search(
     if form is not Format.TABLE:
         _write(session, hits, form, nul=nul)
     elif hits:
-        from jtv_cli.render.tables import print_ranking
+        from jtv_cli.render.tables import print_hits
 
-        print_ranking(hits, session.output, colored=session.colored)
+        print_hits(hits, session.output, query=text or "")
     else:
         session.console.note("nothing found")
     return ExitCode.OK if hits else ExitCode.NOTHING_FOUND
@@ -118,8 +118,7 @@ def list_documents(
         if form is Format.TABLE:
             from jtv_cli.render.tables import print_list
 
-            with_distance = text is not None
-            print_list(hits, session.output, with_distance=with_distance, colored=session.colored)
+            print_list(hits, session.output, query=text)
         else:
             _write(session, hits, form, nul=nul)
     return ExitCode.OK

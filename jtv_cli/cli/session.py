@@ -59,11 +59,6 @@ class Session(NamedTuple):
         return self.settings.table.value or ""
 
     @property
-    def colored(self) -> bool:
-        """Whether stdout takes colours."""
-        return _takes_color(self.output, self.color)
-
-    @property
     def demands_model(self) -> bool:
         """Whether the command line names a model, which the table must then have."""
         return self.settings.model.source == "--model"
@@ -232,7 +227,8 @@ def _open_session(
 ) -> Session:
     streams: Streams = context.obj
     streams.console.quiet, streams.console.debug = quiet, debug
-    streams.console.colored = _takes_color(streams.console, color)
+    for stream in streams:
+        stream.colored = _takes_color(stream, color)
     flags = config.Flags(database, table, model, api_base, no_key)
     return Session(config.load_settings(flags), streams.output, streams.console, color)
 

@@ -29,7 +29,7 @@ def show(
     if form is Format.TABLE:
         from jtv_cli.render.tables import print_documents
 
-        print_documents(documents, session.output, colored=session.colored)
+        print_documents(documents, session.output)
     else:
         for piece in format_documents(documents, form, session.output.escape, nul=nul):
             session.output.write(piece)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
 from contextlib import contextmanager
 from threading import RLock
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from jtv_cli.errors import mask_secrets
 from jtv_cli.render.escape import escape
+from jtv_cli.render.layout import cut, terminal_width
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 _ERASE = "\r\x1b[2K"
 # The cells of a line behind a message: " …", and the ^C that a terminal shows.
 _MARGIN = 5
-_LATIN = 0x300
 
 
 class Console:
@@ -30,11 +29,14 @@ class Console:
     A stderr that cannot be written to is ignored. Any thread may call the methods.
     """
 
-    def __init__(self, stream: TextIO | None, *, dumb: bool = False) -> None:
+    def __init__(
+        self, stream: TextIO | None, *, columns: int | None = None, dumb: bool = False
+    ) -> None:
         self.quiet = False
         self.debug = False
         self.colored = False
         self.is_terminal = stream is not None and stream.isatty()
+        self._columns = columns
         self._dumb = dumb
         self._is_live = False
         self._status = ""
@@ -131,15 +133,12 @@ class Console:
         """Return the status on one line: no more than that could be erased again."""
         if not self._status:
             return ""
-        return f"{_cut(_safe(self._status), self._width() - _MARGIN)} …"
+        return f"{cut(_safe(self._status), self.width - _MARGIN, "")} …"
 
-    def _width(self) -> int:
-        """Return the cells of a line, 80 where the terminal does not say."""
-        try:
-            columns = os.get_terminal_size(self._stream.fileno()).columns if self._stream else 0
-        except (OSError, ValueError):
-            columns = 0
-        return columns or 80
+    @property
+    def width(self) -> int:
+        """The cells of a line."""
+        return self._columns or terminal_width(self._stream)
 
     def write_lines(self, text: str) -> None:
         """Write text that has several lines, as another program's message."""
@@ -195,15 +194,3 @@ def _safe_traceback(error: BaseException) -> str:
         else f"{_safe(part.removesuffix(chr(10)))}\n"
         for part in format_exception(error)
     )
-
-
-def _cut(text: str, cells: int) -> str:
-    """Return the beginning of a text that has room in so many cells of a terminal.
-
-    Characters beyond Latin letters are taken to be two cells wide, as some are.
-    """
-    for end, character in enumerate(text):
-        cells -= 1 if ord(character) < _LATIN else 2
-        if cells < 0:
-            return text[:end]
-    return text

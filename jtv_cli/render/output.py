@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from jtv_cli.errors import OutputFailed
 from jtv_cli.render.escape import escape, tab_separated
+from jtv_cli.render.layout import terminal_width
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,10 +25,17 @@ class Output:
     """A stream for data: in UTF-8, except on a terminal, which has an encoding of its own.
 
     Every method raises OutputClosed where the reader is gone, and OutputFailed where
-    writing fails or there is no stream.
+    writing fails or there is no stream. `columns` is the width that the user asks for;
+    without it, `width` is the terminal's, in cells. Text for people has colors if it is
+    `colored`, and then links to files if the terminal `has_links`.
     """
 
-    def __init__(self, stream: TextIO | None) -> None:
+    def __init__(
+        self, stream: TextIO | None, *, columns: int | None = None, has_links: bool = False
+    ) -> None:
+        self.colored = False
+        self._columns = columns
+        self._has_links = has_links
         self._stream = stream
         self.is_terminal = stream is not None and stream.isatty()
         if isinstance(stream, io.TextIOWrapper):
@@ -35,6 +43,16 @@ class Output:
                 stream.reconfigure(errors="replace")
             else:
                 stream.reconfigure(encoding="utf-8", newline="\n")
+
+    @property
+    def width(self) -> int:
+        """The cells of a line."""
+        return self._columns or terminal_width(self._stream)
+
+    @property
+    def links(self) -> bool:
+        """Whether names of files are links (OSC 8)."""
+        return self._has_links and self.is_terminal and self.colored
 
     @property
     def is_file(self) -> bool:

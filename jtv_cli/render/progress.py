@@ -139,13 +139,14 @@ def _moving(console: Console, view: _View) -> Iterator[None]:
     with console.live_line() as stream:
         terminal = RichConsole(
             file=stream,
+            width=console.width,
             force_terminal=True,
             color_system="auto" if console.colored else None,
             no_color=not console.colored,
         )
         # On one line, for one is what is erased before a message, and with room behind it
         # for the ^C that a terminal shows.
-        width = max(20, terminal.width - 6)
+        width = max(20, console.width - 6)
         one_line = Column(no_wrap=True, overflow="ellipsis", max_width=width)
         columns = (SpinnerColumn(), Words(table_column=one_line))
         progress = Progress(*columns, console=terminal, transient=True, refresh_per_second=4)
