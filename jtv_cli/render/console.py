@@ -133,7 +133,7 @@ class Console:
         """Return the status on one line: no more than that could be erased again."""
         if not self._status:
             return ""
-        return f"{cut(_safe(self._status), self.width - _MARGIN, "")} …"
+        return f"{cut(_safe(self._status), self.width - _MARGIN, '')} …"
 
     @property
     def width(self) -> int:
