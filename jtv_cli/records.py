@@ -118,7 +118,8 @@ class Recipe(NamedTuple):
     `provider` is the module of the embedders that runs a model the registry does not list,
     "" for one that it lists; `revision` tells versions of its weights apart. The prefixes
     are put before each text. `pooling` and `is_normalized` say how a local model turns the
-    vectors of tokens into one. `fingerprint` and `location` decide nothing: the first is of
+    vectors of tokens into one, `is_shortened` that a model is asked for fewer dimensions
+    than it would return. `fingerprint` and `location` decide nothing: the first is of
     the vector of a fixed text (see `embedders.fingerprint`), the second is where the model
     was when the table was created.
     """
@@ -129,6 +130,7 @@ class Recipe(NamedTuple):
     document_prefix: str = ""
     pooling: str = ""
     is_normalized: bool = True
+    is_shortened: bool = False
     fingerprint: str = ""
     location: str = ""
 

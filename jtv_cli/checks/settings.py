@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jtv_cli import config
-from jtv_cli.embedders.models import find_model
+from jtv_cli.embedders.models import resolve_model
 from jtv_cli.errors import UsageError
 from jtv_cli.records import Check, Outcome
 
@@ -48,7 +48,7 @@ def _store(settings: Settings) -> str:
 def _model(settings: Settings) -> str:
     if settings.model.value is None:
         return "none is named: a table has its own"
-    find_model(settings.model.value)
+    resolve_model(settings.model.value, is_served=settings.api_base.source != "default")
     return _said(settings.model)
 
 

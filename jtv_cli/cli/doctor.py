@@ -10,7 +10,7 @@ from jtv_cli.checks.table import check_table
 from jtv_cli.checks.timing import Look, findings
 from jtv_cli.cli import options
 from jtv_cli.cli.session import Session
-from jtv_cli.embedders.models import TUTORIAL_MODEL, find_model
+from jtv_cli.embedders.models import TUTORIAL_MODEL, find_model, model_of
 from jtv_cli.errors import ExitCode, StoreError, mask_secrets
 from jtv_cli.records import TIFLASH, Check, Outcome, TableSpec
 from jtv_cli.text import printable
@@ -83,7 +83,7 @@ class _Visit:
     def _api(self) -> Iterator[Check]:
         session = self._session
         spec = self._table or session.new_spec(session.model_for_new_table())
-        if find_model(spec.model).runs_in_process:
+        if model_of(spec).runs_in_process:
             if session.settings.api_key.value is None:
                 detail = f"none is needed: {spec.model} works offline"
                 yield Check("API", Outcome.OK, detail)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jtv_cli.cli import options
+from jtv_cli.cli.choice import VectorOptions, require_options
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode
 from jtv_cli.records import Action, IndexState, find_spec
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 def init(
     session: Session,
+    dimensions: options.Dimensions = None,
+    query_prefix: options.QueryPrefix = None,
+    document_prefix: options.DocumentPrefix = None,
     drop: options.Drop = False,
     no_index: options.NoIndex = False,
     no_wait: options.NoWait = False,
@@ -35,16 +39,21 @@ def init(
     on. The table of TiDB's own tutorial becomes jtv's, with all that is in it; jtv says
     first what that changes, and asks.
 
+    A model that jtv does not list, --model NAME, is used with the server that runs it,
+    --api-base URL; its dimensions are learned from one call. The table remembers
+    --dimensions, --query-prefix and --document-prefix too.
+
     With --drop, the table is dropped first, whatever its model, and made anew.
     """
+    vectors = VectorOptions(dimensions, query_prefix, document_prefix)
     with session.store(writable=True) as store:
         with session.looking_at(store):
             there = find_spec(store.tables(), session.table_name)
         if there is not None and drop:
-            wanted = session.new_spec(session.model_for_new_table())
+            wanted = session.new_spec(session.model_for_new_table(vectors))
             _drop(session, store, there, yes=yes)
         else:
-            wanted = _wanted(session, there)
+            wanted = _wanted(session, there, vectors)
         with session.looking_at(store):
             changes = store.plan(wanted, index=not no_index)
         _confirm_adoption(session, store, wanted, changes, yes=yes)
@@ -54,10 +63,15 @@ def init(
     return ExitCode.OK
 
 
-def _wanted(session: Session, there: TableSpec | None) -> TableSpec:
-    """Return what the table should be: what it is, unless --model demands otherwise."""
-    if there is None or session.demands_model:
-        return session.new_spec(session.model_for_new_table())
+def _wanted(session: Session, there: TableSpec | None, vectors: VectorOptions) -> TableSpec:
+    """Return what the table should be: what it is already, else what the options say.
+
+    Raises TableMismatch where the options demand another table than there is.
+    """
+    if there is None:
+        return session.new_spec(session.model_for_new_table(vectors))
+    session.require_model(there)
+    require_options(there, vectors)
     return there
 
 

@@ -109,6 +109,18 @@ SourceName = Annotated[
 Drop = Annotated[
     bool, typer.Option("--drop", help="First drop the table, and all the documents in it.")
 ]
+Dimensions = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", min=1, max=16_000, help="Shorten the model's vectors to N dimensions."
+    ),
+]
+QueryPrefix = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="Put TEXT before each query.")
+]
+DocumentPrefix = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="Put TEXT before each document.")
+]
 NoIndex = Annotated[bool, typer.Option("--no-index", help="Build no vector index.")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait until the index is built.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

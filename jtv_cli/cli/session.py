@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec
 import typer
 
 from jtv_cli import config
-from jtv_cli.cli import options
+from jtv_cli.cli import choice, options
 from jtv_cli.embedders.models import (
     JINA_KEYS_PAGE,
     OFFLINE_MODEL,
     TUTORIAL_MODEL,
     Model,
-    find_model,
+    spec_for,
 )
 from jtv_cli.errors import UsageError
 from jtv_cli.records import IndexState, TableSpec
@@ -98,46 +98,29 @@ class Session(NamedTuple):
         """On a terminal, show that the store is being asked for something, while it is."""
         return self.console.status(f"looking at {store.location}")
 
-    def model_for_new_table(self) -> Model:
-        """Return the model that the settings name, else the default.
-
-        With an API key, the default is the tutorial's model; without one, in an embedded
-        store, the offline model. On TiDB there is none, and UsageError is raised.
-        """
-        if name := self.settings.model.value:
-            return find_model(name)
-        if self.settings.api_key.value:
-            return find_model(TUTORIAL_MODEL)
-        if self.database.is_embedded:
-            return find_model(OFFLINE_MODEL)
-        raise UsageError("there is no API key", hint="set JINA_API_KEY")
+    def model_for_new_table(self, options: choice.VectorOptions | None = None) -> Model:
+        """Return the model that the settings name, else the default (see `choice`)."""
+        return choice.model_for_new_table(
+            self.settings, is_embedded=self.database.is_embedded, options=options
+        )
 
     def embedder(self, spec: TableSpec, *, truncate: bool = False) -> Embedder:
-        """Open the embedder that a table was made with.
+        """Open the embedder to use with a table.
 
         `truncate` has it cut texts that are too long for the model.
 
         Raises UsageError where the API key is missing, or the API base cannot be used.
         """
-        from jtv_cli.embedders import EmbedderOptions, open_embedder
-
-        model = find_model(spec.model)
-        if model.runs_in_process:
-            return open_embedder(model)
-        from jtv_cli.embedders.api.endpoint import parse_base
-
-        api_base, api_key = config.find_api(self.settings)
-        parse_base(api_base, f"the API base ({self.settings.api_base.source})")
-        return open_embedder(model, EmbedderOptions(api_base, api_key, truncate))
+        model = choice.model_for_table(self.settings, spec)
+        return choice.open_model(self.settings, model, truncate=truncate)
 
     def require_model(self, spec: TableSpec) -> None:
         """Raise TableMismatch where --model names another model than the table's."""
-        if self.demands_model:
-            spec.require_same_vectors(self.new_spec(self.model_for_new_table()))
+        choice.require_model(self.settings, spec)
 
     def new_spec(self, model: Model) -> TableSpec:
         """Return what the table would be with a model."""
-        return TableSpec(self.table_name, model.name, model.task, model.dimensions)
+        return spec_for(self.table_name, model)
 
     def note_offline(self, spec: TableSpec) -> None:
         """Say that the offline model matches words only, and what to do for meaning."""

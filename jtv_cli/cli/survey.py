@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jtv_cli.cli.session import Session
-from jtv_cli.embedders.models import PRICES_DATE, Model, find_model
+from jtv_cli.embedders.models import PRICES_DATE, Model, model_of
 from jtv_cli.errors import ExitCode, NoTable
 from jtv_cli.records import Removed
 from jtv_cli.render.units import format_count, format_removed, format_size, format_usd
@@ -63,7 +63,7 @@ def _open(session: Session, store: Store) -> tuple[Table | None, Model]:
         table = session.open_table(store)
     except NoTable:
         return None, session.model_for_new_table()
-    return table, find_model(table.spec.model)
+    return table, model_of(table.spec)
 
 
 def _lines(session: Session, survey: Survey, model: Model) -> list[str]:

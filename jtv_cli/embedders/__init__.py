@@ -5,11 +5,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from jtv_cli.records import Purpose
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jtv_cli.embedders.models import Model
-    from jtv_cli.records import Embeddings, Purpose
+    from jtv_cli.records import Embeddings
 
 
 MOST_AT_ONCE = 64
@@ -61,4 +63,21 @@ def open_embedder(model: Model, options: EmbedderOptions | None = None) -> Embed
     """
     provider = import_module(f"jtv_cli.embedders.{model.provider}")
     embedder: Embedder = provider.open_embedder(model, options or EmbedderOptions())
+    if model.recipe.query_prefix or model.recipe.document_prefix:
+        return _PrefixedEmbedder(embedder)
     return embedder
+
+
+class _PrefixedEmbedder:
+    """Puts the prefixes of the model's recipe before queries and documents."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self.model = embedder.model
+        self.batch_limit = embedder.batch_limit
+        self._embedder = embedder
+
+    def embed(self, texts: Sequence[str], purpose: Purpose) -> Embeddings:
+        """Return the vectors of the texts, each with its prefix."""
+        recipe = self.model.recipe
+        prefix = recipe.query_prefix if purpose is Purpose.QUERY else recipe.document_prefix
+        return self._embedder.embed([prefix + text for text in texts], purpose)

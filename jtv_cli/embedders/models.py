@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from jtv_cli.errors import UsageError
+from jtv_cli.errors import StoreError, UsageError
+from jtv_cli.records import Recipe, TableSpec
 
 
 class Model(NamedTuple):
@@ -41,6 +42,8 @@ class Model(NamedTuple):
     languages: str = "many"
     license: str = ""
     same_space_as: str = ""
+    recipe: Recipe = Recipe()
+    """What else decides its vectors."""
 
     @property
     def is_free(self) -> bool:
@@ -68,6 +71,9 @@ TUTORIAL_MODEL = "jina-embeddings-v2-base-en"
 OFFLINE_MODEL = "hashing-v1"
 
 _NO_LIMIT = 1 << 30
+# What is assumed of a model that is not listed: the server refuses what is too long for it.
+_SERVED_TOKENS = 8192
+_LONGEST_NAME = 200
 _TO_32 = (32, 64, 128, 256, 512)
 _CODE = "English, code"
 
@@ -182,5 +188,71 @@ def find_model(name: str) -> Model:
     try:
         return MODELS[name]
     except KeyError:
-        hint = f"choose one of: {', '.join(MODELS)}"
-        raise UsageError(f"there is no model {name}", hint=hint) from None
+        raise UsageError(
+            f"there is no model {name}",
+            hint=f"choose one of: {', '.join(MODELS)}; or name the server that runs it: --api-base",
+        ) from None
+
+
+def resolve_model(name: str, *, is_served: bool) -> Model:
+    """Return the model of that name, listed or not.
+
+    `is_served` says that the user names a server, which may run a model that is not
+    listed: its dimensions, 0, are yet to be learned.
+
+    Raises UsageError for a name that no model has.
+    """
+    if name in MODELS or not is_served:
+        return find_model(name)
+    if not (0 < len(name) <= _LONGEST_NAME and name.isprintable()):
+        raise UsageError(f"{name[:_LONGEST_NAME]!r} cannot be a model's name")
+    return Model(name, "api", 0, _SERVED_TOKENS, recipe=Recipe(provider="api"))
+
+
+def with_dimensions(model: Model, dimensions: int) -> Model:
+    """Return the model with vectors shortened to that length.
+
+    Raises UsageError for a length that it cannot have.
+    """
+    possible = {*model.smaller, model.dimensions}
+    if model.dimensions and dimensions not in possible:
+        lengths = ", ".join(map(str, sorted(possible)))
+        raise UsageError(
+            f"{model.name} has no vectors of {dimensions} dimensions",
+            hint=f"choose one of: {lengths}" if model.smaller else "leave out --dimensions",
+        )
+    if dimensions == model.dimensions:
+        return model
+    return model._replace(dimensions=dimensions, recipe=model.recipe._replace(is_shortened=True))
+
+
+def model_of(spec: TableSpec) -> Model:
+    """Return the model that a table was made with.
+
+    Raises UsageError if this version has no such model, and StoreError if the table says
+    of itself what cannot be.
+    """
+    if spec.recipe.provider:
+        return Model(
+            spec.model,
+            spec.recipe.provider,
+            spec.dimensions,
+            _SERVED_TOKENS,
+            task=spec.task,
+            recipe=spec.recipe,
+            price=None if spec.recipe.provider == "api" else 0.0,
+            runs_in_process=spec.recipe.provider != "api",
+        )
+    model = find_model(spec.model)
+    if spec.dimensions not in (model.dimensions, *model.smaller):
+        raise StoreError(
+            f"table {spec.name} has {spec.dimensions} dimensions, which its model"
+            f" {spec.model} cannot have",
+            hint="name another --table, or make this one anew with: jtv init --drop",
+        )
+    return model._replace(dimensions=spec.dimensions, recipe=spec.recipe)
+
+
+def spec_for(name: str, model: Model) -> TableSpec:
+    """Return what a new table of that name would be with a model."""
+    return TableSpec(name, model.name, model.task, model.dimensions, recipe=model.recipe)

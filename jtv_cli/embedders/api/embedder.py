@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from jtv_cli.records import Embeddings, Purpose
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jtv_cli.embedders.api.replies import Reply
     from jtv_cli.embedders.models import Model
 
 # 512 texts are the most the API takes in one request; 32,000 tokens are a
@@ -34,12 +36,12 @@ class ApiEmbedder:
     """Embeds texts over HTTP; threads may share one.
 
     `api_base` is the API's root, its `/v1`, or the full `/embeddings` URL. Jina AI's own
-    hosts, and this machine where a key is given and it so stands in for them, get all
-    the fields that the model knows; other servers those that every server knows.
+    hosts, and this machine if a key is given, so that it stands in for them, get all the
+    fields that Jina AI's model accepts; other servers get those that every server knows.
     `truncate` asks the service to cut a text that is too long for the model.
 
-    Raises UsageError where the base is no plain http(s) URL, Jina AI would be called
-    without a key, or the key would travel unencrypted or cannot travel at all.
+    Raises UsageError if the base is not a plain http(s) URL, Jina AI would be called
+    without a key, or the key would travel unencrypted or cannot be sent at all.
     """
 
     def __init__(
@@ -53,35 +55,54 @@ class ApiEmbedder:
         endpoint = parse_base(api_base)
         key = check_key(api_key, endpoint)
         stands_in = endpoint.is_local and key is not None
-        self._is_jina = endpoint.is_jina or stands_in
+        # Of a model that is not listed, nobody can say which fields it accepts.
+        self._is_jina = (endpoint.is_jina or stands_in) and not model.recipe.provider
         self.model = model
         self.batch_limit = _JINA_LIMIT if self._is_jina else _COMPATIBLE_LIMIT
         self._truncate = truncate
         self._transport = Transport(endpoint, key)
+        self._url = endpoint.url
+        self._other_url = "" if self._is_jina else endpoint.other_url
 
     def embed(self, texts: Sequence[str], purpose: Purpose) -> Embeddings:
         """Return one vector for each text, in their order, from one request.
 
         The vectors are (n, dimensions) float32 in C order, finite and not all zero.
 
-        Raises BatchTooLarge, TextTooLong, RateLimited, ServiceDown or ServiceRefused,
-        and UsageError for a text that is not Unicode.
+        Raises BatchTooLarge, TextTooLong, RateLimited, ServiceDown or ServiceRefused, or
+        one of their subclasses, and UsageError for a text that is not Unicode.
         """
         if not texts:
             return Embeddings(np.empty((0, self.model.dimensions), dtype=np.float32))
-        largest = largest_reply(len(texts), self.model.dimensions)
-        reply = self._transport.post(self._body(texts, purpose), largest)
-        return read_reply(reply, self.model, texts)
+        reply = self._post(self._body(texts, purpose), len(texts))
+        embeddings = read_reply(reply, self.model, texts)
+        self._other_url = ""
+        return embeddings
+
+    def _post(self, body: bytes, texts: int) -> Reply:
+        """Send a request; until one was answered with vectors, to the other URL too."""
+        largest = largest_reply(texts, self.model.dimensions)
+        url, other_url = self._url, self._other_url  # another thread may change them
+        reply = self._transport.post(url, body, largest)
+        if reply.status == HTTPStatus.NOT_FOUND and other_url:
+            other = self._transport.post(other_url, body, largest)
+            if other.status != HTTPStatus.NOT_FOUND:
+                self._url = other_url
+                return other
+        return reply
 
     def _body(self, texts: Sequence[str], purpose: Purpose) -> bytes:
-        fields: dict[str, Any] = {"model": self.model.name, "input": list(texts)}
+        model = self.model
+        fields: dict[str, Any] = {"model": model.name, "input": list(texts)}
         if self._is_jina:
             fields["embedding_type"] = "base64"
-            if self.model.task:
+            if model.task:
                 side = "query" if purpose is Purpose.QUERY else "passage"
-                fields["task"] = f"{self.model.task}.{side}"
-            if not self.model.name.startswith(_NEVER_NORMALIZED):
+                fields["task"] = f"{model.task}.{side}"
+            if not model.name.startswith(_NEVER_NORMALIZED):
                 fields["normalized"] = True
+        if model.recipe.is_shortened:
+            fields["dimensions"] = model.dimensions
         if self._truncate:
             fields["truncate"] = True
         try:

@@ -20,12 +20,17 @@ _HOST_NAME = re.compile(r"[a-z0-9_][a-z0-9_-]{0,62}(\.[a-z0-9_][a-z0-9_-]{0,62})
 
 
 class Endpoint(NamedTuple):
-    """Where requests go: `url`. `place` is its host and port, to show to people."""
+    """Where requests go: `url`. `place` is its host and port, to show to people.
+
+    `other_url` is where some servers, such as infinity, have the API if it is not at `url`;
+    "" where the user has named the path.
+    """
 
     url: str
     host: str
     place: str
     is_encrypted: bool
+    other_url: str = ""
 
     @property
     def is_jina(self) -> bool:
@@ -63,8 +68,15 @@ def parse_base(api_base: str, name: str = "the API base") -> Endpoint:
         hint = "give one like https://api.jina.ai"
         raise UsageError(f"{name} is not an http or https URL", hint=hint)
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    url = f"{parts.scheme}://{place}{_path(parts.path.rstrip('/'))}"
-    return Endpoint(url, host, place, is_encrypted=parts.scheme == "https")
+    root, path = f"{parts.scheme}://{place}", parts.path.rstrip("/")
+    is_named = path.endswith(("/embeddings", "/v1"))
+    return Endpoint(
+        root + _path(path),
+        host,
+        place,
+        is_encrypted=parts.scheme == "https",
+        other_url="" if is_named else f"{root}{path}/embeddings",
+    )
 
 
 def check_key(api_key: str | None, endpoint: Endpoint) -> str | None:

@@ -140,13 +140,13 @@ def _vectors(rows: Mapping[int, Vectors], model: Model, place: str) -> Vectors:
     size, *others = {len(row) for row in rows.values()}
     if others or not size:
         raise TextsFailed(f"{place} answered with vectors of unequal length or none", hint=AGAIN)
-    if size != model.dimensions:
+    if model.dimensions and size != model.dimensions:
         raise ServiceRefused(
             f"{place} answered with vectors of {size} dimensions, "
             f"but those of {model.name} have {model.dimensions}",
             hint=f"check JINA_API_BASE, and that {model.name} is served there",
         )
-    vectors = np.empty((len(rows), model.dimensions), dtype=np.float32)
+    vectors = np.empty((len(rows), size), dtype=np.float32)
     for index, row in rows.items():
         vectors[index] = row
     if not np.isfinite(vectors).all():

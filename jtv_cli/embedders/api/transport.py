@@ -62,15 +62,16 @@ class Transport:
         self._session = _session(key)
         self._has_connected = False
 
-    def post(self, body: bytes, largest: int) -> Reply:
+    def post(self, url: str, body: bytes, largest: int) -> Reply:
         """Send a JSON body and return the reply, whatever its status.
 
-        `largest` is the most bytes that a reply with vectors may have, unpacked.
+        `url` is one of the endpoint's, `largest` is the most bytes that a reply with
+        vectors may have, unpacked.
 
         Raises ServiceDown or ServiceRefused where no whole reply comes.
         """
         try:
-            with _deadline(REQUEST_TIMEOUT) as deadline, self._post(body) as response:
+            with _deadline(REQUEST_TIMEOUT) as deadline, self._post(url, body) as response:
                 self._has_connected = True
                 content = _read(response, largest)
         # Not every failure below requests is turned into one of its exceptions.
@@ -88,9 +89,9 @@ class Transport:
             )
         return Reply(place, response.status_code, response.headers, content)
 
-    def _post(self, body: bytes) -> requests.Response:
+    def _post(self, url: str, body: bytes) -> requests.Response:
         return self._session.post(
-            self._endpoint.url,
+            url,
             data=body,
             timeout=(CONNECT_TIMEOUT, REQUEST_TIMEOUT),
             allow_redirects=False,
