@@ -31,7 +31,7 @@ from jtv_cli.embedders import BatchLimit
 from jtv_cli.embedders.models import OFFLINE_MODEL, find_model
 from jtv_cli.pipeline import IngestOptions, RetryPolicy
 from jtv_cli.records import Embeddings, TableSpec
-from jtv_cli.sources import open_sources, read_windows
+from jtv_cli.sources import open_sources, read_blocks
 from jtv_cli.stores.sqlite import SqliteStore
 from jtv_cli.stores.sqlite.file import connect, prepare, sign
 from jtv_cli.stores.sqlite.schema import TABLE_STATEMENTS
@@ -79,7 +79,7 @@ def ours(lines: Path, database: Path) -> IngestReport:
     store.apply(spec, store.plan(spec))
     with open_sources([str(lines)]) as sources:
         report = pipeline.ingest(
-            read_windows(sources),
+            read_blocks(sources),
             FreeEmbedder(),
             store.open("documents"),
             ingest_options=IngestOptions(options.CONCURRENCY, RetryPolicy(options.INGEST_SECONDS)),

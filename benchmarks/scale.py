@@ -32,7 +32,7 @@ from jtv_cli import pipeline
 from jtv_cli.embedders import EmbedderOptions, open_embedder
 from jtv_cli.embedders.models import TUTORIAL_MODEL, find_model
 from jtv_cli.records import TableSpec
-from jtv_cli.sources import open_sources, read_windows
+from jtv_cli.sources import open_sources, read_blocks
 from jtv_cli.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def ingest(url: str, lines: Path, database: Path, concurrency: int) -> Iterator[
 
     with open_sources([str(lines)]) as sources:
         report = pipeline.ingest(
-            read_windows(sources),
+            read_blocks(sources),
             embedder,
             store.open("documents"),
             ingest_options=pipeline.IngestOptions(concurrency, pipeline.RetryPolicy(0.0)),

@@ -231,7 +231,7 @@ class TestRoundTrip:
         sampled.write("cut.jsonl.gz", gzip.compress(exported)[:-20])
         result = sampled("import", "cut.jsonl.gz", "--database", "another.db")
         assert result.code == 2
-        assert "cut.jsonl.gz: its packed end is missing" in result.error
+        assert "cut.jsonl.gz: the end of the gzip data is missing" in result.error
 
     def test_the_table_is_the_one_named_else_the_exported_one(self, sampled: Jtv) -> None:
         sampled.ok("init", "--table", "mine")

@@ -6,12 +6,13 @@ import gzip
 import json
 import os
 import threading
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Jtv
+    from conftest import Jtv, Result
     from jina_server import JinaServer
 
 
@@ -99,8 +100,12 @@ def test_no_such_field_is_said_before_anything_is_done(
 
 BAD = [
     ("a.jsonl", b'{"text": "x"}\n[1]\n', "a.jsonl:2: not a JSON object, skipped"),
-    ("a.jsonl", b'{"text": "x"}\n{"text": 1}\n', "a.jsonl:2: its field text is missing or no text"),
-    ("a.jsonl", b'{"text": "x"}\n{"no": 1}\n', "a.jsonl:2: its field text is missing or no text"),
+    (
+        "a.jsonl",
+        b'{"text": "x"}\n{"text": 1}\n',
+        "a.jsonl:2: its field text is missing or not text",
+    ),
+    ("a.jsonl", b'{"text": "x"}\n{"no": 1}\n', "a.jsonl:2: its field text is missing or not"),
     ("a.jsonl", b'{"text": "x"}\n{"text": "\xff"}\n', "a.jsonl:2: not JSON ("),
     ("a.jsonl", b'{"text": "x"}\n{"text":\n', "a.jsonl:2: not JSON ("),
     ("a.jsonl", b'nonsense\n{"text": "x"}\n', "a.jsonl:1: not JSON ("),
@@ -109,8 +114,8 @@ BAD = [
     ("a.csv", b'text,b\nx,1\n"y"z,1\n', "a.csv:3: ',' expected after '\"', skipped"),
     (
         "a.csv",
-        b'text,b\nx,1\n"never\nclosed,1\nz,1\n',
-        "a.csv:3: a quotation mark opens and is not closed: all from here to the end, skipped",
+        b'text,b\nx,1\n"never,1\n',
+        "a.csv:3: a quotation mark opens in it and is not closed, skipped",
     ),
     (
         "a.csv",
@@ -124,18 +129,17 @@ def test_a_header_that_is_bad(made: Jtv) -> None:
     made.write("a.csv", b"te\xffxt\nx\n")
     result = made("ingest", "a.csv")
     assert result.code == 2
-    assert "a.csv:1 should have the names of the fields: not UTF-8" in result.error
+    assert "a.csv:1 should name the fields: not UTF-8" in result.error
 
 
 def test_lines_that_end_as_on_an_old_mac(made: Jtv) -> None:
     made.write("a.csv", "text,b\rx,1\r")
-    result = made("ingest", "a.csv")
-    assert result.code == 2
-    assert result.error == (
-        "jtv: error: a.csv:1 should have the names of the fields: a carriage return (CR) in it is"
-        " neither quoted nor at a line's end;"
-        " if lines end so, turn them into newlines, with tr '\\r' '\\n' for one"
-    )
+    made.write("a.txt", "one\rtwo\r\rthree")
+    made.ok("ingest", "a.csv", "a.txt")
+    assert stored(made) == [
+        ("x", 2, {"b": "1"}),
+        *(("one", 1, None), ("two", 2, None), ("three", 4, None)),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -262,6 +266,20 @@ class TestFolders:
         assert self.texts(folder, "docs", "--glob", "*.md") == ["a.md", "b.md", "sub/c.md"]
         assert folder.ok("list", "--json").records[2]["source"] == "docs/sub/c.md"
 
+    def test_two_stars_are_any_number_of_folders(self, folder: Jtv) -> None:
+        assert self.texts(folder, "docs", "--glob", "**/*.md") == ["a.md", "b.md", "sub/c.md"]
+
+    def test_a_pattern_excludes(self, folder: Jtv) -> None:
+        assert self.texts(folder, "docs", "--glob", "*.md", "--glob", "!a.*") == [
+            "b.md",
+            "sub/c.md",
+        ]
+
+    def test_one_pattern_that_matches_nothing_is_named(self, folder: Jtv) -> None:
+        result = folder.ok("ingest", "docs", "--glob", "*.md", "--glob", "*.pdf")
+        assert result.stderr.count("no file matches --glob '*.pdf'") == 1
+        assert "'*.md'" not in result.stderr
+
     def test_by_path_and_several(self, folder: Jtv) -> None:
         globs = ("--glob", "sub/*", "--glob", "b.*")
         assert self.texts(folder, "docs/", *globs) == ["b.md", "sub/c.md", "sub/d.txt"]
@@ -269,10 +287,10 @@ class TestFolders:
     @pytest.mark.parametrize(
         ("arguments", "says"),
         [
-            (["docs"], "docs is a folder\nhint: choose files in it"),
+            (["docs"], "docs is a directory"),
             (["docs", "--glob", "*.pdf"], "no file in docs matches *.pdf"),
-            (["docs/a.md", "--glob", "*.md"], "--glob is for folders"),
-            (["docs/a.md", "--text-field", "x"], "--text-field is for jsonl, csv and tsv"),
+            (["docs/a.md", "--glob", "*.md"], "--glob is for directories"),
+            (["docs/a.md", "--text-field", "x"], "--text-field is for jsonl, json, csv and tsv"),
             (["x.csv", "--paragraphs"], "--paragraphs is for plain text"),
         ],
     )
@@ -339,13 +357,13 @@ class TestPacked:
         texts = [text for text, *_ in stored(made)]
         assert texts[-1] == "afterwards"
         assert texts[:-1] == lines.splitlines()[: len(texts) - 1]
-        assert f"a.gz:{len(texts)}: its packed end is missing, skipped" in result.stderr
+        assert f"a.gz:{len(texts)}: the end of the gzip data is missing, skipped" in result.stderr
 
     def test_where_it_is_damaged_is_said_by_its_line(self, made: Jtv) -> None:
         whole = gzip.compress(b"one\n\n\xff\n\n\nsix")
         made.write("a.gz", whole[:-4])
         result = made("ingest", "a.gz")
-        assert "jtv: warning: a.gz:6: its packed end is missing, skipped" in result.stderr
+        assert "jtv: warning: a.gz:6: the end of the gzip data is missing, skipped" in result.stderr
         assert result.counts.startswith("1 stored, 0 known, 3 empty, 2 skipped")
 
     def test_records_over_several_lines_before_the_damage_are_kept(self, made: Jtv) -> None:
@@ -357,17 +375,339 @@ class TestPacked:
         assert len(texts) > 190
         assert texts == [row.strip('"\n') for row in rows[: len(texts)]]
         assert result.code == 3
-        assert "its packed end is missing, skipped" in result.stderr
+        assert "the end of the gzip data is missing, skipped" in result.stderr
 
     def test_one_that_is_none(self, made: Jtv) -> None:
         made.write("a.gz", "plain")
         result = made("ingest", "a.gz")
-        assert (result.code, "not packed by gzip" in result.error) == (2, True)
+        assert (result.code, "not compressed with gzip" in result.error) == (2, True)
 
     def test_one_that_unpacks_to_very_much(self, made: Jtv) -> None:
         made.write("a.gz", gzip.compress(b"same\n" * 200_000))
         result = made.ok("ingest", "a.gz")
         assert result.counts.startswith("1 stored, 199,999 known")
+
+
+class TestDelimited:
+    @pytest.mark.parametrize(
+        ("name", "data"),
+        [
+            ("a.csv", "id;text\n1;Hallo, Welt\n2;zwei\n"),
+            ("a.csv", "sep=;\r\nid;text\r\n1;Hallo, Welt\r\n2;zwei\r\n"),
+            ("a.csv", '"sep=;"\nid;text\n1;"Hallo, Welt"\n2;zwei\n'),
+            ("a.csv", "id\ttext\n1\tHallo, Welt\n2\tzwei\n"),
+            ("a.csv", "id;text\r1;Hallo, Welt\r2;zwei\r"),
+            ("a.csv.gz", gzip.compress(b"id;text\n1;Hallo, Welt\n2;zwei\n")),
+        ],
+    )
+    def test_the_delimiter_is_recognised(self, made: Jtv, name: str, data: str | bytes) -> None:
+        made.write(name, data)
+        made.ok("ingest", name)
+        assert [(text, more) for text, _, more in stored(made)] == [
+            ("Hallo, Welt", {"id": "1"}),
+            ("zwei", {"id": "2"}),
+        ]
+
+    def test_one_column_of_text_is_not_split(self, made: Jtv) -> None:
+        made.write("a.csv", "text\nthis; and that\nhere; there; anywhere\n")
+        made.ok("ingest", "a.csv")
+        assert stored(made)[0] == ("this; and that", 2, None)
+
+    @pytest.mark.parametrize(
+        ("option", "character"), [("|", "|"), ("\\t", "\t"), ("\t", "\t"), (";", ";")]
+    )
+    def test_the_delimiter_is_given(self, made: Jtv, option: str, character: str) -> None:
+        made.write("a.csv", f"n,o{character}text\n1,2{character}x\n")
+        made.ok("ingest", "a.csv", "--delimiter", option)
+        assert stored(made) == [("x", 2, {"n,o": "1,2"})]
+
+    def test_a_file_without_a_header(self, made: Jtv) -> None:
+        made.write("a.tsv", "en\tone\nfr\tdeux\n")
+        made.ok("ingest", "a.tsv", "--no-header", "--text-field", "2")
+        assert stored(made) == [("one", 1, {"1": "en"}), ("deux", 2, {"1": "fr"})]
+        made.write("b.csv", "three\nfour\n")
+        made.ok("ingest", "b.csv", "--no-header")
+        assert [text for text, *_ in stored(made)] == ["one", "deux", "three", "four"]
+        result = made("ingest", "a.tsv", "--no-header")
+        assert (result.code, "there are: 1, 2" in result.error) == (2, True)
+
+    @pytest.mark.parametrize(
+        ("arguments", "says"),
+        [
+            (["a.txt", "--delimiter", ";"], "--delimiter is for csv and tsv"),
+            (["a.txt", "--no-header"], "--no-header is for csv and tsv"),
+            (["a.csv", "--delimiter", ";;"], "is not one character"),
+            (["a.csv", "--delimiter", '"'], "is not one character"),
+        ],
+    )
+    def test_options_that_do_not_fit(self, made: Jtv, arguments: list[str], says: str) -> None:
+        made.write("a.txt", "x\n")
+        made.write("a.csv", "text\nx\n")
+        result = made("ingest", *arguments)
+        assert (result.code, says in result.error) == (2, True)
+
+    def test_in_tsv_a_quotation_mark_is_a_character(self, made: Jtv) -> None:
+        made.write("a.tsv", 'text\tlang\n"hello there\ten\nsecond\ten\nthird one"\ten\n')
+        made.ok("ingest", "a.tsv")
+        assert [text for text, *_ in stored(made)] == ['"hello there', "second", 'third one"']
+
+    def test_a_quotation_mark_that_nobody_closes_swallows_one_row(self, made: Jtv) -> None:
+        rows = [f"row {number},en\n" for number in range(200)]
+        rows[100] = '"row 100,en\n'
+        made.write("a.csv", "".join(["text,lang\n", *rows]))
+        result = made("ingest", "a.csv")
+        assert result.code == 3
+        assert "a.csv:102: a quotation mark opens in it and is not closed" in result.stderr
+        texts = [text for text, *_ in stored(made)]
+        assert texts == [f"row {number}" for number in range(200) if number != 100]
+
+    def test_two_that_are_far_apart_do_not_merge_the_rows_between(self, made: Jtv) -> None:
+        rows = [f"row {number},en\n" for number in range(200)]
+        rows[10], rows[150] = '"row 10,en\n', 'row 150",en\n'
+        made.write("a.csv", "".join(["text,lang\n", *rows]))
+        result = made("ingest", "a.csv")
+        assert result.code == 3
+        assert len(stored(made)) == 199
+
+    def test_a_record_of_fifty_lines_is_one(self, made: Jtv) -> None:
+        cell = "\n".join(f"line {number}" for number in range(50))
+        made.write("a.csv", f'id,text\n1,"{cell}"\n2,last\n')
+        made.ok("ingest", "a.csv")
+        assert [(text, line) for text, line, _ in stored(made)] == [(cell, 2), ("last", 52)]
+
+    def test_rows_around_an_error_are_kept(self, made: Jtv) -> None:
+        made.write("a.csv", 'text,b\n"one\ntwo,1\nthree,"x"y,1\nfour,1\n')
+        result = made("ingest", "a.csv")
+        assert result.code == 3
+        assert [text for text, *_ in stored(made)] == ["two", "four"]
+
+
+class TestSeveralTextFields:
+    def test_they_are_joined(self, made: Jtv) -> None:
+        made.write("a.csv", "id,subject,body\n1,Printer,It is on fire\n2,,Help\n")
+        fields = ("--text-field", "subject", "--text-field", "body")
+        result = made.ok("ingest", "a.csv", *fields)
+        assert "the text from fields subject and body" in result.stderr
+        assert stored(made) == [
+            ("Printer\nIt is on fire", 2, {"id": "1"}),
+            ("Help", 3, {"id": "2"}),
+        ]
+
+    def test_some_may_be_missing(self, made: Jtv) -> None:
+        lines = ['{"subject": "a", "n": 1}', '{"body": "b", "subject": null}', '{"n": 2}']
+        lines += ['{"subject": "c", "body": 3}', '{"subject": "d", "body": "e"}']
+        made.write("a.jsonl", "\n".join(lines))
+        result = made("ingest", "a.jsonl", "--text-field", "subject", "--text-field", "body")
+        assert result.code == 3
+        assert [text for text, *_ in stored(made)] == ["a", "b", "d\ne"]
+        assert "a.jsonl:3: its fields subject and body are missing" in result.stderr
+        assert "a.jsonl:4: its field body is not text" in result.stderr
+
+    @pytest.mark.parametrize(
+        ("name", "data"), [("a.csv", "text,n\nx,1\n"), ("a.jsonl", '{"text": "x"}\n' * 9)]
+    )
+    def test_one_that_no_record_has_is_an_error(self, made: Jtv, name: str, data: str) -> None:
+        made.write(name, data)
+        result = made("ingest", name, "--text-field", "text", "--text-field", "bodi")
+        assert (result.code, "has no field bodi" in result.error) == (2, True)
+        assert stored(made) == []
+
+
+class TestJson:
+    RECORDS = tuple({"text": f'té[x]t "{n}" \\', "n": {"a": [n, "]}"]}} for n in range(3000))
+
+    @pytest.mark.parametrize("indent", [None, 2])
+    @pytest.mark.parametrize("name", ["a.json", "a.json.gz", "-"])
+    def test_an_array_of_records(self, made: Jtv, name: str, indent: int | None) -> None:
+        data = json.dumps(self.RECORDS, indent=indent, ensure_ascii=indent is None).encode()
+        if name != "-":
+            made.write(name, gzip.compress(data) if name.endswith("gz") else data)
+        made.ok("ingest", name, "--input", "json", stdin=data)
+        found = stored(made)
+        assert [(text, more) for text, _, more in found] == [
+            (record["text"], {"n": record["n"]}) for record in self.RECORDS
+        ]
+        assert [line for _, line, _ in found[:2]] == ([1, 1] if indent is None else [2, 11])
+
+    def test_one_object(self, made: Jtv) -> None:
+        made.write("a.json", '\ufeff\n {"text": "x",\n "n": 1}\n')
+        result = made.ok("ingest", "a.json")
+        assert "reading a.json as json, the text from field text" in result.stderr
+        assert stored(made) == [("x", 2, {"n": 1})]
+
+    @pytest.mark.parametrize("data", ["", "[]", " [ ] \n"])
+    def test_nothing(self, made: Jtv, data: str) -> None:
+        made.write("a.json", data)
+        made.ok("ingest", "a.json")
+        assert stored(made) == []
+
+    @pytest.mark.parametrize(
+        ("data", "says"),
+        [
+            ('{"text": "x"}\n{"text": "y"}\n', "a.json:2: more than one JSON value"),
+            ('["one", "two"]', "a.json is not an array of JSON objects"),
+            ("[[1]]", "a.json is not an array of JSON objects"),
+            ('"text"', "a.json is not JSON"),
+            ("plain text\n", "a.json is not JSON"),
+            ('[{"text": "x"}] more', "a.json:1: more than one JSON value"),
+            ('{"rows": [{"text": "x"}]}', "there are: rows"),
+        ],
+    )
+    def test_anything_else_is_refused(self, made: Jtv, data: str, says: str) -> None:
+        made.write("a.json", data)
+        result = made("ingest", "a.json")
+        assert result.code == 2
+        assert says in result.stderr
+        assert stored(made) == []
+        made.ok("ingest", "a.json", "--input", "lines")
+
+    def test_bad_elements_are_named_and_skipped(self, made: Jtv) -> None:
+        made.write(
+            "a.json",
+            '[\n{"text": "x"},\n5, "a, [string]", true,\n{"text": \\},\n[{"text": "in"}],\n'
+            '{"text": 1},\n{"text": "big", "n": 99999999999999999999},\n{"text": "y"}\n]\n',
+        )
+        result = made("ingest", "a.json")
+        assert result.code == 3
+        assert [text for text, *_ in stored(made)] == ["x", "y"]
+        assert result.stderr.count("a.json:3: not a JSON object") == 3
+        for line, reason in ((4, "not JSON ("), (5, "not a JSON object"), (6, "its field text")):
+            assert f"a.json:{line}: {reason}" in result.stderr
+        assert "a.json:7: it has an integer of more than 64 bits" in result.stderr
+
+    @pytest.mark.parametrize(
+        ("data", "says"),
+        [
+            ('[{"text": "x"},\n{"text": "y', "a.json:2: the file ends within this record"),
+            ('[{"text": "x"},\n', "a.json:2: the array is not closed"),
+        ],
+    )
+    def test_one_that_was_cut(self, made: Jtv, data: str, says: str) -> None:
+        made.write("a.json", data)
+        result = made("ingest", "a.json")
+        assert (result.code, says in result.stderr) == (3, True)
+        assert [text for text, *_ in stored(made)] == ["x"]
+
+
+PDF = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<< /Type /Catalog >>\nendobj\n"
+
+
+class TestNotText:
+    @pytest.mark.parametrize(
+        ("data", "says"),
+        [
+            (PDF, "a PDF document"),
+            (b"some text\nand \0 more\n", "a binary file"),
+            (b"SQLite format 3\0" + bytes(84), "an SQLite database"),
+            ("Grüße\nnächste\n".encode("utf-16-le"), "UTF-16 text"),
+            ("Grüße\nnächste\n".encode("utf-16-be"), "UTF-16 text"),
+            (gzip.compress(b"x\n"), "compressed with gzip"),
+            (b"PK\x03\x04rest", "a ZIP archive"),
+            (b"\xff\xd8\xff\xe0\x10JFIF", "a JPEG image"),
+        ],
+    )
+    def test_it_is_left_out(self, made: Jtv, data: bytes, says: str) -> None:
+        made.write("b.bin", data)
+        made.write("a.txt", "one\n")
+        alone = made("ingest", "b.bin")
+        assert (alone.code, says in alone.error) == (2, True)
+        beside = made("ingest", "b.bin", "a.txt")
+        assert beside.code == 3
+        assert beside.stderr.count("b.bin: it is ") == 1
+        assert stored(made) == [("one", 1, None)]
+
+    def test_the_hint_is_a_command(self, made: Jtv) -> None:
+        made.write("my file.pdf", PDF)
+        result = made("ingest", "my file.pdf")
+        command = "pdftotext 'my file.pdf' - | jtv ingest - --source 'my file.pdf'"
+        assert command in result.stderr
+
+    @pytest.mark.parametrize("arguments", [["ingest", "-"], ["search", "--queries", "-"]])
+    def test_standard_input(self, made: Jtv, arguments: list[str]) -> None:
+        made.ok("ingest", "-", stdin="one\n")
+        result = made(*arguments, stdin=PDF)
+        assert (result.code, "- is a PDF document" in result.error) == (2, True)
+        assert len(stored(made)) == 1
+
+    @pytest.mark.parametrize("arguments", [["delete", "--texts", "b", "--yes"], ["import", "b"]])
+    def test_other_files(self, made: Jtv, arguments: list[str]) -> None:
+        made.write("b", PDF)
+        result = made(*arguments)
+        assert (result.code, "b is a PDF document" in result.error) == (2, True)
+
+    def test_a_zero_further_on_is_text(self, made: Jtv) -> None:
+        made.write("a.txt", b"line\n" * 20_000 + b"a\0b\n")
+        made.ok("ingest", "a.txt")
+        assert [text for text, *_ in stored(made)] == ["line", "a\0b"]
+
+
+class TestLimits:
+    """However large the input, memory stays small: 1 GB of address space is enough."""
+
+    LARGE = b"x" * (65 << 20)
+
+    def limited(self, jtv: Jtv, *arguments: str, **options: Any) -> Result:
+        return jtv(
+            *arguments,
+            env={"OPENBLAS_NUM_THREADS": "1"},
+            prefix=["sh", "-c", 'ulimit -v 1000000; exec "$@"', "sh"],
+            **options,
+        )
+
+    @pytest.mark.parametrize(
+        ("name", "start", "end", "options"),
+        [
+            ("a.txt.gz", b"one\n", b"\ntwo\n", ()),
+            ("a.txt.gz", b"one\n\n", b"\nmore\n\ntwo\n", ("--paragraphs",)),
+            ("a.jsonl.gz", b'{"text": "one"}\n{"text": "', b'"}\n{"text": "two"}\n', ()),
+            ("a.json.gz", b'[{"text": "one"},\n{"text": "', b'"},{"text": "two"}]', ()),
+            ("a.csv.gz", b"text\none\n", b"\ntwo\n", ()),
+            ("a.tsv.gz", b"text\tb\none\tc\n", b"\ntwo\tc\n", ()),
+        ],
+    )
+    def test_a_record_that_is_too_large(
+        self, made: Jtv, name: str, start: bytes, end: bytes, options: tuple[str, ...]
+    ) -> None:
+        made.write(name, gzip.compress(start + self.LARGE + end, 1))
+        result = self.limited(made, "ingest", name, *options)
+        assert result.code == 3
+        line = start.count(b"\n") + 1
+        assert f"{name}:{line}: it is larger than 64 MiB" in result.stderr
+        assert [text for text, *_ in stored(made)] == ["one", "two"]
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["ingest", "bomb.gz"],
+            ["sync", "bomb.gz"],
+            ["ingest", "bomb.gz", "--dry-run"],
+            ["search", "--queries", "bomb.gz"],
+        ],
+    )
+    def test_a_bomb(self, made: Jtv, arguments: list[str]) -> None:
+        made.ok("ingest", "-", stdin="one\n")
+        packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+        data = b"".join(packer.compress(b"x" * (1 << 20)) for _ in range(1 << 10))
+        made.write("bomb.gz", data + packer.flush())
+        result = self.limited(made, *arguments)
+        assert (result.code, "bomb.gz:1: it is larger than 64 MiB" in result.stderr) == (3, True)
+
+    def test_a_bomb_among_texts_to_delete_and_exports(self, made: Jtv) -> None:
+        made.ok("ingest", "-", stdin="one\n")
+        made.write("bomb.gz", gzip.compress(self.LARGE * 5, 1))
+        result = self.limited(made, "delete", "--texts", "bomb.gz", "--yes")
+        assert (result.code, "bomb.gz:1: it is larger than 64 MiB" in result.error) == (2, True)
+        result = self.limited(made, "import", "bomb.gz")
+        assert (result.code, "bomb.gz:1: the line is too large" in result.error) == (2, True)
+        assert len(stored(made)) == 1
+
+    @pytest.mark.parametrize("path", ["/dev/zero", "sparse"])
+    @pytest.mark.parametrize("command", [["ingest"], ["sync"], ["import"]])
+    def test_zeros(self, made: Jtv, command: list[str], path: str) -> None:
+        with made.write("sparse", "").open("wb") as file:
+            file.truncate(10 << 30)
+        result = self.limited(made, *command, path)
+        assert (result.code, "a binary file" in result.error) == (2, True)
 
 
 def test_a_fifo_of_records(made: Jtv) -> None:

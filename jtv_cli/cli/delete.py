@@ -12,14 +12,14 @@ from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode, UsageError
 from jtv_cli.records import STDIN, Removed
 from jtv_cli.render.units import format_count, format_removed
-from jtv_cli.sources import open_sources, read_windows
+from jtv_cli.sources import open_sources, read_blocks
 from jtv_cli.text import source_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from jtv_cli.pipeline import Marked
-    from jtv_cli.sources import Window
+    from jtv_cli.sources import RecordBlock
     from jtv_cli.stores import Table
 
 
@@ -88,7 +88,7 @@ def _find(table: Table, ids: Sequence[int] | None, source: str | None, texts: st
             partial(pipeline.remove_marked, table, [marked]),
         )
     with open_sources([texts or ""]) as sources:
-        found, missing = pipeline.find_texts(table, _flawless(read_windows(sources)))
+        found, missing = pipeline.find_texts(table, _flawless(read_blocks(sources)))
     removed, _ = pipeline.count_documents(table, found)
     return _Found(removed, missing, partial(pipeline.delete_documents, table, found))
 
@@ -104,12 +104,12 @@ def _marked(table: Table, source: str) -> Marked:
     return marked if len(marked) else Marked(name).mark(table.source_lines(name))
 
 
-def _flawless(windows: Iterable[Window]) -> Iterator[Window]:
-    """Pass windows on. Raises UsageError at the first record that is no text."""
-    for window in windows:
-        for place, reason in window.bad_places():
+def _flawless(blocks: Iterable[RecordBlock]) -> Iterator[RecordBlock]:
+    """Pass blocks on. Raises UsageError at the first record that is no text."""
+    for block in blocks:
+        for place, reason in block.bad_places():
             raise UsageError(f"{place}: {reason}", hint="nothing was deleted")
-        yield window
+        yield block
 
 
 def _report(

@@ -12,7 +12,8 @@ from jtv_cli.cli.transfer import Account, Target
 from jtv_cli.errors import ExitCode, TableMismatch, UsageError
 from jtv_cli.render.units import format_count
 from jtv_cli.sources import open_lines
-from jtv_cli.sources.stream import Damaged
+from jtv_cli.sources.source import LARGEST_RECORD
+from jtv_cli.sources.stream import DamagedData
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from jtv_cli.sources.stream import Stream
     from jtv_cli.stores import Table
 
+# In bytes. An export has up to two bytes for each one of a text, and at most six.
+_LARGEST_LINE = 4 * LARGEST_RECORD
 # How often the moving line of an export changes.
 _LINES = 500
 
@@ -130,9 +133,13 @@ def _require_model(session: Session, spec: TableSpec, path: str) -> None:
 
 def _lines(source: Source) -> Iterator[bytes]:
     try:
-        for _, lines in source.lines():
+        for start, lines, is_too_large in source.lines(_LARGEST_LINE):
+            if is_too_large:
+                raise UsageError(
+                    f"{source.path}:{start}: the line is too large", hint="export the table again"
+                )
             yield from lines
-    except Damaged as damaged:
+    except DamagedData as damaged:
         raise UsageError(f"{source.path}: {damaged}", hint="export the table again") from damaged
 
 

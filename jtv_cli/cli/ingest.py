@@ -15,14 +15,14 @@ from jtv_cli.records import STDIN, IngestProgress, IngestReport, Removed
 from jtv_cli.render.output import OutputClosed
 from jtv_cli.render.progress import ingest_progress
 from jtv_cli.render.units import format_count
-from jtv_cli.sources import Choice, open_sources, read_windows
+from jtv_cli.sources import ReadOptions, open_sources, read_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from jtv_cli.embedders import Embedder
     from jtv_cli.pipeline import IngestOptions
-    from jtv_cli.sources import Source, Window
+    from jtv_cli.sources import RecordBlock, Source
     from jtv_cli.stores import Store, Table
 
 
@@ -32,8 +32,10 @@ def ingest(
     source: options.SourceName = None,
     glob: options.Globs = None,
     input: options.InputFormat = None,  # noqa: A002
-    text_field: options.TextField = None,
+    text_field: options.TextFields = None,
     paragraphs: options.Paragraphs = False,
+    delimiter: options.Delimiter = None,
+    no_header: options.NoHeader = False,
     concurrency: options.Concurrency = options.CONCURRENCY,
     max_wait: options.MaxWait = options.INGEST_SECONDS,
     max_tokens: options.MaxTokens = None,
@@ -50,13 +52,15 @@ def ingest(
     is made again where that can help. Stopped, the same command goes on.
     """
     require_name(source)
-    choice = Choice(source, input, text_field, glob or (), paragraphs)
-    with open_sources(files, choice) as sources:
+    read_options = ReadOptions(
+        source, input, text_field or (), glob or (), paragraphs, delimiter, header=not no_header
+    )
+    with open_sources(files, read_options, session.console.note) as sources:
         if input is None:
             say_guesses(session, sources)
-        windows = read_windows(sources, paragraphs=paragraphs)
+        blocks = read_blocks(sources)
         if dry_run:
-            return report_survey(session, windows, truncate=truncate, json=json)
+            return report_survey(session, blocks, truncate=truncate, json=json)
         from jtv_cli.pipeline import IngestOptions, RetryPolicy
 
         ingest_options = IngestOptions(
@@ -65,7 +69,7 @@ def ingest(
         with session.store(writable=True) as store:
             table = session.open_table(store)
             with reporting(session, json=json) as outcome:
-                ingest_into(session, store, table, sources, windows, ingest_options, outcome)
+                ingest_into(session, store, table, sources, blocks, ingest_options, outcome)
             session.sign_off(store, table.spec)
     return ExitCode.OK if outcome.report.is_complete else ExitCode.IN_PART
 
@@ -106,7 +110,7 @@ def ingest_into(
     store: Store,
     table: Table,
     sources: Sequence[Source],
-    windows: Iterable[Window],
+    blocks: Iterable[RecordBlock],
     ingest_options: IngestOptions,
     outcome: Outcome,
 ) -> None:
@@ -119,7 +123,7 @@ def ingest_into(
     if session.settings.api_key.value:
         session.note_offline(table.spec)
     try:
-        _ingest(session, sources, windows, embedder, table, ingest_options, outcome)
+        _ingest(session, sources, blocks, embedder, table, ingest_options, outcome)
     except Interrupted as interrupted:
         interrupted.detail = _summary(outcome.report)
         if not any(source.path == STDIN for source in sources):
@@ -136,7 +140,7 @@ def ingest_into(
 def _ingest(
     session: Session,
     sources: Sequence[Source],
-    windows: Iterable[Window],
+    blocks: Iterable[RecordBlock],
     embedder: Embedder,
     table: Table,
     ingest_options: IngestOptions,
@@ -155,7 +159,7 @@ def _ingest(
             show(step)
 
         pipeline.ingest(
-            windows,
+            blocks,
             embedder,
             table,
             ingest_options=ingest_options,
@@ -166,13 +170,14 @@ def _ingest(
 
 def say_guesses(session: Session, sources: Sequence[Source]) -> None:
     """Say what files were taken for by their names, and which field has the text."""
-    kinds: dict[tuple[str, str | None], list[str]] = {}
+    kinds: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for source in sources:
-        if source.input.has_fields:
-            kinds.setdefault((source.input.value, source.text_field), []).append(source.path)
-    for (form, field), paths in kinds.items():
+        if source.format.has_fields and not source.problem:
+            kinds.setdefault((source.format.value, source.text_fields), []).append(source.path)
+    for (form, fields), paths in kinds.items():
         what = paths[0] if len(paths) == 1 else f"{len(paths):,} files"
-        text = f", the text from field {field}" if field else ""
+        name = "field" if len(fields) == 1 else "fields"
+        text = f", the text from {name} {' and '.join(fields)}" if fields else ""
         session.console.note(f"reading {what} as {form}{text}")
 
 

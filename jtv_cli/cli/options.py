@@ -9,7 +9,7 @@ import typer
 
 from jtv_cli.embedders import MOST_AT_ONCE
 from jtv_cli.render.formats import Format
-from jtv_cli.sources import Input
+from jtv_cli.sources import InputFormat as SourceFormat
 
 _MOST_SHOWN = (1 << 31) - 1
 _LARGEST_ID = (1 << 63) - 1  # that a store can keep
@@ -44,6 +44,16 @@ def _checked_seconds(seconds: float) -> float:
     return seconds
 
 
+def _checked_delimiter(delimiter: str | None) -> str | None:
+    r"""Return the delimiter; \t and tab stand for a tab character."""
+    if delimiter is None:
+        return None
+    delimiter = {"\\t": "\t", "tab": "\t"}.get(delimiter, delimiter)
+    if len(delimiter) != 1 or delimiter in '"\r\n\0':
+        raise typer.BadParameter(f"{delimiter!r} is not one character that can separate fields")
+    return delimiter
+
+
 # The options that every command has; `session.with_session` adds them.
 Database = Annotated[
     str | None,
@@ -60,21 +70,38 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but erro
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error came from.")]
 
 Files = Annotated[
-    list[str], typer.Argument(metavar="FILE...", help="Files, folders; - is standard input.")
+    list[str], typer.Argument(metavar="FILE...", help="Files or directories; - is standard input.")
 ]
 Globs = Annotated[
     list[str] | None,
-    typer.Option("--glob", metavar="PATTERN", help="In folders, read only files that match."),
+    typer.Option("--glob", metavar="PATTERN", help="In directories, read only files that match."),
 ]
 InputFormat = Annotated[
-    Input | None, typer.Option("--input", help="Format of the files. Default: by their names.")
+    SourceFormat | None,
+    typer.Option("--input", help="Format of the files. Default: by their names."),
 ]
-TextField = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="The field with the text. Default: text, else content."),
+TextFields = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--text-field",
+        metavar="NAME",
+        help="Field with the text; repeat it to join several. Default: text, else content.",
+    ),
 ]
 Paragraphs = Annotated[
-    bool, typer.Option("--paragraphs", help="Split at blank lines, not at line ends.")
+    bool, typer.Option("--paragraphs", help="Split text at blank lines instead of at line ends.")
+]
+Delimiter = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CHAR",
+        callback=_checked_delimiter,
+        help="Character between the fields of csv and tsv. Default: detected.",
+    ),
+]
+NoHeader = Annotated[
+    bool,
+    typer.Option("--no-header", help="Read the first record as data; name the fields 1, 2, ..."),
 ]
 Concurrency = Annotated[
     int, typer.Option(metavar="N", min=1, max=MOST_AT_ONCE, help="The most requests at a time.")

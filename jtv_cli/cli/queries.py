@@ -8,14 +8,14 @@ from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode
 from jtv_cli.records import STDIN
 from jtv_cli.render.formats import Format, format_answers
-from jtv_cli.sources import Choice, Input, open_sources, read_windows
+from jtv_cli.sources import InputFormat, ReadOptions, open_sources, read_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from jtv_cli.pipeline import SearchOptions, SearchResult
     from jtv_cli.records import Answer
-    from jtv_cli.sources import Window
+    from jtv_cli.sources import RecordBlock
 
     Results = Sequence[tuple[str, SearchResult]]
 
@@ -26,9 +26,12 @@ def answer_queries(
     """Answer each line of a file, in their order, as they are read."""
     from jtv_cli import pipeline
 
-    with open_sources([path], Choice(input=Input.LINES)) as sources, session.store() as store:
+    with (
+        open_sources([path], ReadOptions(format=InputFormat.LINES)) as sources,
+        session.store() as store,
+    ):
         table = session.open_table(store)
-        queries = _Queries(session, read_windows(sources), are_typed=path == STDIN)
+        queries = _Queries(session, read_blocks(sources), are_typed=path == STDIN)
         embedder = session.embedder(table.spec)
         groups = pipeline.search_many(queries.read(), table, embedder, search_options)
         _write(session, queries.shown(groups), form, nul=nul)
@@ -43,21 +46,21 @@ class _Queries:
     While somebody may be typing them, no progress is shown on the terminal.
     """
 
-    def __init__(self, session: Session, windows: Iterable[Window], *, are_typed: bool) -> None:
+    def __init__(self, session: Session, blocks: Iterable[RecordBlock], *, are_typed: bool) -> None:
         self.skipped = 0
         self.found = False
         self._session = session
-        self._windows = windows
+        self._blocks = blocks
         self._are_typed = are_typed
         self._explained: set[str] = set()
 
     def read(self) -> Iterator[Sequence[str]]:
         """Yield the lines, as many at a time as are there."""
-        for window in self._windows:
-            for place, reason in window.bad_places():
+        for block in self._blocks:
+            for place, reason in block.bad_places():
                 self._session.name_skipped(place, reason)
-            self.skipped += len(window.bad)
-            yield [text for _, text, _ in window.texts]
+            self.skipped += len(block.bad)
+            yield [text for _, text, _ in block.texts]
 
     def shown(self, groups: Iterator[Results]) -> Iterator[Answer]:
         """Yield the answers, and hand over those of a group before the next is waited for."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from jtv_cli.records import Survey
-    from jtv_cli.sources import Window
+    from jtv_cli.sources import RecordBlock
     from jtv_cli.stores import Store, Table
 
 _FREE_STORAGE = "TiDB Cloud Starter has 5 GiB for free"
@@ -22,7 +22,7 @@ _FREE_STORAGE = "TiDB Cloud Starter has 5 GiB for free"
 
 def report_survey(
     session: Session,
-    windows: Iterable[Window],
+    blocks: Iterable[RecordBlock],
     *,
     truncate: bool,
     json: bool,
@@ -38,7 +38,7 @@ def report_survey(
         table, model = _open(session, store)
         with session.console.status("reading"):
             survey = pipeline.survey(
-                windows,
+                blocks,
                 table,
                 model,
                 truncate=truncate,

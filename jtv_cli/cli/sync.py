@@ -13,7 +13,7 @@ from jtv_cli.cli.survey import report_survey
 from jtv_cli.errors import ExitCode, UsageError
 from jtv_cli.records import Removed
 from jtv_cli.render.units import format_removed
-from jtv_cli.sources import Choice, files_gone, open_sources, read_windows
+from jtv_cli.sources import ReadOptions, missing_files, open_sources, read_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,8 +29,10 @@ def sync(
     source: options.SyncedSource = None,
     glob: options.Globs = None,
     input: options.InputFormat = None,  # noqa: A002
-    text_field: options.TextField = None,
+    text_field: options.TextFields = None,
     paragraphs: options.Paragraphs = False,
+    delimiter: options.Delimiter = None,
+    no_header: options.NoHeader = False,
     concurrency: options.Concurrency = options.CONCURRENCY,
     max_wait: options.MaxWait = options.INGEST_SECONDS,
     max_tokens: options.MaxTokens = None,
@@ -50,21 +52,23 @@ def sync(
     from jtv_cli.pipeline import IngestOptions, RetryPolicy, Spool, count_marked
 
     require_name(source)
-    choice = Choice(source, input, text_field, glob or (), paragraphs)
-    with open_sources(files, choice) as sources, Spool() as spool:
+    read_options = ReadOptions(
+        source, input, text_field or (), glob or (), paragraphs, delimiter, header=not no_header
+    )
+    with open_sources(files, read_options, session.console.note) as sources, Spool() as spool:
         _check_names(sources)
         if input is None:
             say_guesses(session, sources)
-        windows = spool.keeping(read_windows(sources, paragraphs=paragraphs))
+        blocks = spool.keeping(read_blocks(sources))
 
         def find_gone(table: Table) -> list[Marked]:
-            of_files = _files_gone(session, table, files, choice, sources)
+            of_files = _missing_files(session, table, files, read_options, sources)
             return _lines_gone(table, sources, spool) + of_files
 
         if dry_run:
             return report_survey(
                 session,
-                windows,
+                blocks,
                 truncate=truncate,
                 json=json,
                 removal=lambda table: count_marked(table, find_gone(table)),
@@ -77,7 +81,7 @@ def sync(
             with reporting(session, json=json) as outcome:
                 outcome.removed = Removed()
                 with if_interrupted("nothing is removed"):
-                    ingest_into(session, store, table, sources, windows, ingest_options, outcome)
+                    ingest_into(session, store, table, sources, blocks, ingest_options, outcome)
                 is_done = False
                 if outcome.report.is_complete:
                     gone = find_gone(table)
@@ -95,18 +99,22 @@ def _lines_gone(table: Table, sources: Sequence[Source], spool: Spool) -> list[M
     return [pipeline.missing(table, each.name, spool.reads(each.name)) for each in sources]
 
 
-def _files_gone(
-    session: Session, table: Table, files: Sequence[str], choice: Choice, sources: Sequence[Source]
+def _missing_files(
+    session: Session,
+    table: Table,
+    files: Sequence[str],
+    read_options: ReadOptions,
+    sources: Sequence[Source],
 ) -> list[Marked]:
     """Return all that the table has of files that are gone from the folders, and name these."""
     from jtv_cli import pipeline
 
-    if not choice.globs:
+    if not read_options.globs:
         return []
     there = {each.name for each in sources}
     counts = table.sources()
     names = [each.source for each in counts if each.source and each.source not in there]
-    if gone := files_gone(files, choice, names):
+    if gone := missing_files(files, read_options, names):
         are = "file is" if len(gone) == 1 else "files are"
         session.console.note(f"{len(gone):,} {are} gone: {some_of(gone)}")
     return [pipeline.Marked(name).mark(table.source_lines(name)) for name in gone]

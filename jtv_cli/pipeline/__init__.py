@@ -1,4 +1,4 @@
-"""The data's way: windows → known? → batches → embedder → table, and query → vector.
+"""The data's way: record blocks → known? → batches → embedder → table, and query → vector.
 
 In an ingest, `ingest` starts the threads, of which `coordinator` is the one that decides;
 `intake` finds the new texts, `batches` cuts them, `dispatcher` sends them, and `patience`

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jtv_cli.pipeline.options import IngestOptions
     from jtv_cli.pipeline.stats import IngestStats
     from jtv_cli.records import Embeddings
-    from jtv_cli.sources import Window
+    from jtv_cli.sources import RecordBlock
     from jtv_cli.stores import Table
 
 # How long an interrupt waits for the answers that are being paid for.
@@ -69,7 +69,7 @@ class Coordinator:
             longest=embedder.model.max_tokens if ingest_options.truncate else None,
         )
         self._dispatcher = Dispatcher(embedder, ingest_options, self, self.calls)
-        self._windows: deque[Window] = deque()
+        self._windows: deque[RecordBlock] = deque()
         self._groups: deque[Group] = deque()
         self._refused: set[Group] = set()
         self._input_ended = False
@@ -111,7 +111,7 @@ class Coordinator:
             self._stats.wait(Wait(inf, "interrupted, but the database is not done yet"))
             self.wait_for_end()
 
-    def take_window(self, window: Window) -> None:
+    def take_window(self, window: RecordBlock) -> None:
         """Hear what was read."""
         if not self._input_ended:
             self._windows.append(window)
@@ -204,7 +204,7 @@ class Coordinator:
             elif not (self._input_ended and self._intake.finish()):
                 return
 
-    def _take(self, window: Window) -> None:
+    def _take(self, window: RecordBlock) -> None:
         window = window.within(self._table.most_bytes)
         if window.bad and self._is_strict:
             window = window.to_first_bad()

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from jtv_cli.embedders import Embedder
     from jtv_cli.pipeline.options import IngestOptions
     from jtv_cli.records import IngestProgress, IngestReport
-    from jtv_cli.sources import Window
+    from jtv_cli.sources import RecordBlock
     from jtv_cli.stores import Table
 
 
 def ingest(
-    windows: Iterable[Window],
+    windows: Iterable[RecordBlock],
     embedder: Embedder,
     table: Table,
     *,
@@ -76,7 +76,7 @@ def ingest(
     return stats.report
 
 
-def _read(windows: Iterable[Window], coordinator: Coordinator) -> None:
+def _read(windows: Iterable[RecordBlock], coordinator: Coordinator) -> None:
     """Hand windows to the coordinator, the next when it has dealt with the last."""
     try:
         for window in windows:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jtv_cli.embedders import BatchLimit
-    from jtv_cli.sources import Window
+    from jtv_cli.sources import RecordBlock
     from jtv_cli.stores import Table
 
 # Of the tokens that `concurrency` batches may have. Batches, cut by length, are never quite
@@ -42,7 +42,7 @@ class Intake:
         """Whether every text it took was handed on, in a group that was fetched."""
         return not self.groups and not self._group
 
-    def take(self, window: Window, limit: BatchLimit) -> int:
+    def take(self, window: RecordBlock, limit: BatchLimit) -> int:
         """Sort the texts of a window and return how many of them are known.
 
         Where they were read is noted. `limit` is that of one batch.

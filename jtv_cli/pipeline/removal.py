@@ -14,7 +14,7 @@ from jtv_cli.text import text_hashes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from jtv_cli.sources import Window
+    from jtv_cli.sources import RecordBlock
     from jtv_cli.stores import Table
 
     Read = tuple[int, bytes]
@@ -102,13 +102,13 @@ def missing(table: Table, source: str | None, reads: Iterable[Sequence[Read]]) -
     return marked.mark(chain([place] if place else [], places))
 
 
-def find_texts(table: Table, windows: Iterable[Window]) -> tuple[list[int], int]:
+def find_texts(table: Table, blocks: Iterable[RecordBlock]) -> tuple[list[int], int]:
     """Return the ids of the texts that the table has, and how many it does not have."""
     import numpy as np
 
     found, unknown = array("q"), array("Q")
-    for window in windows:
-        hashes = text_hashes(text for _, text, _ in window.texts)
+    for block in blocks:
+        hashes = text_hashes(text for _, text, _ in block.texts)
         known = table.known(hashes)
         found.extend(known.values())
         unknown.extend(short_key(key) for key in hashes if key not in known)

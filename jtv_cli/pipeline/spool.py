@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from jtv_cli.pipeline.removal import Read
-    from jtv_cli.sources import Window
+    from jtv_cli.sources import RecordBlock
 
 _RECORD = struct.Struct("<q32s")
 _AT_ONCE = 1000
@@ -38,15 +38,15 @@ class Spool:
         with suppress(OSError):  # of what was not written yet, nothing is needed any more
             self._file.close()
 
-    def keeping(self, windows: Iterable[Window]) -> Iterator[Window]:
-        """Pass windows on, and keep what is in them. Those of a source follow one another."""
-        for window in windows:
-            records = [_RECORD.pack(line, text_hash(text)) for line, text, _ in window.texts]
+    def keeping(self, blocks: Iterable[RecordBlock]) -> Iterator[RecordBlock]:
+        """Pass blocks on, and keep what is in them. Those of a source follow one another."""
+        for block in blocks:
+            records = [_RECORD.pack(line, text_hash(text)) for line, text, _ in block.texts]
             with _translated():
-                start, _ = self._ends.setdefault(window.source, (self._file.tell(),) * 2)
+                start, _ = self._ends.setdefault(block.source, (self._file.tell(),) * 2)
                 self._file.write(b"".join(records))
-                self._ends[window.source] = start, self._file.tell()
-            yield window
+                self._ends[block.source] = start, self._file.tell()
+            yield block
 
     def reads(self, source: str | None) -> Iterator[list[Read]]:
         """Yield what was read in a source, some of it at a time."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from jtv_cli.embedders.models import Model
-    from jtv_cli.sources import Window
+    from jtv_cli.sources import RecordBlock
     from jtv_cli.stores import Table
 
 # What a store keeps of a document beside text and vector: hash, ids, its occurrence
@@ -23,7 +23,7 @@ _BYTES_A_DOCUMENT = 200
 
 
 def survey(
-    windows: Iterable[Window],
+    blocks: Iterable[RecordBlock],
     table: Table | None,
     model: Model,
     *,
@@ -40,17 +40,17 @@ def survey(
     keys, tokens, sizes = array("Q"), array("Q"), array("Q")
     longest = model.max_tokens if truncate else None
     texts = empty = bad = 0
-    for read in windows:
-        window = read.within(table.most_bytes if table else None)
-        hashes = text_hashes(text for _, text, _ in window.texts)
+    for read in blocks:
+        block = read.within(table.most_bytes if table else None)
+        hashes = text_hashes(text for _, text, _ in block.texts)
         stored = table.known(hashes) if table else {}
-        for key, (_, text, _) in zip(hashes, window.texts, strict=True):
+        for key, (_, text, _) in zip(hashes, block.texts, strict=True):
             if key not in stored:
                 keys.append(short_key(key))
                 tokens.append(estimated_tokens(text, longest))
                 sizes.append(len(text.encode()))
-        texts, empty, bad = texts + len(hashes), empty + window.empty, bad + len(window.bad)
-        for place, reason in window.bad_places():
+        texts, empty, bad = texts + len(hashes), empty + block.empty, bad + len(block.bad)
+        for place, reason in block.bad_places():
             skipped(place, reason)
     first = np.unique(np.asarray(keys), return_index=True)[1]
     total = int(np.asarray(tokens)[first].sum())

@@ -1,19 +1,21 @@
-"""Files, folders and stdin as an iterator of texts, each with where it stands.
+"""Read files, directories and standard input as blocks of texts, each with its line.
 
-`stream` has the bytes, `plain` and `fields` make texts of them, `opening` finds the
-files and looks at their beginnings before any is read.
+`open` finds the files and looks at their beginnings, `stream` reads their bytes, `source`
+splits these into lines, and `lines`, `jsonl`, `json_array` and `delimited` turn them into the
+texts of `blocks`.
 """
 
-from jtv_cli.sources.opening import Choice, files_gone, open_lines, open_sources, read_windows
-from jtv_cli.sources.source import Input, Source, Window
+from jtv_cli.sources.blocks import RecordBlock
+from jtv_cli.sources.open import missing_files, open_lines, open_sources, read_blocks
+from jtv_cli.sources.source import InputFormat, ReadOptions, Source
 
 __all__ = [
-    "Choice",
-    "Input",
+    "InputFormat",
+    "ReadOptions",
+    "RecordBlock",
     "Source",
-    "Window",
-    "files_gone",
+    "missing_files",
     "open_lines",
     "open_sources",
-    "read_windows",
+    "read_blocks",
 ]

@@ -1,144 +1,165 @@
-"""One of the things that are read: its stream, its name, and how to read it."""
+"""An open source: its stream, its name, how it is read, and its lines."""
 
 from __future__ import annotations
 
 import codecs
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.errors import UsageError
-from jtv_cli.text import too_long
+from jtv_cli.sources.blocks import RecordBlock
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
+    from jtv_cli.sources.blocks import BadRecord, Text
+    from jtv_cli.sources.content import NotText
     from jtv_cli.sources.stream import Stream
 
-    Text = tuple[int, str, Mapping[str, Any] | None]
-    """Its line, itself without surrounding white space, and its metadata."""
+LARGEST_RECORD = 1 << 26
+"""The largest line or record in bytes, 64 MiB: longer ones are skipped.
 
-_TEXT_FIELDS = ("text", "content")
+Without a limit, a file without line ends would have to fit into memory."""
+
+RECORD_TOO_LARGE = "it is larger than 64 MiB"
+
+_DEFAULT_TEXT_FIELDS = ("text", "content")
 
 
-class Input(str, Enum):
-    """What a source is made of."""
+class InputFormat(str, Enum):
+    """What the records of a source are."""
 
     LINES = "lines"
     JSONL = "jsonl"
+    JSON = "json"
     CSV = "csv"
     TSV = "tsv"
 
     @property
     def has_fields(self) -> bool:
-        """Whether its records have fields with names."""
-        return self is not Input.LINES
+        """Whether records have named fields."""
+        return self is not InputFormat.LINES
+
+    @property
+    def is_delimited(self) -> bool:
+        """Whether records are rows whose fields a character separates."""
+        return self in (InputFormat.CSV, InputFormat.TSV)
 
 
-class BadRecord(NamedTuple):
-    """A record that is no text: the line where it begins, and why."""
+class ReadOptions(NamedTuple):
+    """How the user wants sources to be read; what is None or empty is derived.
 
-    line: int
-    reason: str
-
-
-class Window(NamedTuple):
-    """Some records of one source, read together.
-
-    `path` is what the user calls the source, `source` what occurrences record. Records
-    that are nothing but white space are only counted. `end` is how many bytes of the
-    source, later of all the input, were read when this was.
+    `name` is what occurrences record. `text_fields` hold the text of a record, joined by
+    newlines if there are several. `globs` choose the files of directories; None where
+    directories cannot be given. `delimiter` separates the fields of CSV and TSV; without
+    `header`, the first record is data and fields are called 1, 2 and so on.
     """
 
-    source: str | None
-    path: str
-    texts: list[Text]
-    empty: int
-    bad: list[BadRecord]
-    end: int
+    name: str | None = None
+    format: InputFormat | None = None
+    text_fields: Sequence[str] = ()
+    globs: Sequence[str] | None = None
+    paragraphs: bool = False
+    delimiter: str | None = None
+    header: bool = True
 
-    def within(self, most_bytes: int | None) -> Window:
-        """Return it with texts of more bytes, unless that is None, among the bad records.
 
-        The metadata of a text counts.
-        """
-        reasons = {line: too_long(text, most_bytes, more) for line, text, more in self.texts}
-        bad = [BadRecord(line, reason) for line, reason in reasons.items() if reason]
-        if not bad:
-            return self
-        texts = [text for text in self.texts if not reasons[text[0]]]
-        return self._replace(texts=texts, bad=sorted((*self.bad, *bad)))
+class LineBlock(NamedTuple):
+    """Lines that were read together, without their ends, and the number of the first.
 
-    def to_first_bad(self) -> Window:
-        """Return its first bad record and the texts before that; there must be one."""
-        [first, *_] = self.bad
-        texts = [text for text in self.texts if text[0] < first.line]
-        return self._replace(texts=texts, empty=0, bad=[first])
+    `is_too_large` marks a line beyond the limit, which stands alone, as b"".
+    """
 
-    def bad_places(self) -> Iterator[tuple[str, str]]:
-        """Yield where each bad record is, as file:line, and why it is bad."""
-        for line, reason in self.bad:
-            yield f"{self.path}:{line}", reason
+    start: int
+    lines: list[bytes]
+    is_too_large: bool = False
 
 
 class Source:
     """An open source. `path` is as the user gave it, `name` what its occurrences record.
 
-    `text_field` is the field that has the text, once it is chosen, `lines_read` how many
-    whole lines were read.
+    `text_fields` are the fields with the text, once they are chosen, and `unseen_fields` those
+    of them that no record had so far. `lines_read` is the number of whole lines read so far.
+    `problem` says why none of it can be read, if that is known before it is read.
     """
 
     def __init__(
-        self, stream: Stream, name: str | None, form: Input, text_field: str | None = None
+        self, stream: Stream, name: str | None, input_format: InputFormat, options: ReadOptions
     ) -> None:
         self.path = stream.path
         self.stream = stream
         self.name = name
-        self.input = form
-        self.text_field = text_field
+        self.format = input_format
+        self.options = options
+        self.text_fields: tuple[str, ...] = ()
+        self.unseen_fields = set(options.text_fields)
         self.lines_read = 0
+        self.problem: NotText | None = None
 
-    def choose_field(self, fields: Collection[str]) -> str:
-        """Return the field that has the text, of those that there are.
+    def choose_text_fields(self, fields: Collection[str]) -> tuple[str, ...]:
+        """Return the fields with the text, given those of the first record.
 
-        Raises UsageError, with their names, where it is not among them.
+        Raises UsageError, with the names of the fields, if none of them can be the text.
         """
-        wanted = _TEXT_FIELDS if self.text_field is None else (self.text_field,)
-        for name in wanted:
-            if name in fields:
-                self.text_field = name
-                return name
-        names = ", ".join(fields)
-        raise UsageError(
+        self.unseen_fields.difference_update(fields)
+        wanted = tuple(self.options.text_fields)
+        if not wanted:
+            wanted = next(((name,) for name in _DEFAULT_TEXT_FIELDS if name in fields), ())
+            if not wanted and not self.options.header and len(fields) == 1:
+                wanted = tuple(fields)
+        if not wanted or len(self.unseen_fields) == len(wanted):
+            raise self.no_field(wanted or _DEFAULT_TEXT_FIELDS, fields)
+        self.text_fields = wanted
+        return wanted
+
+    def no_field(self, wanted: Iterable[str], fields: Iterable[str]) -> UsageError:
+        """Return the error that none of the wanted fields is among those that there are."""
+        return UsageError(
             f"{self.path} has no field {' or '.join(wanted)}",
-            hint=f"choose one with --text-field; there are: {names}",
+            hint=f"choose one with --text-field; there are: {', '.join(fields)}",
         )
 
-    def window(self, texts: list[Text], empty: int, bad: list[BadRecord]) -> Window:
-        """Return records that were read just now as a window."""
-        return Window(self.name, self.path, texts, empty, bad, self.stream.consumed)
+    def block(self, texts: list[Text], empty: int, bad: list[BadRecord]) -> RecordBlock:
+        """Return records that were just read as a block."""
+        return RecordBlock(self.name, self.path, texts, empty, bad, self.stream.consumed)
 
-    def lines(self) -> Iterator[tuple[int, list[bytes]]]:
-        """Yield the lines that are there, split at newlines only, with the number of the first.
+    def lines(self, largest: int = LARGEST_RECORD) -> Iterator[LineBlock]:
+        r"""Yield the lines as they come, waiting for one line and never for more.
 
-        It waits for one line, never for more. Raises Damaged.
+        Lines end with \n, or with \r in a file whose first block has no \n. Raises
+        DamagedData and NotText.
         """
+        self.lines_read = 0
         unfinished: list[bytes] = []
-        self.lines_read, mark = 0, codecs.BOM_UTF8
+        size = 0
+        ends_with_cr: bool | None = None
+        mark = codecs.BOM_UTF8
         for block in self.stream.blocks():
-            *lines, rest = block.split(b"\n")
+            if ends_with_cr is None:
+                # A \r at the very end may be half of a \r\n.
+                ends_with_cr = b"\n" not in block and b"\r" in block[:-1]
+            *lines, rest = (block.replace(b"\r", b"\n") if ends_with_cr else block).split(b"\n")
             if lines:
-                lines[0] = b"".join((*unfinished, lines[0])).removeprefix(mark)
-                unfinished = []
                 start = self.lines_read + 1
+                if size > largest:
+                    self.lines_read += 1
+                    yield LineBlock(start, [b""], is_too_large=True)
+                    del lines[0]
+                    start += 1
+                else:
+                    lines[0] = b"".join((*unfinished, lines[0])).removeprefix(mark)
+                unfinished.clear()
+                size, mark = 0, b""
                 self.lines_read += len(lines)
-                yield start, lines
-                mark = b""
+                if lines:
+                    yield LineBlock(start, lines)
             if rest:
-                unfinished.append(rest)
-        if unfinished:
-            yield self.lines_read + 1, [b"".join(unfinished).removeprefix(mark)]
-
-
-def bad_bytes(error: UnicodeDecodeError) -> str:
-    """Return why bytes are no text."""
-    return f"not UTF-8 (byte 0x{error.object[error.start]:02x} at position {error.start + 1})"
+                size += len(rest)
+                if size > largest:
+                    unfinished.clear()
+                else:
+                    unfinished.append(rest)
+        if size > largest:
+            yield LineBlock(self.lines_read + 1, [b""], is_too_large=True)
+        elif unfinished:
+            yield LineBlock(self.lines_read + 1, [b"".join(unfinished).removeprefix(mark)])

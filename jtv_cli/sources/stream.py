@@ -1,8 +1,7 @@
-"""The bytes of a source, as they come, unpacked if need be."""
+"""The bytes of a file, a pipe or standard input, decompressed if they are gzip."""
 
 from __future__ import annotations
 
-import codecs
 import os
 import stat
 import sys
@@ -14,60 +13,64 @@ from typing import TYPE_CHECKING
 
 from jtv_cli.errors import UsageError
 from jtv_cli.records import STDIN
+from jtv_cli.sources.content import check_is_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from io import FileIO
 
 
-# Some hundred lines: enough to look up together, few enough to hold.
+# A few hundred lines: enough to look up together, few enough to hold in memory.
 _BLOCK_BYTES = 1 << 16
 _GZIP_MAGIC = b"\x1f\x8b"
-_GZIP = 16 + zlib.MAX_WBITS
+_GZIP = 16 + zlib.MAX_WBITS  # tells zlib to expect a gzip header
 
 
-class Damaged(Exception):
-    """Packed data that cannot be unpacked from here on."""
+class DamagedData(Exception):
+    """Compressed data that cannot be decompressed from here on."""
 
 
 class Stream:
-    """Reads a file, a pipe or stdin without waiting for more than is there.
+    """Reads a file, a pipe or standard input in blocks, without waiting for full ones.
 
-    `size` is in bytes, None where that cannot be known; `consumed` is how many were
-    read. What comes from a terminal is typed there: `is_typed`.
+    `size` is in bytes, None where that cannot be known. `consumed` counts the bytes read so
+    far, before decompression. `is_typed` says whether the input comes from a terminal.
 
-    Raises UsageError where it cannot be opened or read.
+    Raises UsageError if the file cannot be opened or read.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.consumed = 0
-        # Unbuffered: closing it does not wait for another thread that reads.
+        # Unbuffered, so that closing it does not wait for a thread that is reading.
         self._file: FileIO | None = _open(path)
         status = os.fstat(self._file.fileno())
-        self._is_packed = path.lower().endswith(".gz")
+        self._has_gzip_name = path.lower().endswith(".gz")
         self.is_typed = self._file.isatty()
         self.size = status.st_size if stat.S_ISREG(status.st_mode) else None
-        self._kept: list[bytes] | None = None
-        self._again: deque[bytes] = deque()
+        self._recorded: list[bytes] | None = None
+        self._replay: deque[bytes] = deque()
 
     @property
     def may_wait(self) -> bool:
-        """Whether reading may have to wait for somebody who writes."""
+        """Whether reading may have to wait for another program or a person."""
         return self.size is None
 
     @contextmanager
-    def rehearsal(self) -> Iterator[None]:
-        """Have all that is read within be read again afterwards; a file is closed until then."""
-        kept: list[bytes] = []
-        self._kept = kept
+    def preview(self) -> Iterator[None]:
+        """Make everything read inside the block be read again afterwards.
+
+        A regular file is closed until then, so that any number of them can be previewed.
+        """
+        recorded: list[bytes] = []
+        self._recorded = recorded
         yield
-        self._kept = None
+        self._recorded = None
         self.consumed = 0
         if not self.may_wait and self.path != STDIN:
             self.close()
         else:
-            self._again.extendleft(reversed(kept))
+            self._replay.extendleft(reversed(recorded))
 
     def close(self) -> None:
         """Close the file."""
@@ -76,34 +79,34 @@ class Stream:
             self._file = None
 
     def check_beginning(self) -> None:
-        """Raise UsageError as `blocks` does for what is not what it should be."""
-        with self.rehearsal(), suppress(Damaged):
+        """Raise NotText or UsageError if `blocks` would for the first block."""
+        with self.preview(), suppress(DamagedData):
             next(self.blocks(), b"")
 
     def blocks(self) -> Iterator[bytes]:
-        """Yield the bytes, unpacked, in blocks that are not empty.
+        """Yield the decompressed bytes in blocks of at most 64 KiB, none of them empty.
 
-        Raises Damaged, and UsageError for what is not packed as its name says, or is
-        UTF-16, whose lines have other ends.
+        Raises NotText if the first block is not text, DamagedData, and UsageError for UTF-16,
+        and for a name that ends in .gz with content that is not gzip.
         """
-        blocks = self._unpacked()
+        blocks = self._decompressed()
         if start := next(blocks, b""):
-            if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                hint = "turn it into UTF-8 first, with iconv for one"
-                raise UsageError(f"{self.path} is UTF-16", hint=hint)
+            check_is_text(start, self.path)
             yield start
             yield from blocks
 
-    def _unpacked(self) -> Iterator[bytes]:
+    def _decompressed(self) -> Iterator[bytes]:
         blocks = self._raw()
         if start := next(blocks, b""):
             is_gzip = start.startswith(_GZIP_MAGIC)
-            if self._is_packed and not is_gzip:
-                raise UsageError(f"{self.path} is not packed by gzip", hint="name it without .gz")
-            # Standard input has no name that could say so.
-            may_be_packed = self._is_packed or self.path == STDIN
+            if self._has_gzip_name and not is_gzip:
+                raise UsageError(
+                    f"{self.path} is not compressed with gzip", hint="rename it without .gz"
+                )
+            # Standard input has no name that could end in .gz.
+            may_be_gzip = self._has_gzip_name or self.path == STDIN
             every = chain([start], blocks)
-            yield from _gunzipped(every) if is_gzip and may_be_packed else every
+            yield from _gunzipped(every) if is_gzip and may_be_gzip else every
 
     def _raw(self) -> Iterator[bytes]:
         while block := self._read():
@@ -111,9 +114,9 @@ class Stream:
             yield block
 
     def _read(self) -> bytes:
-        block = self._again.popleft() if self._again else self._read_file()
-        if self._kept is not None:
-            self._kept.append(block)
+        block = self._replay.popleft() if self._replay else self._read_file()
+        if self._recorded is not None:
+            self._recorded.append(block)
         return block
 
     def _read_file(self) -> bytes:
@@ -126,27 +129,27 @@ class Stream:
 
 
 def _gunzipped(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield what is in the gzip files that stand in the blocks, one after the other."""
-    unpacker = None
+    """Yield the content of the gzip members in the blocks, at most 64 KiB at a time."""
+    member = None
     for block in blocks:
         left = block
         while left:
-            if unpacker is None:
-                # Zeros may fill up the end.
+            if member is None:
+                # A file may be padded with zeros at its end.
                 if not (left := left.lstrip(b"\0")):
                     break
-                unpacker = zlib.decompressobj(_GZIP)
+                member = zlib.decompressobj(_GZIP)
             try:
-                data = unpacker.decompress(left, _BLOCK_BYTES)
+                data = member.decompress(left, _BLOCK_BYTES)
             except zlib.error as error:
-                raise Damaged("it cannot be unpacked from here on") from error
-            left = unpacker.unconsumed_tail
-            if unpacker.eof:
-                left, unpacker = unpacker.unused_data, None
+                raise DamagedData("the gzip data is damaged from here on") from error
+            left = member.unconsumed_tail
+            if member.eof:
+                left, member = member.unused_data, None
             if data:
                 yield data
-    if unpacker is not None:
-        raise Damaged("its packed end is missing")
+    if member is not None:
+        raise DamagedData("the end of the gzip data is missing")
 
 
 def _open(path: str) -> FileIO:
@@ -156,10 +159,11 @@ def _open(path: str) -> FileIO:
         raise UsageError("standard input is closed")
     try:
         return open(0 if path == STDIN else path, "rb", buffering=0, closefd=path != STDIN)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: the name contains a NUL character
         raise unreadable(path, error) from error
 
 
-def unreadable(path: str, error: OSError) -> UsageError:
-    """Return the error that a file or folder cannot be read."""
-    return UsageError(f"cannot read {path}: {error.strerror or error}")
+def unreadable(path: str, error: OSError | ValueError) -> UsageError:
+    """Return the error that a file or directory cannot be read."""
+    reason = error.strerror if isinstance(error, OSError) else None
+    return UsageError(f"cannot read {path}: {reason or error}")

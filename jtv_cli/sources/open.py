@@ -1,0 +1,228 @@
+"""From the names on a command line to sources that can be read."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jtv_cli.errors import UsageError
+from jtv_cli.records import STDIN
+from jtv_cli.sources.blocks import BadRecord
+from jtv_cli.sources.content import NotText
+from jtv_cli.sources.delimited import read_delimited
+from jtv_cli.sources.directory import PatternMatcher, is_directory, is_gone, walk
+from jtv_cli.sources.json_array import read_json
+from jtv_cli.sources.jsonl import read_jsonl
+from jtv_cli.sources.lines import read_lines, read_paragraphs
+from jtv_cli.sources.source import InputFormat, ReadOptions, Source
+from jtv_cli.sources.stream import DamagedData, Stream
+from jtv_cli.text import source_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from jtv_cli.sources.blocks import RecordBlock
+
+_BY_SUFFIX = {
+    ".jsonl": InputFormat.JSONL,
+    ".ndjson": InputFormat.JSONL,
+    ".json": InputFormat.JSON,
+    ".csv": InputFormat.CSV,
+    ".tsv": InputFormat.TSV,
+}
+_READERS: dict[InputFormat, Callable[[Source], Iterator[RecordBlock]]] = {
+    InputFormat.LINES: read_lines,
+    InputFormat.JSONL: read_jsonl,
+    InputFormat.JSON: read_json,
+    InputFormat.CSV: read_delimited,
+    InputFormat.TSV: read_delimited,
+}
+# Blocks in which the first record must be found.
+_BLOCKS_TO_PREVIEW = 16
+
+_DEFAULT = ReadOptions()
+
+
+@contextmanager
+def open_sources(
+    paths: Sequence[str],
+    options: ReadOptions = _DEFAULT,
+    on_warning: Callable[[str], None] = lambda _: None,
+) -> Iterator[list[Source]]:
+    """Open all the files, `-` for standard input, and look at their beginnings.
+
+    A source is named by its path or by `options.name`; standard input by that alone. A
+    file that is not text among others that are has its `problem` set and is skipped when it
+    is read. `on_warning` is called with what is suspicious.
+
+    Raises UsageError for the first file that cannot be read, has not the field wanted, or is
+    not text if none of them is.
+    """
+    with ExitStack() as stack:
+        sources: list[Source] = []
+        for path in _files(paths, options.globs, on_warning):
+            stream = Stream(path)
+            stack.callback(stream.close)
+            source = Source(
+                stream, options.name or _name(path), options.format or _guess(path), options
+            )
+            try:
+                _check(source)
+            except NotText as problem:
+                source.problem = problem
+            sources.append(source)
+        if sources and (first := sources[0]).problem and all(each.problem for each in sources):
+            raise first.problem.as_error(first.path)
+        _check_options(sources, options)
+        yield sources
+
+
+@contextmanager
+def open_lines(path: str) -> Iterator[Source]:
+    """Open one file, `-` for standard input, to read its lines as they are.
+
+    Raises UsageError if it cannot be read.
+    """
+    with closing(Stream(path)) as stream:
+        try:
+            if not stream.may_wait:
+                stream.check_beginning()
+            yield Source(stream, None, InputFormat.LINES, _DEFAULT)
+        except NotText as problem:
+            raise problem.as_error(path) from None
+
+
+def read_blocks(sources: Sequence[Source]) -> Iterator[RecordBlock]:
+    """Yield the records of all sources, as they come.
+
+    Raises UsageError if reading fails.
+    """
+    before = 0
+    for source in sources:
+        for block in _read(source, is_alone=len(sources) == 1):
+            yield block._replace(end=before + block.end)
+        before += source.stream.consumed
+        source.stream.close()
+
+
+def missing_files(paths: Sequence[str], options: ReadOptions, names: Iterable[str]) -> list[str]:
+    """Return the names of sources that are files which directories had, and have no longer.
+
+    Files that `open_sources` would not read if they were there are left out: hidden ones, and
+    those that `options.globs` do not match. A file that may not be looked at is there.
+    """
+    if options.name is not None or not options.globs:
+        return []
+    matcher = PatternMatcher(options.globs)
+    directories = [source_name(path) for path in paths if path != STDIN and is_directory(path)]
+    return [
+        name
+        for name in names
+        if any(_could_be_in(directory, name, matcher) for directory in directories)
+        and is_gone(name)
+    ]
+
+
+def _could_be_in(directory: str, name: str, matcher: PatternMatcher) -> bool:
+    path = Path(name)
+    is_path = name == source_name(name) and path.is_relative_to(directory)
+    return is_path and matcher.matches(path.relative_to(directory).as_posix())
+
+
+def _read(source: Source, *, is_alone: bool = True) -> Iterator[RecordBlock]:
+    if source.problem:
+        yield _skipped(source, source.problem)
+        return
+    reader = read_paragraphs if source.options.paragraphs else _READERS[source.format]
+    try:
+        yield from reader(source)
+    except DamagedData as damaged:
+        yield source.block([], 0, [BadRecord(source.lines_read + 1, str(damaged))])
+    except NotText as problem:
+        if is_alone:
+            raise problem.as_error(source.path) from None
+        yield _skipped(source, problem)
+
+
+def _skipped(source: Source, problem: NotText) -> RecordBlock:
+    reason = f"it is {problem.what} ({problem.hint(source.path)})"
+    return source.block([], 0, [BadRecord(None, reason)])
+
+
+def _check(source: Source) -> None:
+    """Look at the beginning of a source.
+
+    A pipe of plain text is left alone, for it might have to be waited for.
+    """
+    if source.options.paragraphs and source.format.has_fields:
+        raise UsageError(
+            f"--paragraphs is for plain text, and {source.path} is {source.format.value}",
+            hint="add --input lines to read it as plain text",
+        )
+    if not source.stream.may_wait:
+        source.stream.check_beginning()
+    if source.format.has_fields:
+        with source.stream.preview():
+            _preview(source)
+
+
+def _preview(source: Source) -> None:
+    """Read until the text fields are known."""
+    with suppress(DamagedData):  # reading reports it
+        for count, block in enumerate(_READERS[source.format](source), 1):
+            if (block.texts and not source.unseen_fields) or count == _BLOCKS_TO_PREVIEW:
+                break
+    if source.text_fields and source.unseen_fields:
+        names = " and no field ".join(sorted(source.unseen_fields))
+        raise UsageError(f"{source.path} has no field {names} in its first records")
+
+
+def _check_options(sources: Sequence[Source], options: ReadOptions) -> None:
+    """Raise UsageError for options that no source can have a use for."""
+    if options.text_fields and not any(source.format.has_fields for source in sources):
+        raise UsageError(
+            "--text-field is for jsonl, json, csv and tsv", hint="add --input, as in --input jsonl"
+        )
+    if not any(source.format.is_delimited for source in sources):
+        for option, is_given in (
+            ("--delimiter", options.delimiter is not None),
+            ("--no-header", not options.header),
+        ):
+            if is_given:
+                raise UsageError(f"{option} is for csv and tsv", hint="add --input csv")
+
+
+def _files(
+    paths: Sequence[str], globs: Sequence[str] | None, on_warning: Callable[[str], None]
+) -> Iterator[str]:
+    """Yield the files named, and those in directories that match."""
+    if globs is None:
+        yield from paths
+        return
+    if globs and not any(map(is_directory, paths)):
+        raise UsageError("--glob is for directories", hint="name a directory")
+    matcher = PatternMatcher(globs) if globs else None
+    for path in paths:
+        if path == STDIN or not is_directory(path):
+            yield path
+            continue
+        if matcher is None:
+            raise UsageError(
+                f"{path} is a directory", hint="choose files in it, as with --glob '*.md'"
+            )
+        files = list(walk(path, matcher.matches))
+        if not files:
+            raise UsageError(f"no file in {path} matches {' or '.join(globs)}")
+        yield from files
+    for pattern in matcher.unused_patterns if matcher else ():
+        on_warning(f"no file matches --glob {pattern!r}")
+
+
+def _guess(path: str) -> InputFormat:
+    name = path.lower().removesuffix(".gz")
+    return _BY_SUFFIX.get(Path(name).suffix, InputFormat.LINES)
+
+
+def _name(path: str) -> str | None:
+    return None if path == STDIN else source_name(path)
