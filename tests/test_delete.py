@@ -202,6 +202,6 @@ class TestShow:
     def test_on_a_terminal_it_is_a_block(self, filled: Jtv) -> None:
         with Terminal(filled, "show", ids(filled)["two"], env={"NO_COLOR": "1"}) as terminal:
             assert terminal.wait() == 0
-        for line in ("text     two", "read in  a.txt:2", "read in  standard input:2"):
+        for line in ("two", "read in  a.txt:2", "read in  standard input:2"):
             assert line in terminal.lines
         assert 'read in  b.jsonl:1  {"lang":"en","tags":["a"]}' in terminal.lines

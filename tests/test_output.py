@@ -323,7 +323,7 @@ class TestTerminal:
             os.close(reader)
             terminal.wait_for("reading")
             os.write(writer, b"".join(b"line %d\n" % number for number in range(2000)))
-            terminal.wait_for("Stored 1,024 new")
+            terminal.wait_for("1,024 stored")
             os.close(writer)
             assert terminal.wait() == 0
         assert "Stored 2,000 new documents (0 already stored, 0 skipped)" in terminal.screen

@@ -63,7 +63,7 @@ def test_all_was_read() -> None:
 
 def test_an_input_of_unknown_size() -> None:
     text = said(IngestProgress(IngestReport(stored=40), texts=50), until="40", size=None)
-    assert "40 stored, 0 known, 0:00:00\n" in text
+    assert "40 stored, 0 already stored, 0:00:00\n" in text
 
 
 def test_a_wait_is_said_once() -> None:

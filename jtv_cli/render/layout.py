@@ -127,16 +127,32 @@ def _line_of(width: int) -> re.Pattern[str]:
 
 
 def _folded_uneven(line: str, width: int) -> Iterator[str]:
-    start = cells = space = 0
-    for at, character in enumerate(line):
-        if character == " ":
-            space = at + 1
-        elif cells + _CELLS[character] > width:
-            end = space if space > start else _cluster_start(line, start, at)
-            yield line[start:end].rstrip(" ")
-            start, cells = end, cell_width(line[end:at])
-        cells += _CELLS[character]
+    start = at = cells = 0  # Of the line to come: its beginning, its end so far, its cells.
+    for word in line.split(" "):
+        taken = cell_width(word)
+        if cells + taken > width:
+            if line[start:at].strip():
+                yield line[start:at].rstrip(" ")
+                start, cells = at, 0
+            if taken > width - cells:
+                for end in _breaks(line, start, at + len(word), width):
+                    yield line[start:end]
+                    start = end
+                taken, cells = cell_width(line[start : at + len(word)]), 0
+        at += len(word) + 1
+        cells += taken + 1
     yield line[start:].rstrip(" ")
+
+
+def _breaks(line: str, start: int, end: int, width: int) -> Iterator[int]:
+    """Yield where a part of a line is broken that is longer than a line may be."""
+    cells = 0
+    for at in range(start, end):
+        cells += _CELLS[line[at]]
+        if cells > width:
+            start = _cluster_start(line, start, at)
+            yield start
+            cells = cell_width(line[start : at + 1])
 
 
 def _cluster_start(text: str, start: int, at: int) -> int:

@@ -50,7 +50,7 @@ class Output:
         return self._columns or terminal_width(self._stream)
 
     @property
-    def links(self) -> bool:
+    def shows_links(self) -> bool:
         """Whether names of files are links (OSC 8)."""
         return self._has_links and self.is_terminal and self.colored
 

@@ -77,7 +77,7 @@ class _View:
             return f"reading, {_clock(passed)}"
         total, is_exact = self._total()
         if total is None:
-            parts = [f"{report.stored:,} stored, {report.known:,} known"]
+            parts = [f"{report.stored:,} stored, {report.known:,} already stored"]
         else:
             parts = [f"{report.texts:,} of {'' if is_exact else '~'}{total:,}"]
         if wait := self._current_wait:

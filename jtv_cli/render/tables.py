@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.color import ColorSystem
 from rich.style import Style
-from rich.table import Table
-from rich.text import Text
 
 from jtv_cli.render.escape import escape
 from jtv_cli.render.formats import format_distance
-from jtv_cli.render.layout import cell_width, cut, displayed, excerpt, fold
+from jtv_cli.render.layout import cell_width, displayed, excerpt, fold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,12 +27,10 @@ if TYPE_CHECKING:
     from jtv_cli.records import Hit, Occurrence, StoredDocument
     from jtv_cli.render.output import Output
 
-# `list` prints rows as they come, so the widths are set before the ids are known.
-_LISTED: Sequence[tuple[str, int]] = (("distance", 8), ("id", 7))
-# All in cells: between the columns of a list, between those of a table, and beside these.
-_GAP = 2
-_BETWEEN = 3
-_EDGES = 2
+# `list` prints rows as they come, so the width is set before the ids are known.
+_ID_CELLS = 7
+_DISTANCE_CELLS = 8
+_GAP = 2  # cells between columns
 # Rather than leave less than half a line or so many to the text, columns before it are left
 # out, the first first.
 _LEAST_TEXT = 12
@@ -53,7 +49,8 @@ _EXCERPT_SOURCE = 200_000
 _HEADER = Style(bold=True)
 _MATCH = Style(bold=True, color="magenta")
 _LOCATION = Style(dim=True)
-_PLAIN = Style()
+_COLORS = ColorSystem.STANDARD
+_TEXT = Style(italic=False)  # in which matches are highlighted
 
 # Words that are no help in telling one English text from another.
 _STOP_WORDS = (
@@ -62,50 +59,107 @@ _STOP_WORDS = (
     " with you your"
 )
 _PREFIX_LETTERS = 4
+_MOST_WORDS = 50  # of a query, are highlighted
 # Han, kana and hangul have no spaces between words: pairs of letters stand for them.
 _UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]+")
 
 
+_Part = tuple[str, "Style | None"]
+"""A part of a line and its style, None for plain text."""
+
+
 class _Screen(NamedTuple):
-    """Where to draw, and what is highlighted there."""
+    """Where to draw, and what is highlighted in texts there."""
 
     output: Output
-    console: Console
+    width: int
     pattern: re.Pattern[str] | None = None
 
-    @property
-    def width(self) -> int:
-        return self.console.width
-
-    def text(self, content: str, width: int) -> list[Text]:
-        """Return a text as lines, on a terminal an excerpt with the query's words highlighted."""
+    def text(self, content: str, width: int) -> list[_Part]:
+        """Return a text as lines, on a terminal an excerpt around the query's words."""
         if not self.output.is_terminal:
-            return [Text(line) for line in fold(displayed(content), width)]
+            return [(line, _TEXT) for line in fold(displayed(content), width)]
         start = content[:_EXCERPT_SOURCE]
         most = max(_EXCERPT_LINES, -(-_EXCERPT_CELLS // width))
         lines = excerpt(fold(displayed(start), width), most, width, self.pattern)
-        if len(start) < len(content):
-            lines[-1] = cut(lines[-1] + content[len(start) :][:width], width)
-        return [self.highlighted(line) for line in lines]
+        return [(line, _TEXT) for line in lines]
 
-    def highlighted(self, line: str) -> Text:
-        text = Text(line)
-        if self.pattern is not None:
-            for match in self.pattern.finditer(line):
-                text.stylize(_MATCH, *match.span())
-        return text
-
-    def location(self, hit: Hit, width: int) -> list[Text]:
+    def location(self, source: str | None, line: int | None, width: int) -> list[_Part]:
         """Return `file:line` as lines that are links; none for standard input without a name."""
-        if hit.source is None:
-            return []
-        style = _LOCATION + self.link(hit.source)
-        return [Text(line, style) for line in fold(_location(hit.source, hit.line), width)]
+        link = self.link(source)
+        style = _LOCATION + link if link else _LOCATION
+        return [(part, style) for part in fold(_location(source, line), width)] if source else []
 
-    def link(self, source: str | None) -> Style:
-        """Return the style of a link to a source, if it is a file and the terminal has links."""
-        url = _file_url(source) if source and self.output.links else None
-        return Style(link=url) if url else _PLAIN
+    def link(self, source: str | None) -> Style | None:
+        """Return the style of a link to a source that is a file, if the terminal has links."""
+        url = _file_url(source) if source and self.output.shows_links else None
+        return Style(link=url) if url else None
+
+    def print_line(self, *parts: _Part) -> None:
+        """Print the parts, which are escaped already, one behind the other."""
+        if self.output.colored:
+            line = "".join(
+                text if style is None else self._styled(text, style) for text, style in parts
+            )
+        else:
+            line = "".join(text for text, _ in parts)
+        self.output.write(line.rstrip(" ") + "\n")
+
+    def _styled(self, text: str, style: Style) -> str:
+        if style is not _TEXT:
+            return style.render(text, color_system=_COLORS)
+        if self.pattern is None:
+            return text
+        return self.pattern.sub(lambda match: _MATCH.render(match[0], color_system=_COLORS), text)
+
+
+class _Grid:
+    """Prints rows: columns of numbers, then the text, and beside or below it the location.
+
+    `location` is the width of a location, in cells. It stands beside the text where there
+    is room for both.
+    """
+
+    def __init__(self, screen: _Screen, columns: Sequence[tuple[str, int]], location: int) -> None:
+        self._screen = screen
+        widths = [width + _GAP for _, width in columns]
+        self._columns = columns[_left_out(widths, screen.width) :]
+        room = screen.width - sum(width + _GAP for _, width in self._columns)
+        is_beside = screen.width >= _WIDE and room - location - _GAP >= _ENOUGH_TEXT
+        self._beside = location if is_beside else 0
+        self._room = room - location - _GAP if is_beside else room
+
+    def print_header(self) -> None:
+        """Print the names of the columns, and a rule below them."""
+        names = [name.rjust(width) for name, width in self._columns]
+        location = [("read in", _HEADER)] if self._beside else []
+        self._print(names, [("text", _HEADER)], location, _HEADER)
+        self._screen.print_line(("─" * self._screen.width, None))
+
+    def print_hit(self, hit: Hit, rank: int = 0) -> None:
+        """Print one hit; an excerpt of its text, if that is for a terminal."""
+        values = {"rank": rank, "distance": format_distance(hit.distance), "id": hit.id}
+        cells = [f"{values[name]:>{width}}" for name, width in self._columns]
+        lines = self._screen.text(hit.content, self._room)
+        location = self._screen.location(hit.source, hit.line, self._beside or self._room)
+        self._print(cells, lines, location)
+
+    def _print(
+        self,
+        cells: Sequence[str],
+        lines: Sequence[_Part],
+        location: Sequence[_Part],
+        style: Style | None = None,
+    ) -> None:
+        first = "".join(cell + " " * _GAP for cell in cells)
+        places = location if self._beside else ()
+        parts = lines if self._beside else (*lines, *location)
+        room = self._beside + _GAP if self._beside else 0
+        begin = first
+        for place, part in zip_longest(places, parts, fillvalue=("", None)):
+            padding = " " * (room - cell_width(place[0]))
+            self._screen.print_line((begin, style), place, (padding, None), part)
+            begin = " " * len(first)
 
 
 def print_hits(hits: Sequence[Hit], output: Output, *, query: str = "") -> None:
@@ -117,89 +171,62 @@ def print_answer(query: str, hits: Sequence[Hit], output: Output) -> None:
     """Print a query and its hits, one below the other."""
     screen = _screen(output, query)
     for line in fold(escape(query, keep_sequences=True), screen.width):
-        screen.console.print(Text(line, _HEADER))
+        screen.print_line((line, _HEADER))
     if hits:
         _print_hits(hits, screen)
     else:
-        screen.console.print(Text("nothing found\n"))
+        screen.print_line(("nothing found", None))
+    screen.print_line()
 
 
 def _print_hits(hits: Sequence[Hit], screen: _Screen) -> None:
-    names = ("rank", "distance", "id")
-    rows = [
-        (str(rank), format_distance(hit.distance), str(hit.id)) for rank, hit in enumerate(hits, 1)
-    ]
-    widths = [max(map(len, column)) + _BETWEEN for column in zip(names, *rows, strict=True)]
-    room = screen.width - _EDGES
-    start = _left_out(widths, room)
-    room -= sum(widths[start:])
-    longest = max(cell_width(_location(hit.source, hit.line)) for hit in hits)
-    beside = longest if _fits_beside(screen, room, longest + _BETWEEN) else 0
-    room -= beside + _BETWEEN if beside else 0
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style=_HEADER)
-    for name in names[start:]:
-        table.add_column(name, justify="right", no_wrap=True)
-    if beside:
-        table.add_column("read in", no_wrap=True)
-    table.add_column("text", no_wrap=True)
-    for row, hit in zip(rows, hits, strict=True):
-        lines = screen.text(hit.content, room)
-        location = screen.location(hit, beside or room)
-        cells = [_joined(location), _joined(lines)] if beside else [_joined(lines + location)]
-        table.add_row(*row[start:], *cells)
-    screen.console.print(table)
+    longest_id = max(len(str(hit.id)) for hit in hits)
+    columns = (("rank", 4), ("distance", _DISTANCE_CELLS), ("id", max(2, longest_id)))
+    location = max(cell_width(_location(hit.source, hit.line)) for hit in hits)
+    grid = _Grid(screen, columns, location)
+    grid.print_header()
+    for rank, hit in enumerate(hits, 1):
+        grid.print_hit(hit, rank)
 
 
 def print_documents(documents: Iterable[StoredDocument], output: Output) -> None:
     """Print each document whole, and above it everything that is known of where it was read."""
     screen = _screen(output)
     for number, document in enumerate(documents):
-        block = Table.grid(padding=(0, _GAP), expand=True)
-        block.add_column(style=_HEADER, no_wrap=True)
-        block.add_column(ratio=1, overflow="fold")
-        block.add_row("id", str(document.id))
+        if number:
+            screen.print_line()
+        screen.print_line(("id       ", _HEADER), (str(document.id), None))
         for occurrence in document.occurrences:
-            place = escape(_occurrence(occurrence), keep_sequences=True)
-            block.add_row("read in", Text(place, screen.link(occurrence.source)))
-        screen.console.print(*([""] if number else []), block)
-        output.write("\n")
-        for line in fold(displayed(document.text), screen.width):
-            output.write(line + "\n")
+            screen.print_line(("read in  ", _HEADER), *_occurrence(screen, occurrence))
+        screen.print_line()
+        output.write("\n".join(fold(displayed(document.text), screen.width)) + "\n")
 
 
 def print_list(hits: Iterable[Hit], output: Output, *, query: str | None = None) -> None:
     """Print a row for each hit as it comes: distance, where there is a query, id, text."""
     screen = _screen(output, query or "")
-    columns = _LISTED[1:] if query is None else _LISTED
-    columns = columns[_left_out([width + _GAP for _, width in columns], screen.width) :]
-    room = screen.width - sum(width + _GAP for _, width in columns)
-    beside = room // 4 if _fits_beside(screen, room, room // 4 + _GAP) else 0
-    room -= beside + _GAP if beside else 0
-
-    def row(
-        cells: Sequence[str], lines: Sequence[Text], location: Sequence[Text], style: Style = _PLAIN
-    ) -> None:
-        blocks = [
-            *(
-                (width, [Text(cell.rjust(width), style)])
-                for (_, width), cell in zip(columns, cells, strict=True)
-            ),
-            *([(beside, location)] if beside else []),
-            (0, [*lines, *(() if beside else location)]),
-        ]
-        screen.console.print(_side_by_side(blocks))
-
-    names = [name for name, _ in columns]
-    heading = [Text("read in", _HEADER)] if beside else []
-    row(names, [Text("text", _HEADER)], heading, _HEADER)
+    columns = (("distance", _DISTANCE_CELLS), ("id", _ID_CELLS))
+    grid = _Grid(screen, columns[1:] if query is None else columns, screen.width // 4)
+    grid.print_header()
     for hit in hits:
-        cells = [format_distance(hit.distance), str(hit.id)][-len(columns) :] if columns else []
-        row(cells, screen.text(hit.content, room), screen.location(hit, beside or room))
+        grid.print_hit(hit)
 
 
 def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], output: Output) -> None:
     """Print one table of texts; a column of numbers is aligned right."""
-    console = _screen(output).console
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    stream: IO[str] = output  # type: ignore[assignment]  # it writes and flushes: all that rich needs
+    console = Console(
+        file=stream,
+        width=output.width,
+        force_terminal=output.is_terminal or output.colored,
+        color_system="auto" if output.colored else None,
+        no_color=not output.colored,
+    )
     rows = list(rows)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style=_HEADER)
     for number, name in enumerate(columns):
@@ -219,29 +246,6 @@ def _left_out(widths: Sequence[int], room: int) -> int:
     return next((n for n in starts if sum(widths[n:]) <= room - least), len(widths))
 
 
-def _fits_beside(screen: _Screen, room: int, width: int) -> bool:
-    return screen.width >= _WIDE and room - width >= _ENOUGH_TEXT
-
-
-def _joined(lines: Sequence[Text]) -> Text:
-    return Text("\n", end="").join(lines)
-
-
-def _side_by_side(blocks: Sequence[tuple[int, Sequence[Text]]]) -> Text:
-    """Return the lines of blocks beside one another, each padded to its width but the last."""
-    height = max(len(lines) for _, lines in blocks)
-    joined = []
-    for number in range(height):
-        line = Text()
-        for width, lines in blocks:
-            cell = lines[number] if number < len(lines) else Text()
-            line.append_text(cell)
-            if width:
-                line.append(" " * (width + _GAP - cell_width(cell.plain)))
-        joined.append(line)
-    return _joined(joined)
-
-
 def _location(source: str | None, line: int | None) -> str:
     if source is None:
         return ""
@@ -249,16 +253,15 @@ def _location(source: str | None, line: int | None) -> str:
     return name if line is None else f"{name}:{line}"
 
 
-def _occurrence(occurrence: Occurrence) -> str:
+def _occurrence(screen: _Screen, occurrence: Occurrence) -> list[_Part]:
     """Return a source and its line, and the metadata as JSON."""
-    place = _location(occurrence.source, occurrence.line) or "standard input"
-    if occurrence.source is None and occurrence.line is not None:
-        place += f":{occurrence.line}"
-    if occurrence.metadata is None:
-        return place
+    name, line, metadata = occurrence.source, occurrence.line, occurrence.metadata
+    place = (_location(name or "standard input", line), screen.link(name))
+    if metadata is None:
+        return [place]
     import orjson
 
-    return f"{place}  {orjson.dumps(occurrence.metadata).decode()}"
+    return [place, ("  " + escape(orjson.dumps(metadata).decode(), keep_sequences=True), None)]
 
 
 @lru_cache
@@ -274,32 +277,23 @@ def _file_url(source: str) -> str | None:
 def _query_pattern(query: str) -> re.Pattern[str] | None:
     """Return what matches the words of a query that tell texts apart, None where it has none.
 
-    Longer words match the beginnings of others, as "search" does that of "searching".
+    Longer words match the beginnings of others, as "search" does that of "searching", and
+    "pods" matches "pod".
     """
     words = dict.fromkeys(re.findall(r"\w+", query.casefold()))
     telling = [word for word in words if word not in _STOP_WORDS.split()] or list(words)
     parts = []
-    for word in telling:
+    for word in telling[:_MOST_WORDS]:
         if _UNSPACED.search(word):
             runs = _UNSPACED.findall(word)
             parts += [run[at : at + 2] for run in runs for at in range(max(1, len(run) - 1))]
         else:
             end = "" if len(word) >= _PREFIX_LETTERS else r"\b"
             parts.append(rf"\b{re.escape(word)}{end}")
+            if len(word) >= _PREFIX_LETTERS and word.endswith("s"):
+                parts.append(rf"\b{re.escape(word[:-1])}\b")
     return re.compile("|".join(parts), re.IGNORECASE) if parts else None
 
 
 def _screen(output: Output, query: str = "") -> _Screen:
-    stream: IO[str] = output  # type: ignore[assignment]  # it writes and flushes: all that rich needs
-    console = Console(
-        file=stream,
-        width=output.width,
-        force_terminal=output.is_terminal or output.colored,
-        color_system="auto" if output.colored else None,
-        no_color=not output.colored,
-        markup=False,
-        highlight=False,
-        emoji=False,
-    )
-    is_highlighted = output.colored or output.is_terminal
-    return _Screen(output, console, _query_pattern(query) if is_highlighted else None)
+    return _Screen(output, output.width, _query_pattern(query))
