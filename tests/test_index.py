@@ -25,7 +25,7 @@ def indexed(jtv: Jtv, prepare: Prepare) -> Jtv:
 
 def test_a_small_table(sampled: Jtv) -> None:
     status = sampled.ok("index", "status")
-    assert status.stdout.startswith("none: 0 documents indexed, 34 not yet; exact: ")
+    assert status.stdout.startswith("none: 0 of 34 documents indexed; exact: ")
     assert status.stderr == ""
     assert sampled.ok("index", "wait").stderr == status.stdout
     built = sampled.ok("index", "build")
@@ -39,7 +39,7 @@ def test_a_small_table(sampled: Jtv) -> None:
 def test_status(indexed: Jtv) -> None:
     detail = f"index: 512 candidates of {SEGMENT + 10:,} documents"
     assert indexed.ok("index", "status").stdout == (
-        f"ready: {SEGMENT:,} documents indexed, 10 not yet; {detail}\n"
+        f"ready: {SEGMENT:,} of {SEGMENT + 10:,} documents indexed; {detail}\n"
     )
     assert indexed.ok("index", "status", "--json").records == [
         {

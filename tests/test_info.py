@@ -64,9 +64,28 @@ def test_on_a_terminal(sampled: Jtv) -> None:
     assert f"table        {TABLE}" in screen
     assert "documents    36" in screen
     assert " KiB" in screen
-    assert "index        none: 0 documents indexed, 36 not yet" in screen
+    assert "index        none: 0 of 36 documents indexed" in screen
     assert r"\u001b[31mred" in screen
     assert "occurrences" in screen
+
+
+def test_of_many_sources_a_terminal_shows_the_largest(jtv: Jtv) -> None:
+    jtv.ok("init")
+    for number in range(12):
+        jtv.write(f"{number}.txt", "".join(f"{line}\n" for line in range(number + 1)))
+    jtv.ok("ingest", ".", "--glob", "*.txt")
+    with Terminal(jtv, "info", "--color", "never") as terminal:
+        assert terminal.wait() == 0
+    names = [line.split()[0] for line in terminal.lines if ".txt" in line]
+    assert names == [f"{number}.txt" for number in range(11, 1, -1)]
+    assert "2 more sources; list all of them with: jtv info --sources" in terminal.lines
+    with Terminal(jtv, "info", "--sources", "--color", "never") as terminal:
+        assert terminal.wait() == 0
+    assert len([line for line in terminal.lines if ".txt" in line]) == 12
+    assert "more source" not in terminal.screen
+    rows = [row for row in jtv.ok("info").rows if row[0] == "source"]
+    assert rows == [row for row in jtv.ok("info", "--sources").rows if row[0] == "source"]
+    assert len(rows) == 12
 
 
 def test_a_path_drives_no_terminal(jtv: Jtv) -> None:

@@ -147,7 +147,7 @@ class TestDrop:
         jtv.ok("ingest", "-", stdin="a\n")
         assert "with 1 document in" in jtv("init", "--drop").error
         assert ", 1 document\n" in jtv.ok("doctor").stdout
-        assert "0 documents indexed, 1 not yet" in jtv.ok("index", "status").stdout
+        assert "0 of 1 document indexed" in jtv.ok("index", "status").stdout
 
     def test_nothing_to_drop(self, jtv: Jtv) -> None:
         assert "made table" in jtv.ok("init", "--drop").stderr

@@ -164,7 +164,9 @@ class TestWithTiflash:
 
     def test_build_anew(self, flash: Jtv, proxy: Proxy) -> None:
         flash.ok("init", *OFFLINE)
-        assert flash.ok("index", "build").stderr.startswith("ready: 2,000 documents indexed")
+        assert flash.ok("index", "build").stderr.startswith(
+            "ready: 2,000 of 2,000 documents indexed"
+        )
         assert "DROP INDEX IF EXISTS `jtv_vector`" in "".join(proxy.statements)
         assert sum(ADD in sql for sql in proxy.statements) == 2
         assert_finished(flash)

@@ -9,7 +9,7 @@ from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode
 from jtv_cli.render.escape import tab_separated
 from jtv_cli.render.formats import format_value
-from jtv_cli.render.units import format_index, format_size
+from jtv_cli.render.units import format_count, format_index, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,9 +19,15 @@ if TYPE_CHECKING:
 _COLUMNS = ("table", "model", "dimensions", "documents")
 # Of the names, on a terminal.
 _WIDTHS = (12,)
+# On a terminal, unless all are asked for: with what stands above them, they fit there.
+_MOST_SOURCES = 10
 
 
-def info(session: Session, json: options.StatusJson = False) -> int:
+def info(
+    session: Session,
+    all_sources: options.AllSources = False,
+    json: options.StatusJson = False,
+) -> int:
     """Show what a table is, and what is in it: model, documents, sources, size, index.
 
     Off a terminal, it is a name and a value on each line, separated by a tab; the size
@@ -39,7 +45,7 @@ def info(session: Session, json: options.StatusJson = False) -> int:
     else:
         for name, value in (facts | _amounts(session, size, index)).items():
             session.output.write_fields((name, format_value(value)), _WIDTHS)
-        _print_sources(session, sources)
+        _print_sources(session, sources, most=None if all_sources else _MOST_SOURCES)
     return ExitCode.OK
 
 
@@ -97,13 +103,20 @@ def _record(source: SourceCount) -> dict[str, object]:
     }
 
 
-def _print_sources(session: Session, sources: Sequence[SourceCount]) -> None:
-    rows = [tuple(map(format_value, source)) for source in sources]
+def _print_sources(session: Session, sources: Sequence[SourceCount], *, most: int | None) -> None:
+    """Print each source, on a terminal the largest of many in the order of their size."""
+    columns = ("source", "occurrences", "documents")
+    left_out = len(sources) - most if most is not None and session.output.is_terminal else 0
+    if left_out > 0:
+        sources = sorted(sources, key=lambda source: -source.occurrences)[:most]
+    rows = [tuple(map(format_value, _record(source).values())) for source in sources]
     if not session.output.is_terminal:
         for row in rows:
             session.output.write(tab_separated(("source", *row)) + "\n")
     elif rows:
         from jtv_cli.render.tables import print_rows
 
-        columns = ("source", "occurrences", "documents")
         print_rows(columns, rows, session.output)
+    if left_out > 0:
+        more = format_count(left_out, "more source")
+        session.console.note(f"{more}; list all of them with: jtv info --sources")

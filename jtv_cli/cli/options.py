@@ -215,6 +215,9 @@ To = Annotated[
 ]
 
 Records = Annotated[bool, typer.Option("--json", help="Print a JSON object for each.")]
+AllSources = Annotated[
+    bool, typer.Option("--sources", help="On a terminal, list all sources, not the ten largest.")
+]
 NoApi = Annotated[bool, typer.Option("--no-api", help="Do not call the API.")]
 
 OptionalQuery = Annotated[

@@ -1,4 +1,4 @@
-"""Counts, sizes and states in words."""
+"""Format counts, sizes, prices and states for people."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ if TYPE_CHECKING:
 
 
 def format_count(number: int, noun: str) -> str:
-    """Return so many of a thing."""
+    """Return a count with its noun: 1 row, 2,000 rows."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def format_size(size: int) -> str:
-    """Return so many bytes in the largest unit that fits."""
+    """Return a size in bytes with the largest unit that leaves at least one: 1.5 MiB."""
     value, units = float(size), iter(("B", "KiB", "MiB", "GiB", "TiB"))
     unit = next(units)
     while value >= 1024 and (larger := next(units, None)):
@@ -23,18 +23,18 @@ def format_size(size: int) -> str:
 
 
 def format_usd(usd: float) -> str:
-    """Return a price, as exactly as prices of texts need it."""
+    """Return a price with four decimals: embeddings of a few texts cost less than a cent."""
     return "less than 0.0001 USD" if 0 < usd < 0.0001 else f"{usd:,.4f} USD"
 
 
 def format_removed(removed: Removed) -> str:
-    """Return how much is removed."""
+    """Return the counts of removed documents and occurrences."""
     documents = format_count(removed.documents, "document")
     return f"{documents} and {format_count(removed.occurrences, 'occurrence')}"
 
 
 def format_index(found: IndexStatus) -> str:
-    """Return how far an index is, in words."""
-    indexed = format_count(found.indexed, "document")
-    numbers = f"{found.state.value}: {indexed} indexed, {found.pending:,} not yet"
+    """Return the state of an index, and how many of the documents it has."""
+    documents = format_count(found.indexed + found.pending, "document")
+    numbers = f"{found.state.value}: {found.indexed:,} of {documents} indexed"
     return f"{numbers}; {found.detail}" if found.detail else numbers
