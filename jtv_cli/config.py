@@ -23,7 +23,7 @@ JINA_API = "https://api.jina.ai"
 
 _DATABASE = ("JTV_DATABASE", "TIDB_DATABASE_URL")
 _API_KEY = ("JINA_API_KEY", "JINAAI_API_KEY")
-NAMES = (*_DATABASE, "JTV_TABLE", "JTV_MODEL", *_API_KEY, "JINA_API_BASE")
+NAMES = (*_DATABASE, "JTV_TABLE", "JTV_MODEL", "JTV_MODELS", *_API_KEY, "JINA_API_BASE")
 _OUR_LINE = re.compile(
     rf"^[ \t]*(?:export[ \t]+)?['\"]?(?P<name>{'|'.join(NAMES)})\b"
     r"(?P<equals>['\"]?[ \t]*=)?",
@@ -66,6 +66,7 @@ class Settings(NamedTuple):
     model: Setting
     api_key: Setting
     api_base: Setting
+    models: Setting
 
 
 class Flags(NamedTuple):
@@ -110,6 +111,7 @@ def load_settings(flags: Flags) -> Settings:
         api_key=_api_key(layers, no_key=flags.no_key),
         api_base=_flag(flags.api_base, "--api-base")
         or _from_layers(layers, ("JINA_API_BASE",), JINA_API),
+        models=_from_layers(layers, ("JTV_MODELS",)),
     )
     _keep_secrets(settings)
     check_table(settings.table)
@@ -171,6 +173,28 @@ def find_api(settings: Settings) -> tuple[str, str | None]:
             hint="if you trust it, name it with --api-base",
         )
     return base.value, key.value
+
+
+def models_directory(settings: Settings) -> Path:
+    """Return the directory that weights of models are kept in.
+
+    A relative path in a settings file counts from that file's directory.
+
+    Raises UsageError where there is no home directory to keep them in.
+    """
+    setting = settings.models
+    if setting.value is None:
+        return _user_folder("data") / "models"
+    folder = setting.file.parent if setting.file else Path()
+    return folder / Path(setting.value).expanduser()
+
+
+def hub() -> str | None:
+    """Return the URL of a mirror to download weights from, if the environment names one.
+
+    It is the name that other tools use, too, so that no settings file is read for it.
+    """
+    return os.environ.get("HF_ENDPOINT", "").strip() or None
 
 
 def check_table(setting: Setting) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+import sentence_model
 import tidb_cluster
 from jina_server import JinaServer
 from jtv_cli.config import NAMES
@@ -123,7 +124,7 @@ class Jtv:
         clean = {
             name: value
             for name, value in os.environ.items()
-            if name not in (*NAMES, "NO_COLOR", "COLUMNS", "LINES", "TERM")
+            if name not in (*NAMES, "HF_ENDPOINT", "NO_COLOR", "COLUMNS", "LINES", "TERM")
             and not name.startswith("XDG_")
         }
         own = {"HOME": str(self.folder / "home"), "PYTHONWARNINGS": "error"}
@@ -247,6 +248,15 @@ def made(jtv: Jtv, prepare: Prepare) -> Jtv:
 def sampled(jtv: Jtv, prepare: Prepare) -> Jtv:
     """A user who has stored the sample texts with the built-in embedder."""
     return prepare(jtv, ("init",), ("ingest", str(SAMPLE_TEXTS)))
+
+
+@pytest.fixture(scope="session")
+def models() -> Path:
+    """A directory of models with the sentence model in it."""
+    try:
+        return sentence_model.models_directory()
+    except sentence_model.NoWeightsError as error:
+        pytest.skip(f"no weights of {sentence_model.NAME}: {error}")
 
 
 @pytest.fixture

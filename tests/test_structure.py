@@ -49,8 +49,8 @@ ONLY_IN = {
     "sqlalchemy": ("stores/tidb",),
     "pymysql": ("stores/tidb",),
     "tidb_vector": ("stores/tidb",),
-    "requests": ("embedders/api/transport.py",),
-    "urllib3": ("embedders/api/transport.py",),
+    "requests": ("embedders/api/transport.py", "embedders/download.py"),
+    "urllib3": ("embedders/api/transport.py", "embedders/download.py"),
     "dotenv": ("config.py",),
     "platformdirs": ("config.py",),
 }

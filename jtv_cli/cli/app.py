@@ -36,11 +36,28 @@ _COMMANDS = {
     "index drop": ("index.drop", "Remove the index."),
     "index wait": ("index.wait", "Wait until the index is built."),
     "index check": ("index.check", "Measure what the index finds, and how fast."),
+    "models list": ("models.list_models", "List models, and whether they can be used now."),
+    "models pull": ("models.pull", "Download a model, to run it on this machine."),
+    "models path": ("models.path", "Print the directory of downloaded models."),
+    "models remove": ("models.remove", "Delete a downloaded model."),
     _COMPLETION: ("completion.completion", "Print the script that has a shell complete jtv."),
 }
 # The shared options that a command does without.
-_WITHOUT = {"copy": ("database", "model", "api_base", "no_key"), "tables": ("model",)}
-_GROUPS = {"index": "Manage the index, which makes searches fast."}
+_MODELS = ("database", "table", "model")
+_WITHOUT = {
+    "models list": _MODELS,
+    "models pull": (*_MODELS, "api_base", "no_key"),
+    "models path": (*_MODELS, "api_base", "no_key"),
+    "models remove": (*_MODELS, "api_base", "no_key"),
+    "copy": ("database", "model", "api_base", "no_key"),
+    "tables": ("model",),
+}
+_GROUPS = {
+    "index": "Manage the index, which makes searches fast.",
+    "models": "List models, and download those that run on this machine.",
+}
+# The command of a group that is run where none is named.
+_DEFAULTS = {"models": "list"}
 
 
 def make_app(first: str = _COMPLETION) -> typer.Typer:
@@ -68,6 +85,15 @@ def make_app(first: str = _COMPLETION) -> typer.Typer:
         settings = {"allow_extra_args": name == _COMPLETION}
         groups.get(group, app).command(name, short_help=line, context_settings=settings)(command)
     return app
+
+
+def with_default(words: Sequence[str]) -> list[str]:
+    """Return a command line with the default command of a group put in, if it names none."""
+    first, *rest = words
+    takes_default = first in _DEFAULTS and (
+        not rest or (rest[0].startswith("-") and rest[0] not in ("-h", "--help"))
+    )
+    return [first, _DEFAULTS[first], *rest] if takes_default else list(words)
 
 
 def command_path(words: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from jtv_cli.embedders import EmbedderOptions, open_embedder
 from jtv_cli.embedders.models import (
     MODELS,
     OFFLINE_MODEL,
+    SENTENCE_MODEL,
     TUTORIAL_MODEL,
     Model,
     find_model,
@@ -17,9 +18,12 @@ from jtv_cli.embedders.models import (
     spec_for,
     with_dimensions,
 )
+from jtv_cli.embedders.weights import DOWNLOADS, find_weights, is_pulled
 from jtv_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from jtv_cli.embedders import Embedder
     from jtv_cli.records import TableSpec
 
@@ -40,7 +44,8 @@ def model_for_new_table(
     """Return the model that the settings name, else the default.
 
     With an API key, the default is the tutorial's model; without one, in an embedded
-    store, the offline model. On TiDB there is none, and UsageError is raised.
+    store, the sentence model if it was downloaded, else the offline model. On TiDB there
+    is none, and UsageError is raised.
 
     A model that only a server has is asked for one vector, to learn its dimensions.
 
@@ -48,6 +53,8 @@ def model_for_new_table(
     """
     options = options or VectorOptions()
     model = _named_model(settings) or _default_model(settings, is_embedded=is_embedded)
+    if model.name in DOWNLOADS:
+        find_weights(model.name, config.models_directory(settings))
     if options.dimensions is not None:
         model = with_dimensions(model, options.dimensions)
     recipe = model.recipe._replace(
@@ -68,7 +75,8 @@ def open_model(settings: config.Settings, model: Model, *, truncate: bool = Fals
     Raises UsageError where the API key is missing, or the API base cannot be used.
     """
     if model.runs_in_process:
-        return open_embedder(model)
+        directory = None if model.is_builtin else config.models_directory(settings)
+        return open_embedder(model, EmbedderOptions(models_directory=directory))
     from jtv_cli.embedders.api.endpoint import parse_base
 
     api_base, api_key = config.find_api(settings)
@@ -135,8 +143,16 @@ def _default_model(settings: config.Settings, *, is_embedded: bool) -> Model:
     if settings.api_key.value:
         return find_model(TUTORIAL_MODEL)
     if is_embedded:
-        return find_model(OFFLINE_MODEL)
+        is_there = is_pulled(SENTENCE_MODEL, _models_directory(settings))
+        return find_model(SENTENCE_MODEL if is_there else OFFLINE_MODEL)
     raise UsageError("there is no API key", hint="set JINA_API_KEY")
+
+
+def _models_directory(settings: config.Settings) -> Path | None:
+    try:
+        return config.models_directory(settings)
+    except UsageError:  # there is no home directory
+        return None
 
 
 def _checked_prefix(prefix: str | None, option: str) -> str:

@@ -214,6 +214,12 @@ To = Annotated[
     str, typer.Option("--to", metavar="STORE", help="Copy to this store, named likewise.")
 ]
 
+Measure = Annotated[
+    bool, typer.Option("--measure", help="Measure the speed of models on this machine.")
+]
+PulledModel = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
+OptionalModel = Annotated[str | None, typer.Argument(metavar="[MODEL]", help="The model's name.")]
+
 Records = Annotated[bool, typer.Option("--json", help="Print a JSON object for each.")]
 AllSources = Annotated[
     bool, typer.Option("--sources", help="On a terminal, list all sources, not the ten largest.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from jtv_cli import config
-from jtv_cli.cli.app import command_path, make_app
+from jtv_cli.cli.app import command_path, make_app, with_default
 from jtv_cli.cli.interrupts import Interrupted, raise_interrupts
 from jtv_cli.cli.session import Streams
 from jtv_cli.errors import ExitCode, JtvError, OutputFailed
@@ -71,7 +71,7 @@ def _guarded(arguments: Sequence[str], streams: Streams) -> int:
 
 def _dispatch(arguments: Sequence[str], streams: Streams) -> int:
     """Run the command; what Typer itself prints, help, goes the way of all data."""
-    words = list(arguments) or ["--help"]
+    words = with_default(arguments or ["--help"])
     command = typer.main.get_command(make_app(words[0]))
     printed = io.StringIO()
     with redirect_stdout(printed):

@@ -114,6 +114,10 @@ class Session(NamedTuple):
         model = choice.model_for_table(self.settings, spec)
         return choice.open_model(self.settings, model, truncate=truncate)
 
+    def open_model(self, model: Model) -> Embedder:
+        """Open the embedder of a model."""
+        return choice.open_model(self.settings, model)
+
     def require_model(self, spec: TableSpec) -> None:
         """Raise TableMismatch where --model names another model than the table's."""
         choice.require_model(self.settings, spec)

@@ -9,6 +9,7 @@ from jtv_cli.records import Purpose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from jtv_cli.embedders.models import Model
     from jtv_cli.records import Embeddings
@@ -47,12 +48,13 @@ class EmbedderOptions(NamedTuple):
     """What an embedder may need beside its model.
 
     `api_base` and `api_key` are of the service that runs the model; `truncate` cuts texts
-    that are too long for the model.
+    that are too long for the model. `models_directory` is where weights are kept.
     """
 
     api_base: str = ""
     api_key: str | None = None
     truncate: bool = False
+    models_directory: Path | None = None
 
 
 def open_embedder(model: Model, options: EmbedderOptions | None = None) -> Embedder:

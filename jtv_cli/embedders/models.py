@@ -69,6 +69,7 @@ PRICES_DATE = "September 2026"
 
 TUTORIAL_MODEL = "jina-embeddings-v2-base-en"
 OFFLINE_MODEL = "hashing-v1"
+SENTENCE_MODEL = "all-minilm-l6-v2"
 
 _NO_LIMIT = 1 << 30
 # What is assumed of a model that is not listed: the server refuses what is too long for it.
@@ -102,6 +103,26 @@ _V2 = Model(TUTORIAL_MODEL, "api", 768, 8192, price=0.05, languages="English", l
 MODELS = {
     model.name: model
     for model in (
+        Model(
+            OFFLINE_MODEL,
+            "hashing",
+            768,
+            _NO_LIMIT,
+            price=0.0,
+            is_builtin=True,
+            runs_in_process=True,
+            languages="all, by letters",
+        ),
+        Model(
+            SENTENCE_MODEL,
+            "minilm",
+            384,
+            _NO_LIMIT,
+            price=0.0,
+            runs_in_process=True,
+            languages="English",
+            license="Apache-2.0",
+        ),
         _V2,
         _V2._replace(name="jina-embeddings-v2-base-zh", languages="Chinese, English"),
         _V2._replace(name="jina-embeddings-v2-base-de", languages="German, English"),
@@ -165,16 +186,6 @@ MODELS = {
             8192,
             smaller=(64, 128, 256, 512, 768),
             license="CC-BY-NC-4.0",
-        ),
-        Model(
-            OFFLINE_MODEL,
-            "hashing",
-            768,
-            _NO_LIMIT,
-            price=0.0,
-            is_builtin=True,
-            runs_in_process=True,
-            languages="all, by letters",
         ),
     )
 }

@@ -59,7 +59,7 @@ class Transport:
 
     def __init__(self, endpoint: Endpoint, key: str | None) -> None:
         self._endpoint = endpoint
-        self._session = _session(key)
+        self._session = open_session(key)
         self._has_connected = False
 
     def post(self, url: str, body: bytes, largest: int) -> Reply:
@@ -101,20 +101,7 @@ class Transport:
 
     @cached_property
     def _proxies(self) -> dict[str, str]:
-        """The proxies that the environment names for the endpoint, by scheme.
-
-        Raises ServiceRefused for one that cannot be used.
-        """
-        if self._endpoint.is_local:
-            # An empty value keeps requests from looking into the environment.
-            return {"http": "", "https": "", "all": ""}
-        url = self._endpoint.url
-        said = self._session.merge_environment_settings(url, {}, None, None, None)
-        proxies = dict(said["proxies"])
-        if proxy := select_proxy(url, proxies):
-            scheme = urlsplit(url).scheme
-            _check_proxy(proxy, f"{scheme if scheme in proxies else 'all'}_proxy".upper())
-        return proxies
+        return find_proxies(self._session, self._endpoint.url, is_local=self._endpoint.is_local)
 
     def _raise_failure(self, error: Exception) -> NoReturn:
         """Raise what a request without a whole reply comes to."""
@@ -173,7 +160,11 @@ class _Session(requests.Session):
         return None
 
 
-def _session(key: str | None) -> requests.Session:
+def open_session(key: str | None = None) -> requests.Session:
+    """Return a session that sends that key, if any, follows no redirect and reads no netrc.
+
+    https trusts the system's CA store and certifi's, or REQUESTS_CA_BUNDLE alone.
+    """
     session = _Session()
     session.auth = _KeyAuth(key)
     for scheme in ("https://", "http://"):
@@ -375,6 +366,22 @@ def _is_unknown_host(error: BaseException | None) -> bool:
     """Return whether a failure comes from a host name that cannot be resolved."""
     causes = [error, *getattr(error, "args", ())]
     return any(isinstance(getattr(each, "reason", each), NameResolutionError) for each in causes)
+
+
+def find_proxies(session: requests.Session, url: str, *, is_local: bool) -> dict[str, str]:
+    """Return the proxies that the environment names for a URL, by scheme; none for this machine.
+
+    Raises ServiceRefused for one that cannot be used.
+    """
+    if is_local:
+        # An empty value keeps requests from looking into the environment.
+        return {"http": "", "https": "", "all": ""}
+    said = session.merge_environment_settings(url, {}, None, None, None)
+    proxies = dict(said["proxies"])
+    if proxy := select_proxy(url, proxies):
+        scheme = urlsplit(url).scheme
+        _check_proxy(proxy, f"{scheme if scheme in proxies else 'all'}_proxy".upper())
+    return proxies
 
 
 def _check_proxy(proxy: str, variable: str) -> None:
