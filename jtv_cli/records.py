@@ -186,10 +186,10 @@ class TableSpec(NamedTuple):
 
     def require_same_vectors(self, wanted: TableSpec) -> None:
         """Raise TableMismatch unless vectors made for the wanted table can be compared here."""
-        facts = [(spec.model, *spec._facts()) for spec in (self, wanted)]
-        if facts[0] == facts[1]:
+        kept, asked = self.model, wanted.model
+        here, there = self._facts(), wanted._facts()
+        if (kept, here) == (asked, there):
             return
-        (kept, *here), (asked, *there) = facts
         differing = [(one, other) for one, other in zip(here, there, strict=True) if one != other]
         if differing:
             ones, others = zip(*differing, strict=True)

@@ -19,13 +19,16 @@ from jtv_cli.embedders.models import (
     with_dimensions,
 )
 from jtv_cli.embedders.weights import DOWNLOADS, find_weights, is_pulled
-from jtv_cli.errors import UsageError
+from jtv_cli.errors import TableMismatch, UsageError
+from jtv_cli.records import Purpose
+from jtv_cli.text import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from jtv_cli.embedders import Embedder
     from jtv_cli.records import TableSpec
+    from jtv_cli.stores import Table
 
 _LONGEST_PREFIX = 200
 
@@ -47,7 +50,7 @@ def model_for_new_table(
     store, the sentence model if it was downloaded, else the offline model. On TiDB there
     is none, and UsageError is raised.
 
-    A model that only a server has is asked for one vector, to learn its dimensions.
+    A model that jtv does not list is asked for one vector, to learn its dimensions.
 
     Raises UsageError for a model, dimensions or a prefix that cannot be.
     """
@@ -58,11 +61,15 @@ def model_for_new_table(
     if options.dimensions is not None:
         model = with_dimensions(model, options.dimensions)
     recipe = model.recipe._replace(
-        query_prefix=_checked_prefix(options.query_prefix, "--query-prefix"),
-        document_prefix=_checked_prefix(options.document_prefix, "--document-prefix"),
+        query_prefix=_checked_prefix(
+            options.query_prefix, "--query-prefix", model.recipe.query_prefix
+        ),
+        document_prefix=_checked_prefix(
+            options.document_prefix, "--document-prefix", model.recipe.document_prefix
+        ),
     )
     model = model._replace(recipe=recipe)
-    if model.recipe.provider == "api":
+    if model.recipe.provider:
         from jtv_cli.embedders.fingerprint import learn
 
         return learn(open_model(settings, model))
@@ -76,7 +83,12 @@ def open_model(settings: config.Settings, model: Model, *, truncate: bool = Fals
     """
     if model.runs_in_process:
         directory = None if model.is_builtin else config.models_directory(settings)
-        return open_embedder(model, EmbedderOptions(models_directory=directory))
+        embedder = open_embedder(
+            model, EmbedderOptions(truncate=truncate, models_directory=directory)
+        )
+        if model.recipe.fingerprint:
+            _require_same_weights(embedder)
+        return embedder
     from jtv_cli.embedders.api.endpoint import parse_base
 
     api_base, api_key = config.find_api(settings)
@@ -89,28 +101,67 @@ def model_for_table(settings: config.Settings, spec: TableSpec) -> Model:
 
     Raises UsageError if this version does not have the table's model.
     """
-    named = _named_model(settings) if settings.model.source == "--model" else None
+    named = _demanded_model(settings)
     if named is None or not _is_same_space(named, spec):
         return model_of(spec)
-    if named.name == spec.model and named.provider == model_of(spec).provider:
-        return model_of(spec)
+    if named.recipe.provider == spec.recipe.provider and named.name == spec.model:
+        own = model_of(spec)
+        location = named.recipe.location or own.recipe.location
+        return own._replace(recipe=own.recipe._replace(location=location))
     return with_dimensions(named, spec.dimensions)
 
 
 def require_model(settings: config.Settings, spec: TableSpec) -> None:
     """Raise TableMismatch where --model names another model than the table's."""
-    if settings.model.source != "--model":
+    named = _demanded_model(settings)
+    if named is None or _is_same_space(named, spec):
         return
-    named = _named_model(settings)
-    assert named is not None
-    if _is_same_space(named, spec):
-        return
-    if named.recipe.provider == "api":
-        # Its dimensions are not known without asking the server.
+    if not named.dimensions:
+        # They are not known without asking the model.
         named = named._replace(dimensions=spec.dimensions)
     elif spec.dimensions in named.smaller:
         named = with_dimensions(named, spec.dimensions)
     spec.require_same_vectors(spec_for(spec.name, named))
+
+
+def require_near(settings: config.Settings, table: Table) -> None:
+    """Raise TableMismatch unless another provider's model makes the table's vectors.
+
+    It is asked only where --model names one: the API's model for a table that was made on
+    this machine, or the other way round. A stored text is embedded again and compared.
+    """
+    spec = table.spec
+    named = _demanded_model(settings)
+    if named is None or named.recipe.provider == spec.recipe.provider:
+        return
+    from jtv_cli.embedders.fingerprint import FARTHEST, cosine_distance
+
+    ids = [hit.id for hit in table.scan(limit=1)]
+    for document in table.get(ids, vectors=True):
+        embedder = open_model(settings, model_for_table(settings, spec))
+        [vector] = embedder.embed([document.text], Purpose.DOCUMENT).vectors
+        assert document.vector is not None
+        distance = cosine_distance(vector, document.vector)
+        if distance > FARTHEST:
+            raise TableMismatch(
+                f"table {spec.name} was made with {spec.model}, and {settings.model.value} makes"
+                f" other vectors: those of document {document.id} are {distance:.2f} apart",
+                hint="leave out --model, or name another --table",
+            )
+
+
+def _require_same_weights(embedder: Embedder) -> None:
+    """Raise TableMismatch if a local model is not the one that a table was made with."""
+    from jtv_cli.embedders.fingerprint import FARTHEST, distance_to_fingerprint
+
+    distance = distance_to_fingerprint(embedder)
+    if distance > FARTHEST:
+        location = printable(embedder.model.recipe.location)
+        raise TableMismatch(
+            f"the model in {location} is not the one that the table was made with: a fixed"
+            f" text's vector has moved by a cosine distance of {distance:.2f}",
+            hint="name the directory of the table's model: --model onnx:DIR",
+        )
 
 
 def require_options(spec: TableSpec, options: VectorOptions) -> None:
@@ -122,15 +173,27 @@ def require_options(spec: TableSpec, options: VectorOptions) -> None:
 
 
 def _is_same_space(named: Model, spec: TableSpec) -> bool:
-    """Return whether a table's vectors can be compared with those of a model that is named."""
-    if spec.recipe.provider == "api" or named.recipe.provider == "api":
-        return (named.name, named.provider) == (spec.model, spec.recipe.provider)
-    own = MODELS.get(spec.model)
+    """Return whether a table's vectors may be comparable with those of the model named."""
+    providers = (named.recipe.provider, spec.recipe.provider)
+    if providers[0] == providers[1] and providers[0]:
+        ways = [(recipe.pooling, recipe.is_normalized) for recipe in (named.recipe, spec.recipe)]
+        return named.name == spec.model and ways[0] == ways[1]
+    if "api" in providers:
+        return False
     return (
-        named.space == (own.space if own else spec.model)
+        _space(named.name) == _space(spec.model)
         and named.task == spec.task
-        and spec.dimensions in (named.dimensions, *named.smaller)
+        and spec.dimensions in (named.dimensions or spec.dimensions, *named.smaller)
     )
+
+
+def _space(name: str) -> str:
+    return MODELS[name].space if name in MODELS else name
+
+
+def _demanded_model(settings: config.Settings) -> Model | None:
+    """Return the model that the command line names, which a table must then have."""
+    return _named_model(settings) if settings.model.source == "--model" else None
 
 
 def _named_model(settings: config.Settings) -> Model | None:
@@ -155,10 +218,12 @@ def _models_directory(settings: config.Settings) -> Path | None:
         return None
 
 
-def _checked_prefix(prefix: str | None, option: str) -> str:
-    if prefix is not None and (len(prefix) > _LONGEST_PREFIX or not _is_unicode(prefix)):
+def _checked_prefix(prefix: str | None, option: str, default: str) -> str:
+    if prefix is None:
+        return default
+    if len(prefix) > _LONGEST_PREFIX or not _is_unicode(prefix):
         raise UsageError(f"{option} takes up to {_LONGEST_PREFIX} characters of UTF-8")
-    return prefix or ""
+    return prefix
 
 
 def _is_unicode(text: str) -> bool:

@@ -92,6 +92,7 @@ class Session(NamedTuple):
         with self.looking_at(store):
             table = store.open(self.table_name)
         self.require_model(table.spec)
+        choice.require_near(self.settings, table)
         return table
 
     def looking_at(self, store: Store) -> AbstractContextManager[object]:

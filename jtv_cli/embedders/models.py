@@ -9,6 +9,7 @@ description.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 from jtv_cli.errors import StoreError, UsageError
@@ -70,6 +71,9 @@ PRICES_DATE = "September 2026"
 TUTORIAL_MODEL = "jina-embeddings-v2-base-en"
 OFFLINE_MODEL = "hashing-v1"
 SENTENCE_MODEL = "all-minilm-l6-v2"
+
+ONNX = "onnx:"
+"""What a directory is named by in the place of a model."""
 
 _NO_LIMIT = 1 << 30
 # What is assumed of a model that is not listed: the server refuses what is too long for it.
@@ -208,11 +212,15 @@ def find_model(name: str) -> Model:
 def resolve_model(name: str, *, is_served: bool) -> Model:
     """Return the model of that name, listed or not.
 
-    `is_served` says that the user names a server, which may run a model that is not
-    listed: its dimensions, 0, are yet to be learned.
+    `onnx:DIR` is the one in a directory. `is_served` says that the user names a server,
+    which may run a model that is not listed. Dimensions of 0 are yet to be learned.
 
     Raises UsageError for a name that no model has.
     """
+    if name.startswith(ONNX):
+        from jtv_cli.embedders.onnx import describe
+
+        return describe(Path(name.removeprefix(ONNX)).expanduser())
     if name in MODELS or not is_served:
         return find_model(name)
     if not (0 < len(name) <= _LONGEST_NAME and name.isprintable()):
