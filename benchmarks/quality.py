@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from jtv_cli.embedders import open_embedder
+from jtv_cli.embedders import EmbedderOptions, open_embedder
 from jtv_cli.embedders.models import MODELS
+from jtv_cli.embedders.weights import is_pulled
 from jtv_cli.records import Purpose
 from retrieval import answers, paraphrases, public_sets
 from timing import PASS, best_seconds, machine
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 DEPTH = 10
 
 COLD = """
-from jtv_cli.embedders import open_embedder
+from jtv_cli.embedders import EmbedderOptions, open_embedder
 from jtv_cli.embedders.models import find_model
 from jtv_cli.records import Purpose
 open_embedder(find_model({name!r})).embed(["who wrote the song"], Purpose.QUERY)
@@ -61,11 +62,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=Path, nargs="?")
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--models", type=Path, help="what `jtv models path` prints")
     arguments = parser.parse_args()
     sets = {"paraphrases": paraphrases(), **answers()}
     if arguments.directory:
         sets |= public_sets(arguments.directory)
-    embedders = {name: open_embedder(m) for name, m in MODELS.items() if m.is_offline}
+    options = EmbedderOptions(models_directory=arguments.models)
+    embedders = {
+        name: open_embedder(model, options)
+        for name, model in MODELS.items()
+        if model.is_builtin or is_pulled(name, arguments.models)
+    }
     print(machine())
     _print_costs(embedders, arguments.rounds)
     for name, labelled in sets.items():

@@ -7,6 +7,7 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -254,6 +255,33 @@ class TestCommands:
         assert result.code == 2
         assert f"jtv models pull {NAME}" in result.stderr
         assert "hashing-v1" in jtv.ok("init", "--table", "after").stderr
+
+    def test_a_search_loads_only_what_it_uses(self, jtv: Jtv, models: Path) -> None:
+        jtv.environment["JTV_MODELS"] = str(models)
+        jtv.ok("init")
+        jtv.ok("ingest", "-", stdin="bread\nriver\n")
+        program = (
+            "import os, sys\n"
+            "from jtv_cli.__main__ import main\n"
+            "sys.argv[:2] = ['jtv']\n"
+            "os._exit = sys.exit\n"
+            "try:\n    main()\n"
+            "except SystemExit:\n    pass\n"
+            "sys.stderr.write('LOADED ' + ' '.join(sys.modules))"
+        )
+        result = jtv("search", "flour", prefix=[sys.executable, "-c", program])
+        loaded = set(result.stderr.rpartition("LOADED ")[2].split())
+        assert "jtv_cli.embedders.minilm" in loaded
+        heavy = {"requests", "urllib3", "onnxruntime", "tokenizers", "sqlalchemy", "rich", "orjson"}
+        assert not loaded & (heavy | {"jtv_cli.embedders.static", "jtv_cli.embedders.hashing"})
+
+    def test_doctor_tries_the_model(self, jtv: Jtv, models: Path) -> None:
+        env = {"JTV_MODELS": str(models)}
+        jtv.ok("init", env=env)
+        assert f"{NAME} answers in" in jtv.ok("doctor", env=env).stdout
+        result = jtv("doctor")
+        assert result.code == 2
+        assert f"jtv models pull {NAME}" in result.stdout
 
     def test_an_interrupted_download_is_resumed(self, jtv: Jtv, real_hub: Hub) -> None:
         real_hub.change = lambda _, reply: (

@@ -14,32 +14,28 @@ if TYPE_CHECKING:
     from jtv_cli.embedders import Embedder
 
 
-def check_embedder(embedder: Embedder) -> Iterator[Check]:
-    """Yield whether the embedder answers, and with the vectors of the table's own model.
+def check_embedder(embedder: Embedder, *, name: str = "API") -> Iterator[Check]:
+    """Yield a check of that name: whether the embedder returns the vectors of the table's model.
 
     Raises what `Embedder.embed` raises.
     """
     model = embedder.model
     started = time.monotonic()
-    if not model.recipe.fingerprint:
-        answer = embedder.embed(["jtv"], Purpose.QUERY)
-        said = f"with {answer.vectors.shape[1]} dimensions, for {answer.tokens} tokens"
-        yield _check(model.name, started, said)
-        return
-    distance = distance_to_fingerprint(embedder)
-    if distance <= FARTHEST:
+    if model.recipe.fingerprint:
+        distance = distance_to_fingerprint(embedder)
         said = f"with {model.dimensions} dimensions, as when the table was created"
-        yield _check(model.name, started, said)
+    else:
+        answer = embedder.embed(["jtv"], Purpose.QUERY)
+        distance = 0.0
+        said = f"with {answer.vectors.shape[1]} dimensions, for {answer.tokens} tokens"
+    seconds = time.monotonic() - started
+    if distance <= FARTHEST:
+        yield Check(name, Outcome.OK, f"{model.name} answers in {seconds:.1f} s, {said}")
         return
     yield Check(
-        "API",
+        name,
         Outcome.FAILED,
         f"{model.name} is not the model that the table was made with: a fixed text's vector has"
         f" moved by a cosine distance of {distance:.2f}; point JINA_API_BASE to the server that"
         " ran it, or create the table anew with: jtv init --drop",
     )
-
-
-def _check(name: str, started: float, said: str) -> Check:
-    seconds = time.monotonic() - started
-    return Check("API", Outcome.OK, f"{name} answers in {seconds:.1f} s, {said}")

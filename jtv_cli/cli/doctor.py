@@ -83,7 +83,10 @@ class _Visit:
     def _api(self) -> Iterator[Check]:
         session = self._session
         spec = self._table or session.new_spec(session.model_for_new_table())
-        if model_of(spec).runs_in_process:
+        model = model_of(spec)
+        if model.runs_in_process:
+            if not model.is_builtin:
+                yield from check_embedder(session.embedder(spec), name="model")
             if session.settings.api_key.value is None:
                 detail = f"none is needed: {spec.model} works offline"
                 yield Check("API", Outcome.OK, detail)
