@@ -82,9 +82,7 @@ def ours(lines: Path, database: Path) -> IngestReport:
             read_blocks(sources),
             FreeEmbedder(),
             store.open("documents"),
-            ingest_options=IngestOptions(options.CONCURRENCY, RetryPolicy(options.INGEST_SECONDS)),
-            progress=lambda _: None,
-            skipped=lambda *_: None,
+            IngestOptions(options.CONCURRENCY, RetryPolicy(options.INGEST_SECONDS)),
         )
     store.close()
     return report

@@ -97,6 +97,17 @@ def serve(latency: float) -> None:
     threading.Event().wait()
 
 
+class Steps(pipeline.NullObserver):
+    """Notes how many texts are stored at which time."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[float, int]] = [(time.perf_counter(), 0)]
+
+    def on_progress(self, progress: IngestProgress) -> None:
+        """Note it."""
+        self.steps.append((time.perf_counter(), progress.report.stored))
+
+
 def ingest(url: str, lines: Path, database: Path, concurrency: int) -> Iterator[float]:
     """Ingest a file and yield the times at which it began, was half stored, and stored."""
     store = SqliteStore(database, writable=True)
@@ -104,23 +115,18 @@ def ingest(url: str, lines: Path, database: Path, concurrency: int) -> Iterator[
     spec = TableSpec("documents", model.name, model.task, model.dimensions)
     store.apply(spec, store.plan(spec))
     embedder = open_embedder(model, EmbedderOptions(api_base=url, api_key="jina_none"))
-    steps: list[tuple[float, int]] = [(time.perf_counter(), 0)]
-
-    def progress(step: IngestProgress) -> None:
-        steps.append((time.perf_counter(), step.report.stored))
-
+    steps = Steps()
     with open_sources([str(lines)]) as sources:
         report = pipeline.ingest(
             read_blocks(sources),
             embedder,
             store.open("documents"),
-            ingest_options=pipeline.IngestOptions(concurrency, pipeline.RetryPolicy(0.0)),
-            progress=progress,
-            skipped=lambda *_: None,
+            pipeline.IngestOptions(concurrency, pipeline.RetryPolicy(0.0)),
+            steps,
         )
     store.close()
     for share in (0.0, 0.5, 1.0):
-        yield next(at for at, stored in steps if stored >= share * report.stored)
+        yield next(at for at, stored in steps.steps if stored >= share * report.stored)
 
 
 def child(url: str, lines: str, database: str, concurrency: str) -> None:

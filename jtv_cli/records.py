@@ -337,10 +337,11 @@ class Check(NamedTuple):
 class IngestReport(NamedTuple):
     """How far an ingest has come.
 
-    Counted are the texts of the input: `stored` are new to the table, `known`
-    were in it (or earlier in the input) already, `empty` had nothing but white
-    space, `skipped` could not be read or embedded. `stopped` says why it ended before
-    the input did, None if it did not.
+    It counts the texts of the input: `stored` are new to the table, `known` were already
+    stored (or read earlier in the input), `empty` are white space alone, `skipped` could
+    not be read or embedded. `stopped` says why the run ended before the input did, None if
+    it did not. `lost` counts the texts that were sent, and may have been paid for, and are
+    not stored.
     """
 
     stored: int = 0
@@ -350,6 +351,7 @@ class IngestReport(NamedTuple):
     tokens: int = 0
     seconds: float = 0.0
     stopped: str | None = None
+    lost: int = 0
 
     @property
     def texts(self) -> int:

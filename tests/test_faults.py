@@ -80,8 +80,33 @@ LASTING: dict[str, tuple[Fault, str]] = {
     "402": (answer(402, {"detail": "Payment required"}), "top up"),
     "403": (instead(jina_api.no_balance()), "top up"),
     "404": (answer(404, {"detail": "Not Found"}), "check JINA_API_BASE"),
-    "400": (answer(400, {"detail": "Bad"}), "(the texts of lines.txt:513 to lines.txt:1024)"),
-    "422": (answer(422, {"detail": "Bad"}), "(the texts of lines.txt:513 to lines.txt:1024)"),
+}
+
+# Answers to a request that has one bad text in it.
+BAD_TEXT: dict[str, Fault] = {
+    "500": answer(500, {"error": {"message": "unsupported value: NaN"}}),
+    "500, too large": answer(
+        500,
+        {
+            "error": {
+                "message": "input (600 tokens) is too large to process. increase the physical"
+                " batch size (current batch size: 512)"
+            }
+        },
+    ),
+    "400": answer(400, {"detail": "Bad"}),
+    "400, context": answer(
+        400, {"error": {"message": "request (600 tokens) exceeds the available context size"}}
+    ),
+    "422": answer(422, {"detail": "Bad"}),
+    "422, characters": answer(
+        422, {"detail": [{"msg": "String should have at most 122880 characters"}]}
+    ),
+    "null": jina_faults.edited(lambda payload: payload["data"][-1].update(embedding=None)),
+    "zeros": jina_faults.filled(0.0),
+    "NaN": jina_faults.filled(float("nan")),
+    "no JSON": answer(200, b"{"),
+    "vectors missing": jina_faults.missing_item,
 }
 
 
@@ -110,6 +135,60 @@ def test_what_lasts_ends_at_once_and_keeps_what_was_paid_for(
     assert_goes_on(ready, api)
 
 
+@pytest.mark.parametrize("name", BAD_TEXT)
+def test_one_bad_text_is_found_named_and_skipped(ready: Jtv, api: JinaServer, name: str) -> None:
+    api.misbehave(BAD_TEXT[name], times=None, when=is_second)
+    for stored in (1399, 0):
+        result = ready("ingest", "lines.txt")
+        assert result.code == 3, result.stderr
+        skipped = [line for line in result.stderr.splitlines() if line.endswith("skipped")]
+        assert [line.split(":")[2:4] for line in skipped] == [[" lines.txt", "601"]]
+        assert result.counts.startswith(f"{stored:,} stored, {1399 - stored:,} known")
+        assert contents(ready) == [line for line in LINES if line != LINES[600]]
+    assert len(api.requests) < 40
+
+
+@pytest.mark.parametrize("limit", [8, 1])
+def test_a_service_that_fails_for_more_texts_than_it_takes(
+    ready: Jtv, api: JinaServer, limit: int
+) -> None:
+    ready.write("lines.txt", "\n".join(LINES[:60]))
+    api.misbehave(
+        answer(500, {"detail": "Out of memory"}),
+        times=None,
+        when=lambda request: len(request.texts) > limit,
+    )
+    ready.ok("ingest", "lines.txt")
+    assert sorted(api.bill) == sorted(LINES[:60])
+    assert contents(ready) == LINES[:60]
+
+
+@pytest.mark.parametrize("status", [400, 422, 500])
+def test_a_service_that_refuses_every_text_ends_it(
+    ready: Jtv, api: JinaServer, status: int
+) -> None:
+    """Then the texts are not at fault, and none is skipped."""
+    api.misbehave(answer(status, {"detail": "Bad"}), times=None)
+    result = ready("ingest", "lines.txt", "--max-wait", "3")
+    assert result.code == 4
+    assert f"answered {status}: Bad" in result.stderr
+    assert result.counts.startswith("0 stored, 0 known, 0 empty, 0 skipped")
+    assert_goes_on(ready, api)
+
+
+def test_a_request_that_is_never_answered_ends_with_max_wait(ready: Jtv, api: JinaServer) -> None:
+    """Whatever drips in meanwhile; what else was answered is stored."""
+    reply = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
+    api.misbehave(jina_faults.dripping(reply, b" ", 0.1), times=None, when=is_second)
+    result = ready("ingest", "lines.txt", "--max-wait", "2", "--json")
+    assert result.code == 4
+    assert "did not answer within 2 s" in result.stderr
+    [report] = result.records
+    assert 2 <= report["seconds"] < 20
+    assert report["stored"] == len(api.bill) - 512 * api.bill.count(LINES[600])
+    assert report["lost"] == 512
+
+
 @pytest.mark.parametrize("seconds", ["inf", "1e10", "0"])
 def test_a_query_waits_for_as_long_as_one_likes(ready: Jtv, api: JinaServer, seconds: str) -> None:
     ready.ok("ingest", "-", stdin="a\n")
@@ -118,7 +197,7 @@ def test_a_query_waits_for_as_long_as_one_likes(ready: Jtv, api: JinaServer, sec
     assert result.code == (4 if seconds == "0" else 0), result.stderr
 
 
-@pytest.mark.parametrize("name", ["500", "dropped", "concurrency", "requests"])
+@pytest.mark.parametrize("name", ["503", "dropped", "concurrency", "requests"])
 def test_patience_has_an_end(ready: Jtv, api: JinaServer, name: str) -> None:
     api.misbehave(PASSING[name], times=None, when=is_second)
     result = ready("ingest", "lines.txt", "--max-wait", "2")
@@ -153,7 +232,7 @@ def test_as_json_it_is_reported_what_was_paid_for_before_it_failed(
         "documents": 0,
         "occurrences": 0,
     }
-    assert result.error == f"jtv: error: {report['stopped']}"
+    assert f"jtv: error: {report['stopped']}".replace("; check", "\nhint: check") in result.stderr
 
 
 def assert_goes_on(ready: Jtv, api: JinaServer) -> Result:
@@ -250,7 +329,7 @@ class TestOneTextTooLong:
     def test_several_are_named_in_the_order_of_the_input(self, ready: Jtv) -> None:
         lines = "".join(f"{'mammoth ' * many}\n" for many in (5000, 1, 4500))
         result = ready("ingest", "-", "--concurrency", "1", stdin=lines)
-        named = [line[:9] for line in result.stderr.splitlines() if line.endswith("skipped")]
+        named = [line[:18] for line in result.stderr.splitlines() if line.endswith("skipped")]
         assert named == ["jtv: warning: -:1:", "jtv: warning: -:3:"]
 
     @pytest.mark.parametrize(

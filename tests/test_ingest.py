@@ -6,21 +6,37 @@ import gzip
 import json
 import os
 import random
+import sqlite3
 import subprocess
+import sys
 import threading
+from contextlib import closing
+from importlib import import_module
+from threading import Event
 from typing import TYPE_CHECKING
 
 import pytest
 
 import jina_faults
-from conftest import SAMPLE_TEXTS
+from conftest import SAMPLE_TEXTS, ingest_counts
+from jtv_cli import pipeline
+from jtv_cli.embedders import BatchLimit
+from jtv_cli.embedders.models import find_model
+from jtv_cli.errors import StoreError
+from jtv_cli.records import Embeddings
+from jtv_cli.sources import RecordBlock
+from tables import DIMENSIONS, vectors
 from waiting import send, wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from conftest import Jtv
     from jina_server import JinaServer
+    from jtv_cli.pipeline import Observer
+    from jtv_cli.records import IngestProgress, Purpose
+    from jtv_cli.stores import Table
 
 
 def contents(jtv: Jtv) -> list[str]:
@@ -138,22 +154,22 @@ def test_quiet_still_names_what_was_skipped(made: Jtv) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
-@pytest.mark.parametrize("name", ["windows.txt", "windows.txt.gz", "-"])
+@pytest.mark.parametrize("name", ["blocks.txt", "blocks.txt.gz", "-"])
 def test_utf16_is_recognised(made: Jtv, name: str, encoding: str) -> None:
     data = "\ufeffone\ntwo\n".encode(encoding)
     made.write(name, gzip.compress(data) if name.endswith(".gz") else data)
     result = made("ingest", name, stdin=data)
     assert result.code == 2
     assert f"{name} is UTF-16 text, not UTF-8" in result.error
-    if name == "windows.txt":
-        assert "iconv -f UTF-16 -t UTF-8 windows.txt | jtv ingest -" in result.error
+    if name == "blocks.txt":
+        assert "iconv -f UTF-16 -t UTF-8 blocks.txt | jtv ingest -" in result.error
     assert contents(made) == []
 
 
 def test_utf16_is_recognised_before_another_file_is_stored(made: Jtv) -> None:
     made.write("one.txt", "one\n")
-    made.write("windows.txt.gz", gzip.compress("two\n".encode("utf-16")))
-    assert made("ingest", "one.txt", "windows.txt.gz").code == 2
+    made.write("blocks.txt.gz", gzip.compress("two\n".encode("utf-16")))
+    assert made("ingest", "one.txt", "blocks.txt.gz").code == 2
     assert contents(made) == []
 
 
@@ -184,7 +200,7 @@ class TestReadingThatFails:
 
     @pytest.mark.parametrize("command", ["ingest", "sync"])
     def test_after_something_was_read(self, made: Jtv, command: str) -> None:
-        for counts in ("2 stored, 0 known", "0 stored, 2 known"):
+        for counts in ("Stored 2 new documents (0 already", "Stored 0 new documents (2 already"):
             code, stderr = self.run(made, command, "-", "--source", "x", typed=b"one\ntwo\n")
             assert "stopped before the end: cannot read -: Input/output error" in stderr
             assert counts in stderr
@@ -346,3 +362,125 @@ def test_what_cannot_be_written_to_costs_nothing(
     result = keyed("ingest", str(SAMPLE_TEXTS), prefix=as_a_user)
     assert (result.code, api.bill) == (5, [])
     assert result.is_one_error
+
+
+class TestInputThatPauses:
+    def test_what_was_read_is_stored_while_more_may_come(self, keyed: Jtv, api: JinaServer) -> None:
+        """As by `tail -f app.log | jtv ingest -`."""
+        keyed.ok("init")
+        process = keyed.start("ingest", "-", stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            for lines in (["one", "two"], ["three"], ["one", "four"]):
+                send(process.stdin, "".join(f"{line}\n" for line in lines).encode())
+                wait_until(lambda lines=lines: set(lines) <= set(contents(keyed)))  # type: ignore[misc]
+        finally:
+            _, stderr = process.communicate(timeout=60)
+        assert process.returncode == 0
+        assert ingest_counts(stderr.decode()).startswith("4 stored, 1 known")
+        assert contents(keyed) == ["one", "two", "three", "four"] == api.bill
+
+    def test_a_trickle_is_stored_now_and_then(
+        self, table: Table, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A line now and then is input without a pause, and no group for a long time."""
+        module = import_module("jtv_cli.pipeline.ingest")
+        monkeypatch.setattr(module, "_IDLE_SECONDS", 3600.0)
+        monkeypatch.setattr(module, "_LONGEST_GATHERING_SECONDS", 0.2)
+        stored = Event()
+
+        def blocks() -> Iterator[RecordBlock]:
+            for number in range(1, 1000):
+                yield RecordBlock(None, "-", [(number, f"line {number}", None)], 0, [], number)
+                if stored.wait(0.02):
+                    return
+
+        class Observer(pipeline.NullObserver):
+            def on_progress(self, progress: IngestProgress) -> None:
+                if progress.report.stored:
+                    stored.set()
+
+        ingest_lines(table, blocks(), Observer())
+        assert 0 < table.count() < 900
+
+
+def test_nothing_is_sent_after_the_store_has_refused(keyed: Jtv, api: JinaServer) -> None:
+    keyed.ok("init")
+    with closing(sqlite3.connect(keyed.database)) as database:
+        database.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON jinaai_tidb_demo_documents"
+            " BEGIN SELECT RAISE(ABORT, 'no room'); END"
+        )
+    lines = "".join(f"line {number}\n" for number in range(20_000))
+    result = keyed("ingest", "-", "--concurrency", "1", "--json", stdin=lines)
+    assert result.code == 5
+    assert len(api.requests) <= 3
+    [report] = result.records
+    assert (report["stored"], report["lost"]) == (0, len(api.bill))
+
+
+def test_room_is_asked_for_before_anything_is_sent(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def reserve(size: int) -> None:
+        asked.append(size)
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(table, "reserve", reserve)
+    block = RecordBlock("a.txt", "a.txt", [(1, "x" * 1000, None), (2, "y", None)], 0, [], 1002)
+    with pytest.raises(StoreError, match="the disk is full"):
+        ingest_lines(table, [block], must_embed=False)
+    [size] = asked
+    assert size > 1001 + 2 * 4 * DIMENSIONS
+    assert table.count() == 0
+
+
+def ingest_lines(
+    table: Table,
+    blocks: Iterable[RecordBlock],
+    observer: Observer | None = None,
+    *,
+    must_embed: bool = True,
+) -> None:
+    class Embedder:
+        model = find_model("hashing-v1")
+        batch_limit = BatchLimit(1024, 1 << 20)
+
+        def embed(self, texts: Sequence[str], _purpose: Purpose) -> Embeddings:
+            assert must_embed
+            return Embeddings(vectors(len(texts)))
+
+    options = pipeline.IngestOptions(1, pipeline.RetryPolicy(1.0))
+    pipeline.ingest(blocks, Embedder(), table, options, observer)
+
+
+PEAK = """
+import os, re, sys
+from pathlib import Path
+from jtv_cli.__main__ import main
+
+def exit_and_tell(code, exit=os._exit):
+    status = Path("/proc/self/status").read_text()
+    os.write(2, b"PEAK " + re.search(r"VmHWM:\\s+(\\d+)", status)[1].encode())
+    exit(code)
+
+os._exit = exit_and_tell
+sys.argv[:2] = ["jtv"]
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+@pytest.mark.parametrize("texts", [1, 3])
+def test_many_repetitions_take_little_memory(made: Jtv, texts: int) -> None:
+    def peak(lines: int) -> int:
+        content = "".join(f"the same line {number % texts}\n" for number in range(lines))
+        made.write("lines.txt", content)
+        result = made.ok(
+            *("ingest", "lines.txt", "--quiet", "--source", str(lines)),
+            prefix=[sys.executable, "-c", PEAK],
+        )
+        return int(result.stderr.split()[-1])
+
+    assert peak(300_000) - peak(3_000) < 20 * 1024

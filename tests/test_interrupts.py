@@ -10,7 +10,9 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
+from dataclasses import replace
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,6 +26,16 @@ if TYPE_CHECKING:
     from jina_server import JinaServer
 
 LINES = "".join(f"line {number} of the file\n" for number in range(3000))
+
+
+def of_any_length(chance: random.Random, count: int) -> list[str]:
+    """Return so many distinct lines."""
+    return [f"{number} {'word ' * chance.randrange(60)}".strip() for number in range(count)]
+
+
+def at_any_time(chance: random.Random, longest: float) -> jina_faults.Fault:
+    """Answer after up to so many seconds, each time after others."""
+    return lambda reply: replace(reply, delay=chance.uniform(0, longest))
 
 
 @pytest.fixture
@@ -48,11 +60,10 @@ def test_an_answer_on_its_way_is_waited_for_and_stored(
     process = ready.start("ingest", "lines.txt", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     wait_until(lambda: len(api.requests) == 2)
     process.send_signal(sent)
-    time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == code
-    [said] = stderr.decode().splitlines()
+    notice, said = stderr.decode().splitlines()
+    assert "waiting for 2 requests in flight" in notice
     assert re.fullmatch(
         f"jtv: {says}{': the terminal was closed' if sent is signal.SIGHUP else ''}:"
         r" Stored 1,024 new documents \(0 already stored, 0 skipped\) in [0-9.]+ s,"
@@ -73,7 +84,7 @@ def test_an_interrupted_one_is_reported_as_json(ready: Jtv, api: JinaServer) -> 
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert stderr.startswith(b"jtv: interrupted: Stored 1,024 new ")
+    assert b"\njtv: interrupted: Stored 1,024 new " in stderr
     report = json.loads(stdout)
     assert (report["stored"], report["tokens"]) == (1024, api.tokens)
     assert report["stopped"] == "interrupted"
@@ -92,17 +103,71 @@ def test_standard_input_is_not_there_again(ready: Jtv, api: JinaServer) -> None:
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert re.fullmatch(r"jtv: interrupted: .* in [0-9.]+ s, [0-9,]+ tokens\n", stderr.decode())
+    said = stderr.decode().splitlines()[-1]
+    assert re.fullmatch(r"jtv: interrupted: .* in [0-9.]+ s, [0-9,]+ tokens", said)
 
 
-def test_a_request_that_hangs_does_not_keep_the_process(ready: Jtv, api: JinaServer) -> None:
-    api.misbehave(jina_faults.hang(60), times=None)
-    process = ready.start("ingest", "lines.txt", stderr=subprocess.PIPE)
-    wait_until(lambda: api.requests)
+def read_until(process: subprocess.Popen[bytes], what: bytes) -> bytes:
+    """Read stderr up to the line that has it in it."""
+    assert process.stderr
+    read = b""
+    for line in process.stderr:
+        read += line
+        if what in line:
+            return read
+    pytest.fail(f"{what!r} is not in {read!r}")
+
+
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_second_signal_ends_it_at_once_and_says_what_is_lost(
+    ready: Jtv, api: JinaServer, second: signal.Signals
+) -> None:
+    ready.write("lines.txt", "".join(f"line {number}\n" for number in range(700)))
+    api.misbehave(jina_faults.hang(600), times=None, when=lambda request: len(request.texts) < 200)
+    process = ready.start(
+        "ingest", "lines.txt", "--json", stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    wait_until(lambda: len(api.requests) == 2 and len(api.bill) == 512)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=30)
+    read_until(process, b"waiting for 1 request in flight")
+    assert process.poll() is None
+    process.send_signal(second)
+    stdout, stderr = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert b"Stored 0 new" in stderr
+    assert b"188 texts were sent" in stderr
+    report = json.loads(stdout)
+    assert (report["stored"], report["lost"]) == (512, 188)
+    assert contents(ready) == {f"line {number}" for number in range(512)}
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_third_signal_always_kills(ready: Jtv, api: JinaServer, at_once: bool) -> None:
+    """Even if the database does not let go of it."""
+    api.misbehave(jina_faults.hang(0.3), jina_faults.hang(600))
+    with closing(sqlite3.connect(ready.database, isolation_level=None)) as other:
+        process = ready.start("ingest", "lines.txt", stderr=subprocess.PIPE)
+        wait_until(lambda: len(api.requests) == 2)
+        other.execute("BEGIN IMMEDIATE")
+        wait_until(lambda: api.bill)
+        for _ in range(20):
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.02 if at_once else 0.3)
+            if process.poll() is not None:
+                break
+        assert process.wait(timeout=10) == -signal.SIGTERM
+        assert process.stderr
+        process.stderr.close()
+        other.execute("ROLLBACK")
+
+
+def test_a_signal_while_nothing_is_in_flight_ends_it_at_once(ready: Jtv, api: JinaServer) -> None:
+    api.misbehave(jina_faults.answer(503, b"", {"Retry-After": "100"}), times=None)
+    process = ready.start("ingest", "lines.txt", stderr=subprocess.PIPE)
+    read_until(process, b"waiting 100 s")
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert b"in flight" not in stderr
 
 
 def test_the_store_is_not_closed_while_it_is_used(ready: Jtv, api: JinaServer) -> None:
@@ -118,9 +183,7 @@ def test_the_store_is_not_closed_while_it_is_used(ready: Jtv, api: JinaServer) -
         other.execute("BEGIN IMMEDIATE")
         send(process.stdin, b"known\n")
         process.send_signal(signal.SIGINT)
-        assert process.stderr
-        waits = process.stderr.readline().decode()
-        assert waits == "waiting: interrupted, but the database is not done yet\n"
+        read_until(process, b"waiting until what was answered is stored")
         assert process.poll() is None
         other.execute("ROLLBACK")
         _, stderr = process.communicate(timeout=30)
@@ -165,13 +228,13 @@ def test_a_text_that_the_store_refuses_keeps_no_other_group_from_it(
 SIGNAL_AT_THE_END = """
 import os, signal, sys
 from jtv_cli.__main__ import main
-from jtv_cli.pipeline.coordinator import Coordinator
+from jtv_cli.pipeline.ingest import _Run
 
-def run_and_signal(coordinator, run=Coordinator.run):
-    run(coordinator)
+def loop_and_signal(run, loop=_Run.loop):
+    loop(run)
     os.kill(os.getpid(), signal.SIGINT)
 
-Coordinator.run = run_and_signal
+_Run.loop = loop_and_signal
 sys.setswitchinterval(10)
 sys.argv[:2] = ["jtv"]
 main()
@@ -210,7 +273,7 @@ def test_control_c_on_a_terminal(ready: Jtv, api: JinaServer) -> None:
         wait_until(lambda: len(api.requests) == 2)
         terminal.process.send_signal(signal.SIGINT)
         assert terminal.wait() == 130
-    [said] = [line for line in terminal.lines if "interrupted" in line]
+    [said] = [line for line in terminal.lines if "interrupted:" in line]
     assert "Stored 1,024 new" in said
     assert "Traceback" not in terminal.screen
 
@@ -234,18 +297,75 @@ def test_an_ignored_signal_stays_ignored(ready: Jtv, api: JinaServer) -> None:
     assert process.wait(timeout=30) == 0
 
 
+class Locks:
+    """Another process that holds the write lock of an embedded store, now and then."""
+
+    def __init__(self, jtv: Jtv, chance: random.Random) -> None:
+        self._jtv = jtv
+        self._chance = chance
+        self._ended = Event()
+        self._thread = Thread(target=self._hold)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _hold(self) -> None:
+        with closing(sqlite3.connect(self._jtv.database, isolation_level=None)) as other:
+            while not self._ended.wait(self._chance.uniform(0, 0.1)):
+                other.execute("BEGIN IMMEDIATE")
+                self._ended.wait(self._chance.uniform(0, 0.2))
+                other.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_all_that_was_answered_is_stored(
+    keyed: Jtv, api: JinaServer, user_store: str, seed: int
+) -> None:
+    """Answers come late, in any order, while others write: none of it loses a text."""
+    keyed.ok("init")
+    chance = random.Random(seed)
+    lines = of_any_length(chance, 900)
+    keyed.write("lines.txt", "\n".join(lines))
+    api.max_items = chance.choice([20, 64, 512])
+    api.misbehave(at_any_time(chance, 0.3), times=None)
+    concurrency = str(chance.choice([2, 5, 16]))
+    with Locks(keyed, chance) if user_store == "embedded" else nullcontext():
+        process = keyed.start(
+            *("ingest", "lines.txt", "--json", "--concurrency", concurrency),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        many = chance.randrange(len(lines))
+        wait_until(lambda: len(api.bill) >= many or process.poll() is not None)
+        process.send_signal(chance.choice([signal.SIGINT, signal.SIGTERM]))
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode in (0, 130, 143), stderr
+    report = json.loads(stdout)
+    assert (report["stored"], report["tokens"]) == (len(api.bill), api.tokens)
+    assert "lost" not in report
+    assert contents(keyed) == set(api.bill)
+    api.behave()
+    keyed.ok("ingest", "lines.txt")
+    assert sorted(api.bill) == sorted(lines)
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_killed_at_any_moment_it_goes_on(
     keyed: Jtv, api: JinaServer, user_store: str, seed: int
 ) -> None:
     """What is stored is never paid for again; with a signal, all that was answered is stored.
 
-    With `kill -9`, what is paid for in vain is what was on its way: two groups.
+    With `kill -9`, what is paid for in vain is what was read and not stored: two groups.
     """
     keyed.ok("init")
-    keyed.write("lines.txt", LINES)
     chance = random.Random(seed)
-    api.latency = chance.choice([0.0, 0.05])
+    lines = of_any_length(chance, 3000) if seed % 2 else LINES.splitlines()
+    keyed.write("lines.txt", "\n".join(lines))
+    api.misbehave(at_any_time(chance, chance.choice([0.0, 0.2])), times=None)
     concurrency = chance.choice([1, 2, 3])
     command = ["ingest", "lines.txt", "--quiet", "--concurrency", str(concurrency)]
     stored: set[str] = set()
@@ -264,7 +384,7 @@ def test_killed_at_any_moment_it_goes_on(
         assert len(in_vain) <= (2 * concurrency * 512 if sent is signal.SIGKILL else 0)
     paid = len(api.bill)
     keyed.ok(*command)
-    assert contents(keyed) == set(LINES.splitlines())
+    assert contents(keyed) == set(lines)
     assert stored.isdisjoint(api.bill[paid:])
     if user_store == "embedded":
         assert_sound(keyed)

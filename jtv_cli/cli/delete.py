@@ -18,7 +18,7 @@ from jtv_cli.text import source_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from jtv_cli.pipeline import Marked
+    from jtv_cli.pipeline import MarkedLines
     from jtv_cli.sources import RecordBlock
     from jtv_cli.stores import Table
 
@@ -93,15 +93,15 @@ def _find(table: Table, ids: Sequence[int] | None, source: str | None, texts: st
     return _Found(removed, missing, partial(pipeline.delete_documents, table, found))
 
 
-def _marked(table: Table, source: str) -> Marked:
+def _marked(table: Table, source: str) -> MarkedLines:
     """Return all that was read in a source, named as it is, or as a path to it."""
-    from jtv_cli.pipeline import Marked
+    from jtv_cli.pipeline import MarkedLines
 
     if source == STDIN:
-        return Marked(None).mark(table.source_lines(None))
-    marked = Marked(source).mark(table.source_lines(source))
+        return MarkedLines(None).mark(table.source_lines(None))
+    marked = MarkedLines(source).mark(table.source_lines(source))
     name = source_name(source)
-    return marked if len(marked) else Marked(name).mark(table.source_lines(name))
+    return marked if len(marked) else MarkedLines(name).mark(table.source_lines(name))
 
 
 def _flawless(blocks: Iterable[RecordBlock]) -> Iterator[RecordBlock]:

@@ -18,7 +18,7 @@ from jtv_cli.render.units import format_count
 from jtv_cli.sources import ReadOptions, open_sources, read_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from jtv_cli.embedders import Embedder
     from jtv_cli.pipeline import IngestOptions
@@ -86,7 +86,10 @@ class Outcome:
         """Print it on stdout, if it is to be JSON."""
         if self.json:
             removed = {} if self.removed is None else {"removed": self.removed._asdict()}
-            session.print_json(self.report._asdict() | removed)
+            report = self.report._asdict()
+            if not report["lost"]:
+                del report["lost"]
+            session.print_json(report | removed)
 
 
 @contextmanager
@@ -126,6 +129,8 @@ def ingest_into(
         _ingest(session, sources, blocks, embedder, table, ingest_options, outcome)
     except Interrupted as interrupted:
         interrupted.detail = _summary(outcome.report)
+        if lost := outcome.report.lost:
+            interrupted.detail += f"; {lost:,} texts were sent in vain and may be charged again"
         if not any(source.path == STDIN for source in sources):
             interrupted.detail += "; the same command goes on from here"
         raise
@@ -153,19 +158,32 @@ def _ingest(
     with ingest_progress(
         session.console, size=_bytes(sources), price=price, is_typed=is_typed
     ) as show:
+        observer = _Observer(session, outcome, show)
+        pipeline.ingest(blocks, embedder, table, ingest_options, observer)
 
-        def progress(step: IngestProgress) -> None:
-            outcome.report = step.report
-            show(step)
 
-        pipeline.ingest(
-            blocks,
-            embedder,
-            table,
-            ingest_options=ingest_options,
-            progress=progress,
-            skipped=session.name_skipped,
-        )
+class _Observer:
+    """Keeps the report of an ingest, and shows on stderr what happens meanwhile."""
+
+    def __init__(
+        self, session: Session, outcome: Outcome, show: Callable[[IngestProgress], None]
+    ) -> None:
+        self._session = session
+        self._outcome = outcome
+        self._show = show
+
+    def on_progress(self, progress: IngestProgress) -> None:
+        """Keep the report, and show the progress."""
+        self._outcome.report = progress.report
+        self._show(progress)
+
+    def on_notice(self, message: str) -> None:
+        """Print the notice."""
+        self._session.console.note(message)
+
+    def on_skipped(self, place: str, reason: str) -> None:
+        """Name the text."""
+        self._session.name_skipped(place, reason)
 
 
 def say_guesses(session: Session, sources: Sequence[Source]) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from jtv_cli import config
 from jtv_cli.cli.app import command_path, make_app, with_default
-from jtv_cli.cli.interrupts import Interrupted, raise_interrupts
+from jtv_cli.cli.interrupts import Interrupted, block_interrupts, raise_interrupts
 from jtv_cli.cli.session import Streams
 from jtv_cli.errors import ExitCode, JtvError, OutputFailed
 from jtv_cli.render.console import Console, EscapingStream
@@ -33,11 +33,19 @@ def run(arguments: Sequence[str]) -> int:
         Console(sys.stderr, columns=columns, dumb=config.is_dumb_terminal()),
     )
     sys.stderr = EscapingStream(streams.console)
-    code = _guarded(arguments, streams)
     try:
-        streams.output.flush()
-    except (OutputClosed, OutputFailed):
-        _discard_stdout()
+        try:
+            code = _guarded(arguments, streams)
+        except Interrupted as interrupted:
+            streams.console.interrupted(str(interrupted))
+            code = interrupted.exit_code
+        try:
+            streams.output.flush()
+        except (OutputClosed, OutputFailed):
+            _discard_stdout()
+        block_interrupts()
+    except Interrupted as interrupted:  # while the process was about to exit anyway
+        code = interrupted.exit_code
     return code
 
 
@@ -52,9 +60,6 @@ def _guarded(arguments: Sequence[str], streams: Streams) -> int:
     except JtvError as error:
         console.error(error.message, hint=error.hint)
         return error.exit_code
-    except Interrupted as interrupted:
-        console.interrupted(str(interrupted))
-        return interrupted.exit_code
     except _TyperUsageError as error:
         # Typer lists choices on lines of their own.
         message = " ".join(error.format_message().split())

@@ -37,12 +37,12 @@ def report_survey(
     with session.store() as store:
         table, model = _open(session, store)
         with session.console.status("reading"):
-            survey = pipeline.survey(
+            survey = pipeline.estimate(
                 blocks,
                 table,
                 model,
                 truncate=truncate,
-                skipped=session.name_skipped,
+                on_skipped=session.name_skipped,
             )
             removed = Removed()
             if removal is not None and table is not None and not survey.skipped:

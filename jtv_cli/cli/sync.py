@@ -18,7 +18,7 @@ from jtv_cli.sources import ReadOptions, missing_files, open_sources, read_block
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jtv_cli.pipeline import Marked, Spool
+    from jtv_cli.pipeline import MarkedLines, Spool
     from jtv_cli.sources import Source
     from jtv_cli.stores import Store, Table
 
@@ -61,7 +61,7 @@ def sync(
             say_guesses(session, sources)
         blocks = spool.keeping(read_blocks(sources))
 
-        def find_gone(table: Table) -> list[Marked]:
+        def find_gone(table: Table) -> list[MarkedLines]:
             of_files = _missing_files(session, table, files, read_options, sources)
             return _lines_gone(table, sources, spool) + of_files
 
@@ -92,11 +92,11 @@ def sync(
     return ExitCode.OK if is_done else ExitCode.IN_PART
 
 
-def _lines_gone(table: Table, sources: Sequence[Source], spool: Spool) -> list[Marked]:
+def _lines_gone(table: Table, sources: Sequence[Source], spool: Spool) -> list[MarkedLines]:
     """Return what the table has of the sources, and they have no longer."""
     from jtv_cli import pipeline
 
-    return [pipeline.missing(table, each.name, spool.reads(each.name)) for each in sources]
+    return [pipeline.mark_missing(table, each.name, spool.reads(each.name)) for each in sources]
 
 
 def _missing_files(
@@ -105,7 +105,7 @@ def _missing_files(
     files: Sequence[str],
     read_options: ReadOptions,
     sources: Sequence[Source],
-) -> list[Marked]:
+) -> list[MarkedLines]:
     """Return all that the table has of files that are gone from the folders, and name these."""
     from jtv_cli import pipeline
 
@@ -117,14 +117,14 @@ def _missing_files(
     if gone := missing_files(files, read_options, names):
         are = "file is" if len(gone) == 1 else "files are"
         session.console.note(f"{len(gone):,} {are} gone: {some_of(gone)}")
-    return [pipeline.Marked(name).mark(table.source_lines(name)) for name in gone]
+    return [pipeline.MarkedLines(name).mark(table.source_lines(name)) for name in gone]
 
 
 def _remove(
     session: Session,
     store: Store,
     table: Table,
-    gone: Sequence[Marked],
+    gone: Sequence[MarkedLines],
     outcome: Outcome,
     *,
     yes: bool,

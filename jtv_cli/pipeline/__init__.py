@@ -1,20 +1,22 @@
-"""The data's way: record blocks → known? → batches → embedder → table, and query → vector.
+"""What jtv does with texts: ingest, search, estimate and removal, as plain functions.
 
-In an ingest, `ingest` starts the threads, of which `coordinator` is the one that decides;
-`intake` finds the new texts, `batches` cuts them, `dispatcher` sends them, and `patience`
-says when a failed request is made again. `survey` is an ingest's dry run, `search` embeds
-queries and searches, and `removal`, with `spool`, finds and removes what is to go.
+They work on a `Table` and an `Embedder`, whichever they are. `ingest` has a whole run from
+top to bottom: `deduplication` finds the new texts, `batches` cuts them into requests,
+`scheduler` decides which request is sent when, and `retry` whether a failed one is sent
+again. `observer` is how the caller learns what happens meanwhile.
 """
 
+from jtv_cli.pipeline.estimate import estimate
 from jtv_cli.pipeline.ingest import ingest
+from jtv_cli.pipeline.observer import NullObserver, Observer
 from jtv_cli.pipeline.options import IngestOptions
 from jtv_cli.pipeline.removal import (
-    Marked,
+    MarkedLines,
     count_documents,
     count_marked,
     delete_documents,
     find_texts,
-    missing,
+    mark_missing,
     remove_marked,
 )
 from jtv_cli.pipeline.retry import RetryPolicy
@@ -27,11 +29,12 @@ from jtv_cli.pipeline.search import (
     search_many,
 )
 from jtv_cli.pipeline.spool import Spool
-from jtv_cli.pipeline.survey import survey
 
 __all__ = [
     "IngestOptions",
-    "Marked",
+    "MarkedLines",
+    "NullObserver",
+    "Observer",
     "RetryPolicy",
     "SearchOptions",
     "SearchResult",
@@ -40,12 +43,12 @@ __all__ = [
     "count_marked",
     "delete_documents",
     "embed_query",
+    "estimate",
     "find_texts",
     "ingest",
     "list_documents",
-    "missing",
+    "mark_missing",
     "remove_marked",
     "search",
     "search_many",
-    "survey",
 ]

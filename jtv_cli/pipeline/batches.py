@@ -1,12 +1,15 @@
-"""Texts in batches, and batches in groups.
+"""Groups of new texts, and the batches of a group that are embedded by one request each.
 
-Groups follow the input's order; within a group, texts are batched by length.
+Groups keep the order of the input. Within a group, a batch has texts of similar length,
+because a service pads the texts of a request to the longest of them.
 """
 
 from __future__ import annotations
 
 import string
 from dataclasses import dataclass
+from itertools import chain
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.batching import batched_by_weight
@@ -15,20 +18,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from jtv_cli.embedders import BatchLimit
+    from jtv_cli.errors import ServiceError
     from jtv_cli.pipeline.retry import Attempts
     from jtv_cli.records import Document, Occurrence, Vectors
 
-# Bytes that may be one of several in a token: all others count as one token each.
+# Bytes of which several make one token. Every other byte counts as a token of its own.
 _SPARSE = (string.ascii_letters + " ").encode()
 _ASCII = bytes(range(128))
 
 
 def estimated_tokens(text: str, most: int | None = None) -> int:
-    """Return a text's tokens: an estimate that few tokenizers exceed, and at most `most`.
+    """Return an estimate of a text's tokens that few tokenizers exceed, and at most `most`.
 
-    Three letters or spaces of ASCII are a token (English has four or five to one), and
-    so is every digit and mark of punctuation, of which code is full. Of all other
-    scripts two bytes are one: a CJK character, of three, is seldom more than one token.
+    Three ASCII letters or spaces count as one token (English has four or five to one), and
+    so does every digit and every punctuation mark, of which code is full. In all other
+    scripts two bytes count as one: a CJK character has three bytes, and is seldom more
+    than one token.
     """
     encoded = text.encode()
     dense = len(encoded.translate(None, _SPARSE))
@@ -39,7 +44,11 @@ def estimated_tokens(text: str, most: int | None = None) -> int:
 
 
 class NewText(NamedTuple):
-    """A text that the table does not have: `paths` are where its `occurrences` were read."""
+    """A text that the table does not have.
+
+    `occurrences` are those of its document and grow while it is embedded; `paths` has the
+    path that each was read from, as the user named it.
+    """
 
     document: Document
     occurrences: list[Occurrence]
@@ -53,57 +62,70 @@ class NewText(NamedTuple):
 
 
 class Group:
-    """Texts that follow one another in the input, and those of their vectors that are there.
+    """Consecutive texts of the input, and the vectors of those that are not stored yet.
 
-    `unresolved` counts the texts that are still to be embedded or left out, `stored`
-    those that are in the table.
+    `unresolved` counts the texts that are neither answered nor skipped.
     """
 
     def __init__(self, texts: Sequence[NewText]) -> None:
         self.texts = texts
         self.unresolved = len(texts)
-        self.stored = 0
-        self.parts: list[tuple[Sequence[int], Vectors]] = []
+        self._answers: list[tuple[Sequence[int], Vectors]] = []
 
     @property
-    def is_stored(self) -> bool:
-        """Whether all that was answered is in the table."""
-        return self.stored == sum(len(rows) for rows, _ in self.parts)
+    def unstored(self) -> int:
+        """The number of texts that are answered and not stored yet."""
+        return sum(len(rows) for rows, _ in self._answers)
 
-    def answer(self, rows: Sequence[int], vectors: Vectors) -> None:
-        """Take vectors (len(rows), dimensions) for the texts of these rows, which ascend."""
-        self.parts.append((rows, vectors))
+    def add_answer(self, rows: Sequence[int], vectors: Vectors) -> None:
+        """Add the vectors, (len(rows), dimensions) float32, of the texts of ascending rows."""
+        self._answers.append((rows, vectors))
         self.unresolved -= len(rows)
 
-    def answered(self, most: int) -> tuple[list[Document], Vectors]:
-        """Return the next documents to store, in the order of the input, and their vectors.
+    def skip(self, row: int) -> NewText:
+        """Return the text of a row that will have no vector."""
+        self.unresolved -= 1
+        return self.texts[row]
+
+    def take_answers(self, most: int) -> tuple[list[Document], Vectors]:
+        """Remove and return up to `most` answered documents, in order, and their vectors.
 
         There must be some.
         """
         import numpy as np
 
-        if len(self.parts) > 1:
-            places = np.concatenate([rows for rows, _ in self.parts])
-            order = np.argsort(places)
-            joined = np.concatenate([vectors for _, vectors in self.parts])
-            self.parts = [(places[order].tolist(), joined[order])]
-        [(rows, vectors)] = self.parts
-        part = slice(self.stored, self.stored + most)
-        return [self.texts[row].document for row in rows[part]], vectors[part]
+        if len(self._answers) > 1:
+            unordered = np.concatenate([rows for rows, _ in self._answers])
+            order = np.argsort(unordered)
+            joined = np.concatenate([vectors for _, vectors in self._answers])
+            self._answers = [(unordered[order].tolist(), joined[order])]
+        [(rows, vectors)] = self._answers
+        self._answers = [(rows[most:], vectors[most:])] if len(rows) > most else []
+        return [self.texts[row].document for row in rows[:most]], vectors[:most]
 
 
 @dataclass(slots=True, eq=False)
 class Batch:
-    """Texts of one group for one request, and how often it was tried.
+    """Texts of one group for one request, and what became of that request so far.
 
-    `not_before` is when it may be sent, on `time.monotonic`'s clock.
+    Times are those of `time.monotonic`. `not_before` is when it may be sent, `sent_at` when
+    it was sent last. `failed_at` is when it, or the batch that it was split off from, first
+    failed for a reason that may be one of its texts; `error` is that reason. `twin` is the
+    other half of that batch. `is_checked` says that the service is known to have worked
+    between that failure and the time it is sent.
     """
 
     group: Group
     rows: list[int]
     tokens: int
-    not_before: float = 0.0
+    not_before: float = -inf
+    sent_at: float = -inf
     attempts: Attempts | None = None
+    failed_at: float | None = None
+    error: ServiceError | None = None
+    twin: Batch | None = None
+    is_answered: bool = False
+    is_checked: bool = False
 
     @property
     def texts(self) -> list[NewText]:
@@ -114,31 +136,34 @@ class Batch:
 def cut_group(group: Group, limit: BatchLimit, longest: int) -> list[Batch]:
     """Cut a group into batches of texts of similar length, each within the limit.
 
-    A text that may have more tokens than the `longest` the model takes stands alone,
-    so that others are not refused with it; these keep their order, to be named in it.
+    A text that may have more tokens than the `longest` the model takes is a batch of its
+    own, so that no other text is rejected with it. Such texts keep the order of the input,
+    in which they are then named.
     """
     rows = sorted(
         range(len(group.texts)), key=lambda row: min(group.texts[row].tokens, longest + 1)
     )
-    return _batches(group, rows, limit, longest)
+    return _cut(group, rows, limit, longest)
 
 
 def halves(batch: Batch) -> list[Batch]:
-    """Cut a batch of several texts in two: the shorter texts, and the longer."""
+    """Split a batch of several texts into the shorter texts and the longer ones."""
     rows = sorted(batch.rows, key=lambda row: batch.group.texts[row].tokens)
     middle = len(rows) // 2
     return [_batch(batch.group, rows[:middle]), _batch(batch.group, rows[middle:])]
 
 
-def fitted(batch: Batch, limit: BatchLimit) -> list[Batch]:
-    """Cut a batch, if it must be, into such as are within the limit."""
+def cut_to_fit(batch: Batch, limit: BatchLimit) -> list[Batch]:
+    """Return the batch or, if it exceeds the limit, one that does not and one with the rest."""
     if len(batch.rows) <= limit.texts and (len(batch.rows) == 1 or batch.tokens <= limit.tokens):
         return [batch]
     rows = sorted(batch.rows, key=lambda row: batch.group.texts[row].tokens)
-    return _batches(batch.group, rows, limit, limit.tokens)
+    first, *others = _cut(batch.group, rows, limit, limit.tokens)
+    rest = _batch(batch.group, chain.from_iterable(other.rows for other in others))
+    return [first, rest]
 
 
-def _batches(group: Group, rows: Iterable[int], limit: BatchLimit, longest: int) -> list[Batch]:
+def _cut(group: Group, rows: Iterable[int], limit: BatchLimit, longest: int) -> list[Batch]:
     def weight(row: int) -> int:
         tokens = group.texts[row].tokens
         return tokens if tokens <= longest else limit.tokens  # leaves no room for others

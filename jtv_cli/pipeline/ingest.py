@@ -1,91 +1,426 @@
-"""An ingest: reading, embedding and storing at the same time, and an end in good order.
+"""The ingest: read, deduplicate, embed and store, all at the same time.
 
-The main thread only waits: a signal raises in that one alone, and so breaks into no work.
-One thread reads, one is started for each request, and the coordinator's does all the
-rest; it alone touches the table. An embedder that works in this process runs in it too.
+Three kinds of threads put events into one queue: a reader, one thread for each request in
+flight, and the main thread, which only waits and passes on interrupts. The event loop, in a
+thread of its own, takes one event after the other and does all the rest. It alone uses the
+table. An embedder that works in this process runs in the event loop too, because threads
+would only take the interpreter from each other.
 """
 
 from __future__ import annotations
 
-from functools import partial
-from threading import Thread
+import time
+from contextlib import suppress
+from math import inf
+from queue import Empty, SimpleQueue
+from threading import TIMEOUT_MAX, Thread
 from typing import TYPE_CHECKING
 
-from jtv_cli.errors import ServiceError, UsageError
-from jtv_cli.pipeline.coordinator import Coordinator
+from jtv_cli.errors import ServiceError, StoreError, UsageError
+from jtv_cli.pipeline.batches import Batch, Group, cut_group
+from jtv_cli.pipeline.deduplication import Deduplicator
+from jtv_cli.pipeline.events import (
+    Embedded,
+    Event,
+    InputEnded,
+    RecordsRead,
+    RequestFailed,
+    StopRequested,
+)
+from jtv_cli.pipeline.observer import NullObserver, Observer
+from jtv_cli.pipeline.scheduler import BatchScheduler, Decision, GiveUp, Retry, Skip
 from jtv_cli.pipeline.stats import IngestStats
+from jtv_cli.records import Purpose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable, Sequence
 
     from jtv_cli.embedders import Embedder
     from jtv_cli.pipeline.options import IngestOptions
-    from jtv_cli.records import IngestProgress, IngestReport
+    from jtv_cli.records import IngestReport
     from jtv_cli.sources import RecordBlock
     from jtv_cli.stores import Table
 
+# Texts are embedded, though they are few, if there is no more input for so many seconds, or if
+# the first of them was read so long ago: somebody writes into a pipe now and then.
+_IDLE_SECONDS = 2.0
+_LONGEST_GATHERING_SECONDS = 10.0
+# An interrupted run that has been busy for so many seconds says what it is waiting for.
+_BUSY_SECONDS = 1.0
+# What a store keeps for each document beside text and vector, rounded up: hash, ids,
+# occurrence and unique index.
+BYTES_PER_DOCUMENT = 200
+
 
 def ingest(
-    windows: Iterable[RecordBlock],
+    blocks: Iterable[RecordBlock],
     embedder: Embedder,
     table: Table,
-    *,
-    ingest_options: IngestOptions,
-    progress: Callable[[IngestProgress], None],
-    skipped: Callable[[str, str], None],
+    options: IngestOptions,
+    observer: Observer | None = None,
 ) -> IngestReport:
-    """Embed and store the texts that the table does not have; note where the others were read.
+    """Embed and store the texts that the table does not have, and note where others were read.
 
-    Texts are stored in the order of the input, a group of `ingest_options.concurrency` batches
-    after the other; within a group, the batches are of texts of similar length. No more
-    than two groups are on their way: so much may be paid for and not be stored if the
-    process is killed. However else it ends, what is answered is stored first, and an
-    interrupt waits three seconds for answers.
+    Texts are stored in the order of the input, in groups of `options.concurrency` batches.
+    At most two groups are read and not stored: so much may be paid for in vain if the
+    process is killed. However else the run ends, all that was answered is stored first.
 
-    `progress` hears of every step, the last being the end, whatever that is; `skipped` of
-    every text left out: where it was read, as file:line, and why. Other threads call them,
-    one at a time.
+    An exception in the calling thread, such as a signal handler raises, interrupts the run:
+    nothing more is sent, and the answers in flight are awaited for as long as a request
+    may take. A second one ends the run without them. The exception is then raised again,
+    or an error of the table in its place.
 
-    An error of reading ends the input. What was read before is stored, and the report then
-    says what stopped it; if there was nothing, the error is raised.
+    The observer is called from the thread of the event loop, and in the end, or when an
+    interrupt takes long, from the calling one.
 
-    Raises the errors of reading, of the embedder (after as much patience as granted)
-    and of the table, these last in place of an interrupt too.
+    An error of reading ends the input. What was read before is stored, and the report says
+    what stopped the run; if nothing was read, the error is raised.
+
+    Raises the errors of reading, of the embedder (after the retries that the options
+    allow) and of the table.
     """
-    stats = IngestStats(progress)
-    coordinator = Coordinator(embedder, table, ingest_options, stats, skipped)
-    reading = partial(_read, windows, coordinator)
-    for work in (reading, coordinator.run):
-        # Daemons, for a read or a request that does not return must not keep the process.
-        Thread(target=work, daemon=True).start()
+    stats = IngestStats(observer or NullObserver())
+    run = _Run(embedder, table, options, stats, observer or NullObserver())
     try:
-        coordinator.wait_for_end()
+        _run_in_threads(run, blocks)
     except BaseException:
-        coordinator.interrupt()
-        if not isinstance(coordinator.error, ServiceError | None):
-            raise coordinator.error from None
+        if not isinstance(run.error, ServiceError | None):
+            raise run.error from None
         raise
     finally:
         stats.end()
-    if coordinator.error is not None:
-        raise coordinator.error
-    if coordinator.unreadable is not None and stats.report.stopped is None:
+    if run.error is not None:
+        raise run.error
+    if run.unreadable is not None and stats.report.stopped is None:
         if not (stats.report.stored or stats.report.known):
-            raise coordinator.unreadable
-        stats.stop(str(coordinator.unreadable))
+            raise run.unreadable
+        stats.set_stopped(str(run.unreadable))
     return stats.report
 
 
-def _read(windows: Iterable[RecordBlock], coordinator: Coordinator) -> None:
-    """Hand windows to the coordinator, the next when it has dealt with the last."""
+def _run_in_threads(run: _Run, blocks: Iterable[RecordBlock]) -> None:
+    """Start the reader and the event loop, and wait for the end; interrupts stop the run."""
     try:
-        for window in windows:
-            coordinator.calls.put(partial(coordinator.take_window, window))
-            if not coordinator.wanted.get():
+        # Daemons: a read or a request that never returns must not keep the process.
+        Thread(target=run.loop, daemon=True).start()
+        Thread(target=_read, args=(blocks, run), daemon=True).start()
+        run.wait()
+    except BaseException:
+        try:
+            run.stop()
+        except BaseException:
+            run.stop(at_once=True)
+        raise
+
+
+def _read(blocks: Iterable[RecordBlock], run: _Run) -> None:
+    """Read the input, the next block when the event loop has dealt with the last."""
+    try:
+        for block in blocks:
+            run.events.put(RecordsRead(block))
+            if not run.wanted.get():
                 return
-    except UsageError as error:
-        coordinator.calls.put(partial(coordinator.end_input, error))
     except BaseException as error:
-        coordinator.calls.put(partial(coordinator.give_up, error))
+        run.events.put(InputEnded(error))
     else:
-        coordinator.calls.put(coordinator.end_input)
+        run.events.put(InputEnded())
+
+
+class _Run:
+    """One run of the event loop.
+
+    `wanted` tells the reader whether to go on, once for every block. Once the run has
+    ended, `error` is what ended it, and `unreadable` is what ended the input.
+    """
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        table: Table,
+        options: IngestOptions,
+        stats: IngestStats,
+        observer: Observer,
+    ) -> None:
+        self.events: SimpleQueue[Event] = SimpleQueue()
+        self.wanted: SimpleQueue[bool] = SimpleQueue()
+        self.error: BaseException | None = None
+        self.unreadable: UsageError | None = None
+        self._embedder = embedder
+        self._table = table
+        self._options = options
+        self._stats = stats
+        self._observer = observer
+        self._in_process = embedder.model.runs_in_process
+        if self._in_process:
+            options = options._replace(concurrency=1)
+        self._most_groups = 1 if self._in_process else 2
+        self._scheduler = BatchScheduler(embedder.batch_limit, options)
+        self._deduplicator = Deduplicator(
+            table,
+            concurrency=options.concurrency,
+            longest=embedder.model.max_tokens if options.truncate else None,
+        )
+        self._groups: list[Group] = []
+        self._block: RecordBlock | None = None
+        self._last_read = self._gathering_since = time.monotonic()
+        self._busy_since: float | None = None
+        self._input_ended = False
+        self._ends_at_once = False
+        # Of the main thread: whether it has yet to say what it waits for.
+        self._is_stopping = False
+        # Whoever takes its one item first decides whether the event loop runs.
+        self._start: SimpleQueue[None] = SimpleQueue()
+        self._start.put(None)
+        self._has_ended = False
+        self._end: SimpleQueue[None] = SimpleQueue()
+
+    def wait(self) -> None:
+        """Wait until the run has ended. For the main thread.
+
+        A signal handler may raise at any moment of it, and one can wait again all the same.
+        An Event would not do: a signal within its Python code may leave its lock locked.
+        """
+        while not self._has_ended:
+            with suppress(Empty):
+                self._end.get(timeout=_BUSY_SECONDS)
+            if self._is_stopping and self._is_busy():
+                self._is_stopping = False
+                self._observer.on_notice("waiting until what was answered is stored")
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """Have the run end, and wait until it has: only then may the table be closed.
+
+        For the main thread, which a signal may have interrupted before the event loop began.
+        """
+        with suppress(Empty):
+            self._start.get_nowait()
+            return
+        self.events.put(StopRequested(at_once))
+        self._is_stopping = True
+        self.wait()
+
+    def loop(self) -> None:
+        """Handle events until the work is done, then store all that was answered."""
+        try:
+            self._start.get_nowait()
+        except Empty:  # the run was stopped before it began
+            return
+        try:
+            while not self._is_finished():
+                try:
+                    self._read_ahead()
+                    self._send_requests()
+                    has_stored = self._store_next()
+                    if not self._is_finished():
+                        self._handle(self._next_event(wait=not has_stored))
+                except BaseException as error:
+                    self._give_up(error)
+            self._store_rest()
+        finally:
+            self.wanted.put(False)
+            self._has_ended = True
+            self._end.put(None)
+
+    def _is_busy(self) -> bool:
+        since = self._busy_since
+        return since is not None and time.monotonic() - since >= _BUSY_SECONDS
+
+    def _is_finished(self) -> bool:
+        if self._scheduler.is_closed:
+            return self._ends_at_once or not self._scheduler.in_flight
+        is_read = self._input_ended and self._block is None
+        return is_read and self._deduplicator.is_empty and not self._groups
+
+    def _read_ahead(self) -> None:
+        """Take in what was read, until there are groups enough to be embedded."""
+        while not self._scheduler.is_closed and len(self._groups) < self._most_groups:
+            is_full = self._deduplicator.is_full
+            if self._block is not None and not is_full:
+                block, self._block = self._block, None
+                self._take_in(block)
+                continue
+            unfinished = self._input_ended or is_full or self._idle_at() <= time.monotonic()
+            texts = self._deduplicator.next_group(unfinished=unfinished)
+            if texts is None:
+                return
+            self._gathering_since = time.monotonic()
+            self._add_group(Group(texts))
+
+    def _idle_at(self) -> float:
+        """Return when the texts that were read are embedded, though they are few."""
+        if self._block is not None:
+            return inf
+        longest = self._gathering_since + _LONGEST_GATHERING_SECONDS
+        return min(self._last_read + _IDLE_SECONDS, longest)
+
+    def _take_in(self, block: RecordBlock) -> None:
+        """Sort the records of a block into stored, new, empty and bad ones."""
+        block = block.within(self._table.most_bytes)
+        if block.bad and self._options.strict:
+            block = block.to_first_bad()
+            [(place, _)] = block.bad_places()
+            self._stats.set_stopped(f"--strict, at {place}")
+            self._input_ended = True
+        if self._deduplicator.is_empty:
+            self._gathering_since = time.monotonic()
+        known = self._deduplicator.add(block, self._scheduler.limit)
+        self._stats.count_read(len(block.texts) + block.empty + len(block.bad), block.end)
+        self._stats.count(known=known, empty=block.empty, skipped=len(block.bad))
+        for place, reason in block.bad_places():
+            self._observer.on_skipped(place, reason)
+        self._last_read = time.monotonic()
+        self.wanted.put(not self._input_ended)
+
+    def _add_group(self, group: Group) -> None:
+        """Make sure that a group can be stored, and schedule its requests."""
+        size = sum(len(new.document.text.encode()) for new in group.texts)
+        dimensions = self._table.spec.dimensions
+        self._table.reserve(size + len(group.texts) * (4 * dimensions + BYTES_PER_DOCUMENT))
+        self._groups.append(group)
+        limit, longest = self._scheduler.limit, self._embedder.model.max_tokens
+        self._scheduler.add(cut_group(group, limit, longest))
+
+    def _send_requests(self) -> None:
+        """Send what may be sent now, each request in a thread of its own."""
+        now = time.monotonic()
+        self._carry_out(self._scheduler.on_time(now))
+        for batch in self._scheduler.next_requests(now):
+            if self._in_process:
+                self._handle(_embed(self._embedder, batch))
+            else:
+                Thread(target=self._request, args=(batch,), daemon=True).start()
+        if self._scheduler.is_exhausted:
+            self._stop(f"the next batch would pass --max-tokens {self._options.max_tokens}")
+
+    def _request(self, batch: Batch) -> None:
+        self.events.put(_embed(self._embedder, batch))
+
+    def _next_event(self, *, wait: bool) -> Event | None:
+        """Return the next event; None when there is something else to do first."""
+        until = self._scheduler.next_time()
+        if not self._deduplicator.is_empty and len(self._groups) < self._most_groups:
+            until = min(until, self._idle_at())
+        seconds = max(0.0, until - time.monotonic()) if wait else 0.0
+        self._busy_since = None
+        try:
+            return self.events.get(timeout=min(seconds, TIMEOUT_MAX))
+        except Empty:
+            return None
+        finally:
+            self._busy_since = time.monotonic()
+
+    def _handle(self, event: Event | None) -> None:
+        match event:
+            case RecordsRead(block):
+                if not self._input_ended:
+                    self._block = block
+            case InputEnded(error):
+                self._input_ended = True
+                if isinstance(error, UsageError):
+                    self.unreadable = error
+                elif error is not None:
+                    self._give_up(error)
+            case Embedded(batch, embeddings):
+                batch.group.add_answer(batch.rows, embeddings.vectors)
+                self._stats.count(tokens=embeddings.tokens)
+                self._carry_out(self._scheduler.on_answered(batch, embeddings.tokens))
+            case RequestFailed(batch, error):
+                self._carry_out(self._scheduler.on_failed(batch, error, time.monotonic()))
+            case StopRequested(at_once):
+                self._interrupt(at_once=at_once)
+
+    def _carry_out(self, decisions: Sequence[Decision]) -> None:
+        for decision in decisions:
+            match decision:
+                case Skip(batch, reason):
+                    self._skip(batch, reason)
+                case Retry(wait):
+                    self._stats.set_wait(wait)
+                case GiveUp(error):
+                    self._give_up(error)
+
+    def _skip(self, batch: Batch, reason: str) -> None:
+        """Skip the one text of a batch, wherever it was read."""
+        new = batch.group.skip(batch.rows[0])
+        self._deduplicator.forget([new.document])
+        # Every occurrence but the first was counted as known when it was read.
+        self._stats.count(skipped=len(new.paths), known=1 - len(new.paths))
+        for path, occurrence in zip(new.paths, new.occurrences, strict=True):
+            self._observer.on_skipped(f"{path}:{occurrence.line}", reason)
+        if self._options.strict:
+            self._stop(f"--strict, at {new.place}")
+
+    def _give_up(self, error: BaseException) -> None:
+        """Stop because of an error; one of the store matters more than one of the service."""
+        if self.error is None or (
+            isinstance(error, StoreError) and isinstance(self.error, ServiceError)
+        ):
+            self.error = error
+        self._scheduler.close()
+
+    def _stop(self, reason: str) -> None:
+        self._stats.set_stopped(reason)
+        self._scheduler.close()
+
+    def _interrupt(self, *, at_once: bool) -> None:
+        """Send nothing more, and wait for the answers in flight unless it is to end at once."""
+        self._scheduler.close()
+        self._ends_at_once = at_once
+        requests = len(self._scheduler.in_flight)
+        if requests and not at_once:
+            what = "1 request" if requests == 1 else f"{requests} requests"
+            its = "its answer" if requests == 1 else "their answers"
+            self._observer.on_notice(
+                f"waiting for {what} in flight; interrupt again to stop at once and lose {its}"
+            )
+
+    def _store_next(self) -> bool:
+        """Store some of the first group, if that is resolved; return whether there was any."""
+        if self.error is not None or not self._groups or self._groups[0].unresolved:
+            return False
+        if self._groups[0].unstored:
+            self._store(self._groups[0])
+        if self._groups and not self._groups[0].unstored:
+            del self._groups[0]
+        return True
+
+    def _store_rest(self) -> None:
+        """At the end, store what was answered of all groups, and count what is lost."""
+        while not self.events.empty():
+            try:
+                self._handle(self.events.get())
+            except BaseException as error:
+                self._give_up(error)
+        while self._groups:
+            try:
+                while self._groups[0].unstored:
+                    self._store(self._groups[0])
+                del self._groups[0]
+            except BaseException as error:
+                self._give_up(error)
+        self._stats.count(lost=self._scheduler.unanswered_texts)
+
+    def _store(self, group: Group) -> None:
+        """Store as many answered texts as a batch has at most.
+
+        With more, events would wait longer, and transactions would be larger.
+        """
+        documents, vectors = group.take_answers(self._embedder.batch_limit.texts)
+        try:
+            added = self._table.add(documents, vectors)
+        except BaseException:
+            # The next group may be stored all the same.
+            self._groups.remove(group)
+            self._stats.count(lost=len(documents) + group.unstored)
+            raise
+        self._deduplicator.forget(documents)
+        self._stats.count(stored=added.documents, known=len(documents) - added.documents)
+
+
+def _embed(embedder: Embedder, batch: Batch) -> Embedded | RequestFailed:
+    """Send a request, and return its outcome as an event."""
+    try:
+        texts = [new.document.text for new in batch.texts]
+        return Embedded(batch, embedder.embed(texts, Purpose.DOCUMENT))
+    except BaseException as error:
+        return RequestFailed(batch, error)

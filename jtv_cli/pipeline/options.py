@@ -1,4 +1,4 @@
-"""On what terms an ingest runs."""
+"""The options of an ingest."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 
 class IngestOptions(NamedTuple):
-    """What the user grants an ingest.
+    """What an ingest may do.
 
-    `concurrency` is the number of requests at once, `max_tokens` what they may cost
-    altogether, None for no limit; `strict` ends it at the first bad record. `truncate`
-    says that the embedder was asked to have texts cut that are too long.
+    `concurrency` is the number of requests in flight, `max_tokens` what all of them may
+    cost, None for no limit. `strict` stops at the first record that would be skipped.
+    `truncate` says that the embedder was opened to cut texts that are too long.
     """
 
     concurrency: int

@@ -1,4 +1,4 @@
-"""What is to go from a table: found and counted first, then removed in short transactions."""
+"""Removal from a table: find and count first, then remove in short transactions."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from jtv_cli.batching import batched
-from jtv_cli.pipeline.keys import short_key
 from jtv_cli.records import Removed, SourceLine
-from jtv_cli.text import text_hashes
+from jtv_cli.text import short_key, text_hashes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,15 +16,15 @@ if TYPE_CHECKING:
     from jtv_cli.sources import RecordBlock
     from jtv_cli.stores import Table
 
-    Read = tuple[int, bytes]
-    """A line that a source has, and the hash of its text."""
+    LineHash = tuple[int, bytes]
+    """A line of a source, and the hash of its text."""
 
-# Occurrences or documents in one transaction, and in one look at the table.
-_AT_ONCE = 1000
+# Occurrences or documents in one transaction, and in one query.
+_BATCH = 1000
 
 
-class Marked:
-    """Occurrences of one source that are to go, in 16 bytes each.
+class MarkedLines:
+    """Occurrences of one source that are to be removed, in 16 bytes each.
 
     `present` are the documents that the source still has, in 8 bytes for each line.
     """
@@ -39,22 +38,22 @@ class Marked:
     def __len__(self) -> int:
         return len(self._lines)
 
-    def mark(self, places: Iterable[SourceLine]) -> Marked:
-        """Take occurrences that are to go."""
-        for place in places:
-            self._lines.append(place.line)
-            self.documents.append(place.document)
+    def mark(self, lines: Iterable[SourceLine]) -> MarkedLines:
+        """Add occurrences that are to be removed, and return self."""
+        for each in lines:
+            self._lines.append(each.line)
+            self.documents.append(each.document)
         return self
 
-    def source_lines(self) -> Iterator[list[SourceLine]]:
-        """Yield those that are to go, as many at a time as go in one transaction."""
-        parts = (batched(each, _AT_ONCE) for each in (self._lines, self.documents))
+    def batches(self) -> Iterator[list[SourceLine]]:
+        """Yield the marked occurrences, as many at a time as one transaction removes."""
+        parts = (batched(each, _BATCH) for each in (self._lines, self.documents))
         for lines, documents in zip(*parts, strict=True):
             yield list(map(SourceLine, lines, documents))
 
 
-def count_marked(table: Table, marked: Sequence[Marked]) -> Removed:
-    """Return what would go; a document goes if none of its occurrences would be left."""
+def count_marked(table: Table, marked: Sequence[MarkedLines]) -> Removed:
+    """Return what would be removed; a document is, if none of its occurrences would be left."""
     import numpy as np
 
     documents = np.concatenate([np.asarray(each.documents) for each in marked])
@@ -63,47 +62,51 @@ def count_marked(table: Table, marked: Sequence[Marked]) -> Removed:
     candidates = ~np.isin(ids, present)
     ids, counts = ids[candidates], counts[candidates]
     last = 0
-    for start in range(0, ids.size, _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
-        going = dict(zip(ids[part].tolist(), counts[part].tolist(), strict=True))
-        last += sum(len(d.occurrences) == going[d.id] for d in table.get(list(going)))
+    for start in range(0, ids.size, _BATCH):
+        part = slice(start, start + _BATCH)
+        removed = dict(zip(ids[part].tolist(), counts[part].tolist(), strict=True))
+        last += sum(len(d.occurrences) == removed[d.id] for d in table.get(list(removed)))
     return Removed(last, documents.size)
 
 
 def remove_marked(
-    table: Table, marked: Sequence[Marked], progress: Callable[[Removed], None] = lambda _: None
+    table: Table,
+    marked: Sequence[MarkedLines],
+    on_removed: Callable[[Removed], None] = lambda _: None,
 ) -> Removed:
-    """Remove what is marked, in short transactions; `progress` hears what is gone so far."""
-    gone = Removed()
+    """Remove what is marked; `on_removed` is called with the total after each transaction."""
+    total = Removed()
     for each in marked:
-        for places in each.source_lines():
-            gone += table.remove(each.source, places)
-            progress(gone)
-    return gone
+        for lines in each.batches():
+            total += table.remove(each.source, lines)
+            on_removed(total)
+    return total
 
 
-def missing(table: Table, source: str | None, reads: Iterable[Sequence[Read]]) -> Marked:
-    """Return the occurrences of a source that the table has, but the source no longer.
+def mark_missing(
+    table: Table, source: str | None, reads: Iterable[Sequence[LineHash]]
+) -> MarkedLines:
+    """Mark the occurrences of a source that the table has and the source no longer has.
 
-    `reads` has all lines of the source, in their order, some at a time.
+    `reads` yields all lines of the source in order, some at a time.
     """
-    marked = Marked(source)
-    places = table.source_lines(source)
-    place = next(places, None)
+    marked = MarkedLines(source)
+    stored_lines = table.source_lines(source)
+    stored = next(stored_lines, None)
     for part in reads:
         ids = table.known([key for _, key in part])
         marked.present.extend(ids.values())
         there = {(line, ids.get(key)) for line, key in part}
         last = part[-1][0]
-        while place is not None and place.line <= last:
-            if (place.line, place.document) not in there:
-                marked.mark([place])
-            place = next(places, None)
-    return marked.mark(chain([place] if place else [], places))
+        while stored is not None and stored.line <= last:
+            if (stored.line, stored.document) not in there:
+                marked.mark([stored])
+            stored = next(stored_lines, None)
+    return marked.mark(chain([stored] if stored else [], stored_lines))
 
 
 def find_texts(table: Table, blocks: Iterable[RecordBlock]) -> tuple[list[int], int]:
-    """Return the ids of the texts that the table has, and how many it does not have."""
+    """Return the ids of the texts that are stored, and how many of the texts are not."""
     import numpy as np
 
     found, unknown = array("q"), array("Q")
@@ -116,22 +119,22 @@ def find_texts(table: Table, blocks: Iterable[RecordBlock]) -> tuple[list[int], 
 
 
 def count_documents(table: Table, ids: Sequence[int]) -> tuple[Removed, list[int]]:
-    """Return what would go with these documents, and the ids that are not there."""
-    there: set[int] = set()
+    """Return what the removal of documents would remove, and the ids that are not stored."""
+    stored: set[int] = set()
     occurrences = 0
-    for part in batched(ids, _AT_ONCE):
+    for part in batched(ids, _BATCH):
         for document in table.get(part):
-            there.add(document.id)
+            stored.add(document.id)
             occurrences += len(document.occurrences)
-    return Removed(len(there), occurrences), [number for number in ids if number not in there]
+    return Removed(len(stored), occurrences), [number for number in ids if number not in stored]
 
 
 def delete_documents(
-    table: Table, ids: Sequence[int], progress: Callable[[Removed], None] = lambda _: None
+    table: Table, ids: Sequence[int], on_removed: Callable[[Removed], None] = lambda _: None
 ) -> Removed:
-    """Delete documents, in as many transactions as it takes; `progress` hears what is gone."""
-    gone = Removed()
-    for part in batched(ids, _AT_ONCE):
-        gone += table.delete(part)
-        progress(gone)
-    return gone
+    """Delete documents; `on_removed` is called with the total after each transaction."""
+    total = Removed()
+    for part in batched(ids, _BATCH):
+        total += table.delete(part)
+        on_removed(total)
+    return total

@@ -1,4 +1,4 @@
-"""When a request that failed is made again: the only place that decides it."""
+"""The retry policy: whether a failed request is sent again, and when."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from jtv_cli.errors import RateLimited, ServiceDown, ServiceError
 
-# Seconds before the second try; each further one waits twice as long, up to the longest.
+# Seconds before the second attempt; each further pause is twice as long, up to the longest.
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 60.0
-# A limit on requests at once passes as soon as one of them is answered.
+# A limit on concurrent requests passes as soon as one of them is answered.
 _LONGEST_CONCURRENCY_PAUSE = 5.0
 
 
@@ -24,17 +24,17 @@ class Attempts:
 
 
 class RetryPolicy(NamedTuple):
-    """How long a request is tried: `max_wait` seconds from its first trial on.
+    """How long a request is retried: `max_wait` seconds from its first attempt on.
 
-    `minute` is how long a limit per minute is waited out where the service does not
-    say how long that takes.
+    `minute` is how many seconds to wait for a limit per minute if the service does not say
+    when it ends.
     """
 
     max_wait: float
     minute: float = 60.0
 
     def count_failure(self, error: ServiceError, attempts: Attempts, now: float) -> float | None:
-        """Count a failed trial; return the seconds until the next, None if there is to be none.
+        """Count a failed attempt and return the seconds until the next, None for no more.
 
         Times are those of `time.monotonic`.
         """
@@ -50,7 +50,7 @@ class RetryPolicy(NamedTuple):
         if not isinstance(error, RateLimited | ServiceDown):
             return None
         if error.retry_after is not None:
-            # A service that says "at once" each time is asked at once only the first time.
+            # A service that says "now" each time is believed only the first time.
             return max(error.retry_after, _backoff(failed, _LONGEST_PAUSE) if failed else 0.0)
         if isinstance(error, RateLimited):
             return self.minute
@@ -58,5 +58,5 @@ class RetryPolicy(NamedTuple):
 
 
 def _backoff(failed: int, longest: float) -> float:
-    """Return a pause that doubles with each failure, anything from half of it to all."""
+    """Return a random pause, which doubles with each failure: half of it to all of it."""
     return random.uniform(0.5, 1.0) * min(longest, _FIRST_PAUSE * 2.0 ** min(failed, 16))

@@ -172,7 +172,7 @@ def _embed(queries: Sequence[str], embedder: Embedder, max_wait: float) -> Vecto
 
     A batch that is too large for the service is halved.
     """
-    if embedder.model.is_offline:
+    if embedder.model.runs_in_process:
         return embedder.embed(queries, Purpose.QUERY).vectors
     retry_policy, attempts = RetryPolicy(max_wait), Attempts(time.monotonic())
     while True:

@@ -1,4 +1,4 @@
-"""What was read, kept for a second look: stdin cannot be read twice, and a file may change."""
+"""A temporary file of what was read: stdin cannot be read twice, and a file may change."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from jtv_cli.text import text_hash
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from jtv_cli.pipeline.removal import Read
+    from jtv_cli.pipeline.removal import LineHash
     from jtv_cli.sources import RecordBlock
 
 _RECORD = struct.Struct("<q32s")
-_AT_ONCE = 1000
+_RECORDS_PER_READ = 1000
 
 
 class Spool:
-    """Lines and the hashes of their texts, 40 bytes each, in a temporary file.
+    """Stores line numbers and text hashes, 40 bytes each, in a temporary file.
 
-    Raises StoreError where that cannot be written.
+    Raises StoreError where the file cannot be written.
     """
 
     def __init__(self) -> None:
@@ -35,11 +35,11 @@ class Spool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(OSError):  # of what was not written yet, nothing is needed any more
+        with suppress(OSError):  # what was not written yet is no longer needed
             self._file.close()
 
     def keeping(self, blocks: Iterable[RecordBlock]) -> Iterator[RecordBlock]:
-        """Pass blocks on, and keep what is in them. Those of a source follow one another."""
+        """Yield the blocks and store what is in them. Those of a source are consecutive."""
         for block in blocks:
             records = [_RECORD.pack(line, text_hash(text)) for line, text, _ in block.texts]
             with _translated():
@@ -48,10 +48,10 @@ class Spool:
                 self._ends[block.source] = start, self._file.tell()
             yield block
 
-    def reads(self, source: str | None) -> Iterator[list[Read]]:
-        """Yield what was read in a source, some of it at a time."""
+    def reads(self, source: str | None) -> Iterator[list[LineHash]]:
+        """Yield what was read in a source, some at a time."""
         start, end = self._ends.get(source, (0, 0))
-        step = _AT_ONCE * _RECORD.size
+        step = _RECORDS_PER_READ * _RECORD.size
         for position in range(start, end, step):
             with _translated():
                 self._file.seek(position)
@@ -65,6 +65,6 @@ def _translated() -> Iterator[None]:
         yield
     except OSError as error:
         raise StoreError(
-            f"cannot keep a temporary file: {error.strerror or error}",
-            hint="make room, or set TMPDIR to another folder",
+            f"cannot write a temporary file: {error.strerror or error}",
+            hint="free some space, or set TMPDIR to another directory",
         ) from error

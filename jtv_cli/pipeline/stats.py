@@ -1,4 +1,4 @@
-"""How far an ingest has come, counted as it goes."""
+"""The counters of an ingest, reported to an observer after every step."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING
 from jtv_cli.records import IngestProgress, IngestReport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from jtv_cli.pipeline.observer import Observer
     from jtv_cli.records import Wait
 
 
 class IngestStats:
-    """Adds up, and tells `progress` after every step."""
+    """Counts what an ingest does."""
 
-    def __init__(self, progress: Callable[[IngestProgress], None]) -> None:
-        self._progress = progress
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
         self._state = IngestProgress(IngestReport())
         self._began = time.monotonic()
 
@@ -30,26 +29,26 @@ class IngestStats:
         """Add to fields of the report."""
         report = self._state.report
         totals = {name: getattr(report, name) + count for name, count in more.items()}
-        self._tell(report=report._replace(**totals))
+        self._update(report=report._replace(**totals))
 
-    def read(self, texts: int, end: int) -> None:
-        """Note that so many more texts were read, up to a byte of the whole input."""
-        self._tell(texts=self._state.texts + texts, bytes=end)
+    def count_read(self, texts: int, end: int) -> None:
+        """Count texts that were read, up to a byte of the whole input."""
+        self._update(texts=self._state.texts + texts, bytes=end)
 
-    def stop(self, reason: str) -> None:
-        """Note why it ends before the input does."""
-        self._tell(report=self._state.report._replace(stopped=reason))
+    def set_stopped(self, reason: str) -> None:
+        """Note why the run ends before the input does."""
+        self._update(report=self._state.report._replace(stopped=reason))
 
-    def wait(self, wait: Wait) -> None:
+    def set_wait(self, wait: Wait) -> None:
         """Note what is being waited for."""
-        self._tell(wait=wait)
+        self._update(wait=wait)
 
     def end(self) -> None:
-        """Note the end: the time that passed since the last step counts too."""
-        self._tell()
+        """Report the last state, with the time that has passed since the last step."""
+        self._update()
 
-    def _tell(self, **changes: object) -> None:
+    def _update(self, **changes: object) -> None:
         state = self._state._replace(**changes)  # type: ignore[arg-type]
         seconds = time.monotonic() - self._began
         self._state = state._replace(report=state.report._replace(seconds=seconds))
-        self._progress(self._state)
+        self._observer.on_progress(self._state)

@@ -1,4 +1,4 @@
-"""What an ingest would do and cost, without doing it."""
+"""The dry run of an ingest: what it would embed and store, and what that would cost."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from array import array
 from typing import TYPE_CHECKING
 
 from jtv_cli.pipeline.batches import estimated_tokens
-from jtv_cli.pipeline.keys import short_key
+from jtv_cli.pipeline.ingest import BYTES_PER_DOCUMENT
 from jtv_cli.records import Survey
-from jtv_cli.text import text_hashes
+from jtv_cli.text import short_key, text_hashes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -17,23 +17,20 @@ if TYPE_CHECKING:
     from jtv_cli.sources import RecordBlock
     from jtv_cli.stores import Table
 
-# What a store keeps of a document beside text and vector: hash, ids, its occurrence
-# and the unique index, rounded up.
-_BYTES_A_DOCUMENT = 200
 
-
-def survey(
+def estimate(
     blocks: Iterable[RecordBlock],
     table: Table | None,
     model: Model,
     *,
     truncate: bool,
-    skipped: Callable[[str, str], None],
+    on_skipped: Callable[[str, str], None],
 ) -> Survey:
-    """Read everything and say what an ingest into the table would embed.
+    """Read the whole input and return what an ingest into the table would do.
 
-    A table of None is one that is yet to be made. Of every text that is not in it,
-    24 bytes are held.
+    Without a table, every text counts as new. `on_skipped` is called with where a text that
+    would be skipped was read, as file:line, and why. Of each new text, 24 bytes are held in
+    memory.
     """
     import numpy as np
 
@@ -51,7 +48,7 @@ def survey(
                 sizes.append(len(text.encode()))
         texts, empty, bad = texts + len(hashes), empty + block.empty, bad + len(block.bad)
         for place, reason in block.bad_places():
-            skipped(place, reason)
+            on_skipped(place, reason)
     first = np.unique(np.asarray(keys), return_index=True)[1]
     total = int(np.asarray(tokens)[first].sum())
     content = int(np.asarray(sizes)[first].sum())
@@ -63,5 +60,5 @@ def survey(
         to_embed=len(first),
         tokens=total,
         usd=None if model.price is None else total * model.price / 1e6,
-        bytes=content + len(first) * (4 * model.dimensions + _BYTES_A_DOCUMENT),
+        bytes=content + len(first) * (4 * model.dimensions + BYTES_PER_DOCUMENT),
     )

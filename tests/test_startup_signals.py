@@ -1,0 +1,116 @@
+"""Signals at any moment of the start: an exit code that says so, and no traceback."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Jtv
+
+MOMENTS = 200
+
+# Runs a command once to count the audit events of its start, imports for the most part, and
+# then once for each of the moments that are spread over them, in a process of its own.
+AT_EVENTS = """
+import json, os, signal, sys
+
+_, moments, *arguments = sys.argv
+moments = int(moments)
+
+def run(moment, number):
+    seen = 0
+    def hook(event, args):
+        nonlocal seen
+        seen += 1
+        if seen == moment:
+            os.kill(os.getpid(), number)
+    reader, writer = os.pipe()
+    if not os.fork():
+        os.close(reader)
+        os.dup2(writer, 2)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        exit = os._exit
+        def exit_and_count(code):
+            if not moment:
+                os.write(2, str(seen).encode())
+            exit(code)
+        os._exit = exit_and_count
+        sys.argv = ["jtv", *arguments]
+        from jtv_cli.__main__ import main
+        sys.addaudithook(hook)
+        main()
+    os.close(writer)
+    said = b""
+    while block := os.read(reader, 65536):
+        said += block
+    os.close(reader)
+    return os.waitstatus_to_exitcode(os.wait()[1]), said.decode()
+
+_, count = run(0, 0)
+for n in range(moments):
+    number = (signal.SIGINT, signal.SIGTERM)[n % 2]
+    moment = 1 + n * int(count) // moments
+    print(json.dumps([moment, number, *run(moment, number)]))
+"""
+
+
+@pytest.mark.parametrize("command", [["list", "--json"]], ids=" ".join)
+def test_at_many_moments_of_the_start(sampled: Jtv, command: list[str]) -> None:
+    program = [sys.executable, "-c", AT_EVENTS, str(MOMENTS), *command]
+    process = subprocess.run(
+        program,
+        cwd=sampled.folder / "work",
+        env=sampled.variables(),
+        capture_output=True,
+        timeout=300,
+        check=True,
+    )
+    runs = [json.loads(line) for line in process.stdout.splitlines()]
+    assert len(runs) == MOMENTS
+    for moment, number, code, said in runs:
+        # The interpreter's own handler of SIGINT is there from the start.
+        expected = {0, 128 + number}
+        assert code in expected, (moment, number, code, said)
+        assert "Traceback" not in said, said
+        assert "ignored in" not in said, said
+    assert sum(code != 0 for _, _, code, _ in runs) > MOMENTS / 2
+
+
+# Tells when Python itself has started: before, a signal is not jtv's to handle.
+READY = """
+import sys
+from jtv_cli.__main__ import main
+sys.stdout.write("ready\\n")
+sys.stdout.flush()
+sys.argv[:2] = ["jtv"]
+main()
+"""
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_at_any_time(sampled: Jtv, seed: int) -> None:
+    """Where native code is initialized, too."""
+    chance = random.Random(seed)
+    process = sampled.start(
+        *chance.choice([("search", "x", "--json"), ("list", "--json")]),
+        prefix=[sys.executable, "-c", READY],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout
+    assert process.stdout.readline() == b"ready\n"
+    time.sleep(chance.uniform(0, 0.4))
+    sent = chance.choice([signal.SIGINT, signal.SIGTERM])
+    process.send_signal(sent)
+    _, stderr = process.communicate(timeout=30)
+    # Before signals are blocked, SIGTERM kills; a shell calls that 143 as well.
+    assert process.returncode in (0, 128 + sent, -sent), stderr
+    assert b"Traceback" not in stderr
