@@ -209,7 +209,7 @@ def test_patience_has_an_end(ready: Jtv, api: JinaServer, name: str) -> None:
 
 def test_the_seconds_are_those_of_the_whole_run(ready: Jtv, api: JinaServer) -> None:
     """The time after the last answer is counted too: here, it is all there is."""
-    api.misbehave(PASSING["500"], times=None)
+    api.misbehave(PASSING["503"], times=None)
     result = ready("ingest", "lines.txt", "--max-wait", "2", "--json")
     assert (result.code, api.bill) == (4, [])
     [report] = result.records

@@ -125,11 +125,14 @@ def test_a_second_signal_ends_it_at_once_and_says_what_is_lost(
     ready.write("lines.txt", "".join(f"line {number}\n" for number in range(700)))
     api.misbehave(jina_faults.hang(600), times=None, when=lambda request: len(request.texts) < 200)
     process = ready.start(
-        "ingest", "lines.txt", "--json", stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        *("ingest", "lines.txt", "--json", "--concurrency", "1"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
-    wait_until(lambda: len(api.requests) == 2 and len(api.bill) == 512)
+    # The second request is sent when the first is answered.
+    wait_until(lambda: len(api.requests) == 2)
     process.send_signal(signal.SIGINT)
-    read_until(process, b"waiting for 1 request in flight")
+    read_until(process, b"waiting for 1 request in flight; interrupt again to stop at once")
     assert process.poll() is None
     process.send_signal(second)
     stdout, stderr = process.communicate(timeout=20)
@@ -140,29 +143,34 @@ def test_a_second_signal_ends_it_at_once_and_says_what_is_lost(
     assert contents(ready) == {f"line {number}" for number in range(512)}
 
 
-@pytest.mark.parametrize("at_once", [True, False])
-def test_a_third_signal_always_kills(ready: Jtv, api: JinaServer, at_once: bool) -> None:
+@pytest.mark.parametrize("in_a_hurry", [True, False])
+def test_a_third_signal_always_kills(ready: Jtv, api: JinaServer, in_a_hurry: bool) -> None:
     """Even if the database does not let go of it."""
-    api.misbehave(jina_faults.hang(0.3), jina_faults.hang(600))
+    ready.ok("ingest", "-", stdin="stored\n")
+    api.requests.clear()
+    api.misbehave(jina_faults.hang(0.5), jina_faults.hang(600))
     with closing(sqlite3.connect(ready.database, isolation_level=None)) as other:
-        process = ready.start("ingest", "lines.txt", stderr=subprocess.PIPE)
-        wait_until(lambda: len(api.requests) == 2)
+        process = ready.start(
+            *("ingest", "lines.txt", "--concurrency", "1"), stderr=subprocess.PIPE
+        )
+        wait_until(lambda: len(api.requests) == 1)
         other.execute("BEGIN IMMEDIATE")
-        wait_until(lambda: api.bill)
-        for _ in range(20):
+        wait_until(lambda: len(api.requests) == 2)
+        process.send_signal(signal.SIGTERM)
+        if not in_a_hurry:
+            read_until(process, b"waiting until what was answered is stored")
+        while process.poll() is None:
+            time.sleep(0.05)
             process.send_signal(signal.SIGTERM)
-            time.sleep(0.02 if at_once else 0.3)
-            if process.poll() is not None:
-                break
-        assert process.wait(timeout=10) == -signal.SIGTERM
-        assert process.stderr
-        process.stderr.close()
+        process.communicate(timeout=10)
+        assert process.returncode == -signal.SIGTERM
         other.execute("ROLLBACK")
 
 
 def test_a_signal_while_nothing_is_in_flight_ends_it_at_once(ready: Jtv, api: JinaServer) -> None:
-    api.misbehave(jina_faults.answer(503, b"", {"Retry-After": "100"}), times=None)
-    process = ready.start("ingest", "lines.txt", stderr=subprocess.PIPE)
+    slow_down = jina_faults.answer(429, {"detail": "Slow down"}, {"Retry-After": "100"})
+    api.misbehave(slow_down, times=None)
+    process = ready.start("ingest", "lines.txt", "--concurrency", "1", stderr=subprocess.PIPE)
     read_until(process, b"waiting 100 s")
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=20)

@@ -82,7 +82,8 @@ def read_reply(reply: Reply, model: Model, texts: Sequence[str]) -> Embeddings:
     if _is_page(reply):
         raise ServiceRefused(answer, hint="check JINA_API_BASE")
     if payload is None:
-        raise ServiceDown(answer, hint=AGAIN)
+        # Cut short, or a NaN among the numbers: servers write it, though JSON has none.
+        raise TextsFailed(answer, hint=AGAIN)
     items = payload.get("data") if isinstance(payload, dict) else None
     if not isinstance(items, list):
         raise _oversize(payload, answer) or ServiceRefused(
