@@ -8,6 +8,7 @@ import random
 import socket
 import ssl
 import threading
+import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -268,7 +269,7 @@ def test_a_host_in_no_proxy_is_reached_through_none(
     with JinaServer(key=None) as proxy:
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.url)
-        url = f"{base}://embeddings.invalid"
+        url = f"{base}://embeddings.invalid/v1"
         if status:
             # What a proxy is asked for in plain http is a whole URL, which the stand-in refuses.
             assert "404" in str(embed_badly(url, key=None))
@@ -629,6 +630,20 @@ def test_refusals_of_the_api(
         assert type(error) is kind
         assert len(server.requests) == 1
         assert server.bill == []
+
+
+def test_a_limit_that_is_used_up_is_waited_for(server: JinaServer) -> None:
+    limits = {"X-RateLimit-Remaining-Tokens": "0", "X-RateLimit-Reset-Tokens": "0.3"}
+    server.misbehave(lambda reply: replace(reply, headers={**reply.headers, **limits}))
+    embedder = ApiEmbedder(V2, api_base=server.url, api_key=KEY)
+    embedder.embed(TEXTS, Purpose.DOCUMENT)
+    with pytest.raises(RateLimited, match="is used up") as caught:
+        embedder.embed(TEXTS, Purpose.DOCUMENT)
+    assert caught.value.kind == "rate"
+    assert 0 < (caught.value.retry_after or 0) <= 0.3
+    assert len(server.requests) == 1
+    time.sleep(0.3)
+    embedder.embed(TEXTS, Purpose.DOCUMENT)
 
 
 @pytest.mark.parametrize("key", [KEY, None])

@@ -13,7 +13,7 @@ import pytest
 
 import jina_api
 from discretion import KEY, TEXTS, assert_discreet
-from jtv_cli.embedders.api.replies import Reply, read_reply
+from jtv_cli.embedders.api.replies import Reply, read_reply, seconds_to_reset
 from jtv_cli.embedders.models import MODELS, TUTORIAL_MODEL
 from jtv_cli.errors import (
     BatchTooLarge,
@@ -242,6 +242,33 @@ def test_a_date_to_wait_for() -> None:
     error = reply_error(429, {}, {"Retry-After": format_datetime(moment, usegmt=True)})
     assert isinstance(error, RateLimited)
     assert error.retry_after == pytest.approx(60, abs=5)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"X-RateLimit-Remaining-Requests": "0"}, None),
+        ({"X-RateLimit-Remaining-Requests": "0", "X-RateLimit-Reset-Requests": "7"}, 7),
+        ({"X-RateLimit-Remaining-Requests": "5", "X-RateLimit-Reset-Requests": "7"}, None),
+        ({"X-RateLimit-Remaining-Tokens": "0", "X-RateLimit-Reset-Tokens": "1m2.5s"}, 62.5),
+        ({"X-RateLimit-Remaining-Tokens": "0", "X-RateLimit-Reset-Tokens": "250ms"}, 0.25),
+        ({"X-RateLimit-Remaining-Tokens": "0", "X-RateLimit-Reset-Tokens": "6h"}, 120),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "4000000000"}, 120),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1700000000"}, 0),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "soon"}, None),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "9" * 400}, None),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "-1"}, None),
+    ],
+)
+def test_limits_that_headers_state(headers: dict[str, str], seconds: float | None) -> None:
+    assert seconds_to_reset(headers) == seconds
+    error = reply_error(429, {}, headers)
+    assert isinstance(error, RateLimited)
+    assert error.retry_after == seconds
+    error = reply_error(429, {}, {**headers, "Retry-After": "3"})
+    assert isinstance(error, RateLimited)
+    assert error.retry_after == 3
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,9 @@ import orjson
 
 from jtv_cli.embedders import BatchLimit
 from jtv_cli.embedders.api.endpoint import check_key, parse_base
-from jtv_cli.embedders.api.replies import largest_reply, read_reply
+from jtv_cli.embedders.api.replies import largest_reply, read_reply, seconds_to_reset
 from jtv_cli.embedders.api.transport import Transport
-from jtv_cli.errors import UsageError
+from jtv_cli.errors import RateLimited, UsageError
 from jtv_cli.records import Embeddings, Purpose
 
 if TYPE_CHECKING:
@@ -61,6 +62,9 @@ class ApiEmbedder:
         self.batch_limit = _JINA_LIMIT if self._is_jina else _COMPATIBLE_LIMIT
         self._truncate = truncate
         self._transport = Transport(endpoint, key)
+        self._place = endpoint.place
+        # On the clock of `time.monotonic`, from the headers of the last reply.
+        self._not_before = 0.0
         self._url = endpoint.url
         self._other_url = "" if self._is_jina else endpoint.other_url
 
@@ -74,10 +78,21 @@ class ApiEmbedder:
         """
         if not texts:
             return Embeddings(np.empty((0, self.model.dimensions), dtype=np.float32))
+        self._respect_limits()
         reply = self._post(self._body(texts, purpose), len(texts))
         embeddings = read_reply(reply, self.model, texts)
         self._other_url = ""
+        if (wait := seconds_to_reset(reply.headers)) is not None:
+            self._not_before = time.monotonic() + wait
         return embeddings
+
+    def _respect_limits(self) -> None:
+        """Raise RateLimited, rather than send a request that the service will refuse."""
+        wait = self._not_before - time.monotonic()
+        if wait > 0:
+            message = f"the rate limit that {self._place} states is used up"
+            hint = "run the same command again in a minute"
+            raise RateLimited(message, kind="rate", retry_after=wait, hint=hint)
 
     def _post(self, body: bytes, texts: int) -> Reply:
         """Send a request; until one was answered with vectors, to the other URL too."""

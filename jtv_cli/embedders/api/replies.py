@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from base64 import b64decode
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -206,6 +207,8 @@ _REFUSALS = {
     405: _ADDRESS,
     407: ("the proxy wants a password", "check HTTP_PROXY"),
 }
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_MOMENTS = 1e9  # a larger number is a moment, not a duration
 _FEWER_HINT = "send fewer texts at a time"
 _REFUSAL = ("the request was refused", "check the model's name and JINA_API_BASE")
 
@@ -252,8 +255,36 @@ def _oversize(payload: object, answer: str) -> ServiceError | None:
 def _rate_limited(answer: str, reply: Reply, said: str) -> RateLimited:
     kind: Literal["concurrency", "rate"] = "concurrency" if _BUSY.search(said) else "rate"
     wait = _retry_after(reply)
+    if wait is None:
+        wait = seconds_to_reset(reply.headers)
     hint = "run the same command again in a minute"
     return RateLimited(f"a limit is reached: {answer}", kind=kind, retry_after=wait, hint=hint)
+
+
+def seconds_to_reset(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds until a limit that is used up is reset, None if the headers say of none.
+
+    A service may state its limits on requests and on tokens as `X-RateLimit-Remaining-…` and
+    `X-RateLimit-Reset-…`: a number of seconds, a moment in seconds since 1970, or a duration
+    such as 6m0s.
+    """
+    waits = [
+        wait
+        for kind in ("", "-Requests", "-Tokens")
+        if headers.get(f"X-RateLimit-Remaining{kind}", "").strip() == "0"
+        and (wait := _duration(headers.get(f"X-RateLimit-Reset{kind}", ""))) is not None
+    ]
+    return min(max(waits), LONGEST_WAIT) if waits else None
+
+
+def _duration(text: str) -> float | None:
+    if re.fullmatch(r"[0-9]{1,12}(\.[0-9]*)?", text):
+        seconds = float(text)
+        return max(seconds - time.time(), 0.0) if seconds > _MOMENTS else seconds
+    if not re.fullmatch(r"([0-9]{1,12}(\.[0-9]*)?(h|ms|m|s))+", text):
+        return None
+    parts = re.findall(r"([0-9.]+)(h|ms|m|s)", text)
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
 def _retry_after(reply: Reply) -> float | None:
