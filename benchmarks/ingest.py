@@ -33,7 +33,7 @@ from jtv_cli.pipeline import IngestOptions, RetryPolicy
 from jtv_cli.records import Embeddings, TableSpec
 from jtv_cli.sources import open_sources, read_blocks
 from jtv_cli.stores.sqlite import SqliteStore
-from jtv_cli.stores.sqlite.file import connect, prepare, sign
+from jtv_cli.stores.sqlite.connection import connect, prepare, sign
 from jtv_cli.stores.sqlite.schema import TABLE_STATEMENTS
 
 if TYPE_CHECKING:

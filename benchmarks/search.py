@@ -118,7 +118,7 @@ def alone(folder: Path, rounds: int) -> None:
     codes = 0
     if table.index.live():
         lengths = "SELECT sum(length(codes) + coalesce(length(ids), 0)) FROM jtv_segments"
-        [codes] = table.rows.execute(lengths).fetchone()
+        [codes] = table.documents.execute(lengths).fetchone()
     best = [float("inf")] * 2
     for _ in range(3 * rounds):
         actions: tuple[Callable[[], object], ...] = (

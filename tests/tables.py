@@ -65,7 +65,7 @@ def add(table: SqliteTable, vectors: Vectors, prefix: str = "text", batch: int =
 
 def delete(table: SqliteTable, where: str) -> None:
     """Delete the documents of which that is true."""
-    found = table.rows.execute(f'SELECT id FROM "{{name}}" WHERE {where}')
+    found = table.documents.execute(f'SELECT id FROM "{{name}}" WHERE {where}')
     table.delete([number for (number,) in found])
 
 

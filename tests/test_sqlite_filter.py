@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jtv_cli.records import Document, Filter, Occurrence
-from jtv_cli.stores.sqlite import filtered
+from jtv_cli.stores.sqlite import search
 from jtv_cli.stores.sqlite.index import SEGMENT
 from jtv_cli.text import text_hash
 from tables import table_of
@@ -76,14 +76,14 @@ def test_the_index_is_used_where_much_fits(table: SqliteTable) -> None:
     for pattern in ("fourth.txt", "first.txt", "*"):
         share, said = recall(table, clustered(0)[:QUERIES], Filter(pattern))
         assert said.startswith("index: ")
-        assert ", of those that fit the filter" in said
+        assert ", of those that match the filter" in said
         assert share >= 0.97
 
 
 def test_few_are_compared_one_by_one(table: SqliteTable) -> None:
     filter = Filter("second.txt", (("rare", "yes"),))
     share, said = recall(table, clustered(0)[:QUERIES], filter)
-    assert said == f"exact: {COUNT // 200} of {COUNT:,} documents fit the filter"
+    assert said == f"exact: {COUNT // 200} of {COUNT:,} documents match the filter"
     assert share == 1
 
 
@@ -98,12 +98,12 @@ def test_all_that_fits_may_be_far_away(table: SqliteTable) -> None:
 def test_an_exact_search_reads_what_fits(table: SqliteTable) -> None:
     sent: list[str] = []
     query = clustered(0)[:1]
-    table.rows.connection.set_trace_callback(sent.append)
+    table.documents.connection.set_trace_callback(sent.append)
     found = table.search(query, 5, exact=True, filter=Filter("*.txt"), explain=True)
-    table.rows.connection.set_trace_callback(None)
+    table.documents.connection.set_trace_callback(None)
     assert sum("vector" in statement for statement in sent) == 1, "each vector is read once"
     assert found.hits == table.search(query, 5, exact=True).hits
-    assert found.explanation == "exact: asked for, of those that fit the filter"
+    assert found.explanation == "exact: requested, of those that match the filter"
 
 
 def test_an_interrupt_while_a_filter_is_asked_is_one(
@@ -114,7 +114,7 @@ def test_an_interrupt_while_a_filter_is_asked_is_one(
     def interrupted(*_: object) -> bool:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(filtered, "fits_metadata", interrupted)
+    monkeypatch.setattr(search, "fits_metadata", interrupted)
     with pytest.raises(KeyboardInterrupt):
         table.search(clustered(0)[:1], 1, filter=Filter(where=(("a", "b"),)))
     monkeypatch.undo()

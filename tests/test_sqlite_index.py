@@ -106,7 +106,9 @@ def assert_agrees(path: Path, name: str = SPEC.name) -> None:
     """Assert that every document up to where the index ends has its code, and the right one."""
     with closing(SqliteStore(path, writable=False)) as store:
         table = store.open(name)
-        numbers, stored = (np.concatenate(part) for part in zip(*table.rows.vectors(), strict=True))
+        numbers, stored = (
+            np.concatenate(part) for part in zip(*table.documents.vectors(), strict=True)
+        )
         assert table.count() == len(numbers)
         live = table.index.live()
         covered = numbers <= (live.last if live else 0)
@@ -119,7 +121,7 @@ def assert_agrees(path: Path, name: str = SPEC.name) -> None:
         at = np.searchsorted(coded, numbers[covered])
         assert (coded[at] == numbers[covered]).all()
         codes = np.concatenate([codes for _, codes in parts], axis=1)[:, at]
-        expected = live.encoder().encode(stored[covered])
+        expected = table.index.encoder(live).encode(stored[covered])
         # A coordinate that is almost 0 may fall either way.
         assert np.bitwise_count(codes ^ expected).sum(axis=0).max() <= 2
 
@@ -127,9 +129,9 @@ def assert_agrees(path: Path, name: str = SPEC.name) -> None:
 class TestGrowing:
     def test_a_small_table_has_no_index(self, table: SqliteTable) -> None:
         fill(table, SEGMENT - 1)
-        made = table.rows.execute("SELECT name FROM sqlite_master").fetchall()
+        made = table.documents.execute("SELECT name FROM sqlite_master").fetchall()
         assert not any(name.startswith(("jtv_i", "jtv_s")) for (name,) in made)
-        assert explained(table) == "exact: a table this small needs no index"
+        assert explained(table) == "exact: not needed (small tables are searched exactly)"
         assert table.index_status().state is IndexState.NONE
 
     def test_a_segment_at_a_time(self, table: SqliteTable, path: Path) -> None:
@@ -145,11 +147,11 @@ class TestGrowing:
         self, table: SqliteTable, path: Path
     ) -> None:
         fill(table, 2 * SEGMENT)
-        before = segments(path), table.rows.connection.total_changes
+        before = segments(path), table.documents.connection.total_changes
         alone = -vectors(1, seed=5)
         table.add([Document("alone", text_hash("alone"), [Occurrence()])], alone)
         assert segments(path) == before[0]
-        assert table.rows.connection.total_changes - before[1] == 3  # row, counter, occurrence
+        assert table.documents.connection.total_changes - before[1] == 3  # row, counter, occurrence
         [[nearest]] = table.search(alone, 1).hits
         assert nearest.content == "alone"
 
@@ -170,7 +172,7 @@ class TestGrowing:
         with monkeypatch.context() as before:
             before.setattr(Index, "extend", lambda _: False)
             fill(table, 3 * SEGMENT)
-        assert explained(table) == "exact: there is no index; make it with: jtv index build"
+        assert explained(table) == "exact: no index; create it with: jtv index build"
         assert table.index_status().pending == 3 * SEGMENT
         fill(table, 1, "more")
         assert table.index_status().pending == 1
@@ -205,7 +207,7 @@ class TestFinding:
 
     def test_exact_is_exact(self, table: SqliteTable) -> None:
         fill(table, 5000)
-        assert explained(table, exact=True) == "exact: asked for"
+        assert explained(table, exact=True) == "exact: requested"
 
     def test_max_distance(self, table: SqliteTable) -> None:
         stored = fill(table, 5000)
@@ -239,7 +241,7 @@ class TestFinding:
         query[0, 0] = 1
         with table_of(path, stored) as table:
             assert recall(table, query) >= 0.9
-            assert explained(table, query).endswith(" to be sure")
+            assert explained(table, query).count(", expanded to ")
 
 
 class TestDeleted:
@@ -266,7 +268,7 @@ class TestDeleted:
         fill(table, 2 * SEGMENT)
         delete(table, f"id > {SEGMENT - 100}")
         fill(table, 2 * SEGMENT, "more")
-        assert table.rows.newest() == 4 * SEGMENT
+        assert table.documents.newest() == 4 * SEGMENT
         assert_agrees(path)
 
     def test_everything(self, table: SqliteTable) -> None:
@@ -352,7 +354,7 @@ class TestBuilding:
         assert table.drop_index()
         assert not table.drop_index()
         assert segments(path) == []
-        assert explained(table) == "exact: there is no index; make it with: jtv index build"
+        assert explained(table) == "exact: no index; create it with: jtv index build"
         table.build_index()
         assert table.index_status().indexed == SEGMENT
 
@@ -366,7 +368,7 @@ class TestChecking:
         assert found.candidates == 512
         assert 10 <= (found.needed or 0) <= 512
         assert min(found.index_seconds, found.exact_seconds) > 0
-        assert "will do" in found.verdict
+        assert "are enough" in found.verdict
         assert explained(table).startswith("index: 512 candidates")
 
     def test_where_more_are_needed_it_keeps_the_number(self, path: Path) -> None:
@@ -377,11 +379,11 @@ class TestChecking:
             assert before < 0.98
             assert found.recall < 0.99
             assert 512 < (found.needed or 0) < 2000
-            assert found.verdict == f"from now on {found.needed:,} candidates are compared"
+            assert found.verdict == f"from now on {found.needed:,} candidates are rescored"
             kept = f"index: {found.needed:,} candidates"
             assert explained(table, stored[:1]).startswith(kept)
             assert recall(table, stored[::100]) > max(before, 0.98)
-            assert table.check_index(100).verdict == f"good: {found.needed:,} candidates will do"
+            assert table.check_index(100).verdict == f"good: {found.needed:,} candidates are enough"
             few = table.check_index(5)
             assert few.recall >= 0.99 or "too few" in few.verdict
             assert explained(table, stored[:1]).startswith(kept)
@@ -400,9 +402,9 @@ class TestChecking:
             keep = table.index.keep
 
             def build_first(candidates: int | None) -> None:
-                table.rows.connection.rollback()
+                table.documents.connection.rollback()
                 other.build_index()
-                table.rows.execute("BEGIN IMMEDIATE")
+                table.documents.execute("BEGIN IMMEDIATE")
                 keep(candidates)
 
             monkeypatch.setattr(table.index, "keep", build_first)
@@ -413,7 +415,7 @@ class TestChecking:
         stored = noise(3 * SEGMENT, 1024)
         with table_of(path, stored) as table:
             assert "searched exactly" in table.check_index(100).verdict
-            assert explained(table, stored[:1]).startswith("exact: the index would miss too much")
+            assert explained(table, stored[:1]).startswith("exact: jtv index check found")
             assert table.index_status().detail == explained(table, stored[:1])
             assert recall(table, stored[::300]) == 1
 
@@ -423,7 +425,7 @@ class TestChecking:
         with table_of(path, stored) as table:
             found = table.check_index(50)
             assert (found.queries, found.recall) == (50, 1)
-            assert "will do" in found.verdict
+            assert "are enough" in found.verdict
             assert recall(table, stored[::500]) == 1
 
     def test_of_few_documents_among_many_ids(self, table: SqliteTable) -> None:
@@ -451,7 +453,7 @@ class TestChecking:
         other = open_table()
         with pytest.raises(StoreError, match="no index to check"):
             other.check_index(50)
-        assert explained(other) == "exact: there is no index; make it with: jtv index build"
+        assert explained(other) == "exact: no index; create it with: jtv index build"
         assert other.index_status().state is IndexState.NONE
 
     def test_no_index(self, table: SqliteTable) -> None:

@@ -13,8 +13,8 @@ import pytest
 from jtv_cli.errors import TableMismatch
 from jtv_cli.records import SourceLine, TableSpec
 from jtv_cli.stores.sqlite import SqliteStore
-from jtv_cli.stores.sqlite.occurrences import NOTED, PLACES, REMOVE
-from jtv_cli.stores.sqlite.rows import HITS, KNOWN
+from jtv_cli.stores.sqlite.documents import HITS, KNOWN
+from jtv_cli.stores.sqlite.occurrences import DELETE, LINES, STORED
 from tables import DIMENSIONS, READS, SPEC, documents, make, vectors
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def test_known_texts_are_found_by_the_unique_index(connection: sqlite3.Connectio
 
 
 def test_a_file_read_again_walks_along_its_occurrences(connection: sqlite3.Connection) -> None:
-    steps = plan(connection, NOTED, 4)
+    steps = plan(connection, STORED, 4)
     assert (
         "SEARCH documents_occurrences USING PRIMARY KEY (source=? AND line>? AND line<?)" in steps
     )
@@ -73,17 +73,17 @@ def test_what_is_known_of_few_places_is_found_without_reading_all(
             steps += 1
             return 0
 
-        table.rows.connection.set_progress_handler(count, 10)
+        table.documents.connection.set_progress_handler(count, 10)
         places = [SourceLine(line, number) for line, number in zip(lines, (1, 5000), strict=True)]
         assert table.add_occurrences("a.txt", places) == 0
         assert steps < 100
 
 
 def test_places_are_read_along_the_primary_key(connection: sqlite3.Connection) -> None:
-    steps = plan(connection, PLACES, 5)
+    steps = plan(connection, LINES, 5)
     assert "SEARCH documents_occurrences USING PRIMARY KEY (source=? AND (line,document)>" in steps
     assert "TEMP B-TREE" not in steps
-    steps = plan(connection, REMOVE, 4)
+    steps = plan(connection, DELETE, 4)
     assert "PRIMARY KEY (source=? AND line=? AND document=?)" in steps
 
 

@@ -63,7 +63,7 @@ def test_a_damaged_file(path: Path) -> None:
     found = checks(str(path))
     assert outcomes(found) == [("file", "ok"), ("integrity", "failed")]
     assert "is damaged" in found[-1].detail
-    assert "a copy" in found[-1].detail
+    assert "a backup" in found[-1].detail
 
 
 def test_a_file_too_large_to_look_at_all_of_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +79,7 @@ def test_a_full_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     *_, last = checks(str(path))
     assert last == Check(
-        "disk space", Outcome.WARNING, f"only 5 MiB are left for {path}; make room"
+        "disk space", Outcome.WARNING, f"only 5 MiB free for {path}; free some space"
     )
 
 

@@ -124,8 +124,8 @@ class TestSources:
     def test_more_places_than_one_read_takes(
         self, table: Table, line: int | None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        for module in ("sqlite.table", "tidb.reading"):
-            monkeypatch.setattr(f"jtv_cli.stores.{module}._PLACES", 7)
+        monkeypatch.setattr("jtv_cli.stores.sqlite.table._LINES", 7)
+        monkeypatch.setattr("jtv_cli.stores.tidb.reading._PLACES", 7)
         table.add(
             [
                 document(f"text {number}", Occurrence("a", number // 10), Occurrence("a", line))

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 # Below, float32 keeps fewer and fewer digits.
 _LEAST_SQUARE = np.finfo(np.float32).smallest_normal
+# A float32 sum of 16,000 products of unit vectors is off by less than half of this.
+_ESTIMATE_MARGIN = 1e-3
+_SLACK = 64
 
 
 def check_vectors(vectors: Vectors, count: int, dimensions: int) -> None:
@@ -32,8 +35,8 @@ def check_vectors(vectors: Vectors, count: int, dimensions: int) -> None:
 def are_usable(vectors: Vectors) -> bool:
     """Return whether (n, dimensions) float32 vectors all have a distance to others.
 
-    That needs the square of their length, and a vector may be so short or so long that
-    float32 has no number for it.
+    A distance takes the square of the length, which float32 cannot hold for vectors that
+    are extremely short or long.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         squares = np.vecdot(vectors, vectors)
@@ -41,58 +44,81 @@ def are_usable(vectors: Vectors) -> bool:
 
 
 def normalized(vectors: Vectors) -> Vectors:
-    """Return the vectors scaled to length 1; (n, dimensions) float32."""
-    unit: Vectors = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    """Return (n, dimensions) float32 vectors scaled to length 1."""
+    with np.errstate(all="ignore"):
+        unit: Vectors = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
     return unit
 
 
-def cosine_distances(vectors: Vectors, unit_queries: Vectors) -> Vectors:
-    """Return the distances of (n, dimensions) vectors to (m, dimensions) unit queries: (m, n)."""
-    lengths = np.sqrt(np.vecdot(vectors, vectors))
-    distances: Vectors = np.clip(1 - (unit_queries @ vectors.T) / lengths, 0, 2)
+def estimated_distances(vectors: Vectors, unit_queries: Vectors) -> Vectors:
+    """Return the distances of (n, dimensions) vectors to (m, dimensions) unit queries: (m, n).
+
+    They come from one matrix product, which rounds a row differently depending on where in
+    the block it is: `_ESTIMATE_MARGIN` bounds the difference from `distances_to`.
+    """
+    with np.errstate(all="ignore"):
+        lengths = np.sqrt(np.vecdot(vectors, vectors))
+        distances: Vectors = 1 - (unit_queries @ vectors.T) / lengths
     return distances
 
 
-def distances_to(query: Vectors, vectors: Vectors) -> Vectors:
-    """Return the distances of (n, dimensions) vectors to a (dimensions,) query: (n,)."""
-    distances: Vectors = cosine_distances(vectors, normalized(query[None]))[0]
+def distances_to(unit_query: Vectors, vectors: Vectors) -> Vectors:
+    """Return the distances of (n, dimensions) vectors to a (dimensions,) unit query: (n,).
+
+    The same vector always has the same distance, whichever block it is read in, so that
+    equal vectors are a tie in every search.
+    """
+    with np.errstate(all="ignore"):
+        lengths = np.sqrt(np.vecdot(vectors, vectors))
+        distances: Vectors = np.clip(1 - np.vecdot(vectors, unit_query) / lengths, 0, 2)
     return distances
 
 
 class Nearest:
-    """The k documents nearest to one query, of all that were offered."""
+    """The k documents nearest to one (dimensions,) unit query; at a tie, those of smaller ids."""
 
-    def __init__(self, k: int, max_distance: float | None = None) -> None:
+    def __init__(self, unit_query: Vectors, k: int, max_distance: float | None = None) -> None:
+        self._query = unit_query
         self._k = k
         self._max_distance = 2.0 if max_distance is None else max_distance
         self.clear()
 
     def clear(self) -> None:
-        """Forget what was offered."""
+        """Start again without any document."""
         self._threshold = self._max_distance
         self._ids: Ids = np.empty(0, np.int64)
         self._distances: Vectors = np.empty(0, np.float32)
 
-    def offer(self, ids: Ids, distances: Vectors) -> None:
-        """Take what is near enough of (n,) ids and distances."""
-        near = np.flatnonzero(distances <= self._threshold)
+    def offer(self, ids: Ids, vectors: Vectors, estimates: Vectors) -> None:
+        """Keep what is near enough of (n,) ids with their vectors and `estimated_distances`."""
+        near = np.flatnonzero(estimates <= self._threshold + _ESTIMATE_MARGIN)
         if not near.size:
             return
-        self._ids = np.concatenate((self._ids, ids[near]))
-        self._distances = np.concatenate((self._distances, distances[near]))
-        if self._ids.size > self._k:
-            kept = np.argpartition(self._distances, self._k - 1)[: self._k]
-            self._ids, self._distances = self._ids[kept], self._distances[kept]
-            self._threshold = float(self._distances.max())
+        if near.size < ids.size:
+            ids, vectors = ids[near], vectors[near]
+        distances = distances_to(self._query, vectors)
+        kept = distances <= self._threshold
+        self._ids = np.concatenate((self._ids, ids[kept]))
+        self._distances = np.concatenate((self._distances, distances[kept]))
+        # Not at each block: to sort many takes long.
+        if self._ids.size > 2 * self._k + _SLACK:
+            self._cut()
 
     def share_of(self, ids: Ids) -> float:
         """Return which share of the k these ids are."""
+        self._cut()
         return np.count_nonzero(np.isin(self._ids, ids)) / self._k
 
     def ranked(self) -> list[tuple[int, float]]:
         """Return (id, distance), nearest first, and the smaller id first at a tie."""
-        order = np.lexsort((self._ids, self._distances))
-        return list(zip(self._ids[order].tolist(), self._distances[order].tolist(), strict=True))
+        self._cut()
+        return list(zip(self._ids.tolist(), self._distances.tolist(), strict=True))
+
+    def _cut(self) -> None:
+        order = np.lexsort((self._ids, self._distances))[: self._k]
+        self._ids, self._distances = self._ids[order], self._distances[order]
+        if self._ids.size == self._k:
+            self._threshold = float(self._distances[-1])
 
 
 class Ranking:
@@ -100,7 +126,7 @@ class Ranking:
 
     The bits of a float32 that is not negative order as the number does, so an
     eight-byte key of distance and position sorts in place; the ids, by position,
-    are the other eight.
+    are the other eight. Offered by id, the smaller id comes first at a tie.
     """
 
     def __init__(self, size: int) -> None:
@@ -109,7 +135,7 @@ class Ranking:
         self._filled = 0
 
     def offer(self, ids: Ids, distances: Vectors) -> None:
-        """Take (n,) ids and distances; what exceeds the size announced is left out."""
+        """Add (n,) ids and distances; what exceeds the size is left out."""
         start = self._filled
         self._filled = end = min(start + ids.size, self._ids.size)
         self._ids[start:end] = ids[: end - start]
@@ -118,7 +144,7 @@ class Ranking:
         self._keys[start:end] = bits << np.uint64(32) | positions
 
     def ranked(self, size: int) -> Iterator[list[tuple[int, float]]]:
-        """Yield (id, distance), nearest first, `size` at a time; no more can be offered."""
+        """Yield (id, distance), nearest first, `size` at a time. No `offer` may follow."""
         keys = self._keys[: self._filled]
         keys.sort()
         for start in range(0, self._filled, size):

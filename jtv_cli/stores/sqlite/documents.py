@@ -1,21 +1,57 @@
-"""The documents of one table, whole: stored, read with all that is known of them, removed."""
+"""The documents of one table: the statements that store, look up, read and delete them."""
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jtv_cli.batching import batched
-from jtv_cli.records import Occurrence, Removed, StoredDocument
+from jtv_cli.records import Hit, Occurrence, Removed, StoredDocument
 from jtv_cli.stores.metadata import decode_metadata
-from jtv_cli.stores.sqlite.occurrences import remove_places
-from jtv_cli.stores.sqlite.rows import PARAMETERS, decode, marks
+from jtv_cli.stores.sqlite.connection import DamagedError
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from jtv_cli.records import Document, SourceLine, Vectors
-    from jtv_cli.stores.sqlite.rows import Rows
+    from jtv_cli.records import Document, TableSpec, Vectors
+    from jtv_cli.stores.distances import Ids
+    from jtv_cli.stores.sqlite.connection import Connection
+
+# Rows fetched at once: larger blocks cost more in page faults than they save in calls.
+BLOCK = 128
+# Parameters in one statement: SQLite before 3.32 takes no more than 999.
+PARAMETERS = 900
+
+
+def marks(count: int) -> str:
+    """Return so many placeholders for the parameters of a statement."""
+    return ",".join("?" * count)
+
+
+# Its first occurrence in a source with a name, else from stdin, which is 0: each is found by
+# the index alone, however many occurrences there are to sort otherwise.
+HITS = """
+SELECT d.id, d.content, s.source, nullif(o.line, 0), o.metadata{vector}
+FROM "{{name}}" d
+LEFT JOIN "{{name}}_occurrences" o
+    ON o.document = d.id AND (o.source, o.line) = (
+        SELECT * FROM (
+            SELECT source, line FROM "{{name}}_occurrences"
+            WHERE document = d.id AND source > 0 {fits} ORDER BY source, line LIMIT 1
+        ) UNION ALL SELECT * FROM (
+            SELECT source, line FROM "{{name}}_occurrences"
+            WHERE document = d.id AND source = 0 {fits} ORDER BY line LIMIT 1
+        ) LIMIT 1
+    )
+LEFT JOIN "{{name}}_sources" s ON s.id = o.source
+WHERE d.id {which}
+"""
+
+# Always of one length, so that SQLite compiles it once.
+KNOWN = f'SELECT hash, id FROM "{{name}}" WHERE hash IN ({marks(PARAMETERS)})'
+_CHOSEN = f'SELECT id, vector FROM "{{name}}" d WHERE id IN ({marks(BLOCK)})'
 
 _STORED = 'SELECT id, content, hash{vector} FROM "{{name}}" WHERE id {which}'
 
@@ -26,95 +62,256 @@ FROM "{{name}}_occurrences" o LEFT JOIN "{{name}}_sources" s ON s.id = o.source
 WHERE o.document IN ({marks}) ORDER BY o.document, o.source = 0, o.source, o.line
 """
 
-_WITHOUT_OCCURRENCE = 'NOT EXISTS (SELECT 1 FROM "{name}_occurrences" WHERE document = "{name}".id)'
+_SIZE = """
+SELECT (page_count - freelist_count) * page_size
+    * (SELECT documents * dimensions + 1.0 FROM jtv_tables WHERE name = '{name}')
+    / (SELECT sum(documents * dimensions + 1.0) FROM jtv_tables)
+FROM pragma_page_count, pragma_freelist_count, pragma_page_size
+"""
 
 
-def insert_documents(
-    rows: Rows, documents: Sequence[Document], vectors: Vectors
-) -> tuple[int, Mapping[bytes, int]]:
-    """Return how many were not there yet, and the ids of all by hash."""
-    hashes = [document.hash for document in documents]
-    blobs = [vector.tobytes() for vector in vectors.astype("<f4", copy=False)]
-    texts = [document.text for document in documents]
-    first = rows.newest() + 1
-    ids = range(first, first + len(documents))
-    stored = rows.insert(
-        'INSERT OR IGNORE INTO "{name}" (id, hash, vector, content) VALUES (?, ?, ?, ?)',
-        zip(ids, hashes, blobs, texts, strict=True),
-    )
-    rows.count_more(stored)
-    all_are_new = stored == len(documents)
-    if all_are_new:
-        return stored, dict(zip(hashes, ids, strict=True))
-    return stored, rows.known(hashes)
+class Documents:
+    """The documents of one table, in whatever transaction is open.
+
+    In statements `{name}` stands for the table's name, which needs no quoting: only
+    letters, digits and underscores are allowed in it. `{end_line}` and `{details}` stand
+    for the columns of that name, and for NULL in a file whose format has none.
+
+    Raises the errors of sqlite3, and DamagedError for rows that jtv cannot have written.
+    """
+
+    # Conditions on an occurrence, and on a document d, that a subclass adds.
+    occurrence_condition = ""
+    document_condition = ""
+
+    def __init__(self, connection: Connection, spec: TableSpec) -> None:
+        self.connection = connection
+        self.spec = spec
+
+    def execute(
+        self, statement: str, parameters: Sequence[object] | Mapping[str, object] = ()
+    ) -> sqlite3.Cursor:
+        """Run one statement on this table."""
+        return self.connection.execute(self._complete(statement), parameters)
+
+    def executemany(self, statement: str, values: Iterable[Sequence[object]]) -> int:
+        """Run one statement with each of the values; return how many rows changed."""
+        before = self.connection.total_changes
+        self.connection.executemany(self._complete(statement), values)
+        return self.connection.total_changes - before
+
+    def count(self) -> int:
+        """Return the number of documents, which the catalog holds."""
+        return self._number("SELECT documents FROM jtv_tables WHERE name = '{name}'")
+
+    def size(self) -> int:
+        """Return about how many bytes the table takes, its index included.
+
+        The size of the file is divided among its tables in proportion to their vectors.
+        """
+        return self._number(_SIZE)
+
+    def newest(self) -> int:
+        """Return the highest id that was ever used; no other document will get it."""
+        row = self.execute("SELECT seq FROM sqlite_sequence WHERE name = '{name}'").fetchone()
+        return int(row[0]) if row else 0
+
+    def known(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
+        """Return the ids of the stored hashes, which their unique index finds."""
+        found: dict[bytes, int] = {}
+        for part in _padded_batches(hashes, PARAMETERS):
+            found.update(self.execute(KNOWN, part))
+        return found
+
+    def insert(
+        self, documents: Sequence[Document], vectors: Vectors
+    ) -> tuple[int, Mapping[bytes, int]]:
+        """Insert the documents that are not stored; return their number and all ids by hash."""
+        hashes = [document.hash for document in documents]
+        blobs = [vector.tobytes() for vector in vectors.astype("<f4", copy=False)]
+        texts = [document.text for document in documents]
+        first = self.newest() + 1
+        ids = range(first, first + len(documents))
+        stored = self.executemany(
+            'INSERT OR IGNORE INTO "{name}" (id, hash, vector, content) VALUES (?, ?, ?, ?)',
+            zip(ids, hashes, blobs, texts, strict=True),
+        )
+        self.change_count(stored)
+        all_are_new = stored == len(documents)
+        if all_are_new:
+            return stored, dict(zip(hashes, ids, strict=True))
+        return stored, self.known(hashes)
+
+    def delete(self, ids: Iterable[int]) -> Removed:
+        """Delete documents with all their occurrences."""
+        occurrences = documents = 0
+        for part in id_batches(ids):
+            which = f"IN ({marks(len(part))})"
+            gone = self.execute(f'DELETE FROM "{{name}}_occurrences" WHERE document {which}', part)
+            occurrences += gone.rowcount
+            documents += self.execute(f'DELETE FROM "{{name}}" WHERE id {which}', part).rowcount
+        self.change_count(-documents)
+        return Removed(documents, occurrences)
+
+    def delete_without_occurrences(self, ids: Iterable[int]) -> int:
+        """Delete those of the documents that have no occurrence left; return their number."""
+        documents = 0
+        for part in id_batches(ids):
+            documents += self.execute(
+                f'DELETE FROM "{{name}}" WHERE id IN ({marks(len(part))}) AND NOT EXISTS'
+                ' (SELECT 1 FROM "{name}_occurrences" WHERE document = "{name}".id)',
+                part,
+            ).rowcount
+        self.change_count(-documents)
+        return documents
+
+    def get(self, ids: Sequence[int], *, vectors: bool) -> list[StoredDocument]:
+        """Return the documents of these ids in this order; missing ones are left out."""
+        found: dict[int, StoredDocument] = {}
+        for part in id_batches(ids):
+            for document in self._stored(f"IN ({marks(len(part))})", part, vectors=vectors):
+                found[document.id] = document
+        return [found[number] for number in ids if number in found]
+
+    def read(self, after: int, limit: int, *, vectors: bool) -> list[StoredDocument]:
+        """Return at most `limit` documents whose ids are greater than `after`, by id."""
+        return self._stored("> ? ORDER BY id LIMIT ?", (after, limit), vectors=vectors)
+
+    def vectors(self, after: int = 0, limit: int = sys.maxsize) -> Iterator[tuple[Ids, Vectors]]:
+        """Yield ids, (n,), and vectors, (n, dimensions), by id, in blocks.
+
+        Only ids greater than `after` are read.
+        """
+        which = f"id > ? {self.document_condition} ORDER BY id LIMIT ?"
+        statement = f'SELECT id, vector FROM "{{name}}" d WHERE {which}'
+        yield from self._blocks(self.execute(statement, (after, limit)))
+
+    def vectors_of(self, ids: Iterable[int]) -> Iterator[tuple[Ids, Vectors]]:
+        """Yield ids and vectors of those of the documents that still exist."""
+        # In the order of the file.
+        for part in _padded_batches(sorted(ids), BLOCK):
+            yield from self._blocks(self.execute(f"{_CHOSEN} {self.document_condition}", part))
+
+    def sample(self, size: int) -> list[int]:
+        """Return the ids of `size` documents, or of all; the same ones while nothing changes.
+
+        The order of their hashes is as good as a shuffle, and needs no sorting.
+        """
+        found = self.execute('SELECT id FROM "{name}" ORDER BY hash LIMIT ?', (size,))
+        return [number for (number,) in found]
+
+    def hits(self, ranked: Sequence[tuple[int, float]]) -> list[Hit]:
+        """Return the documents of (id, distance) in this order; deleted ones are left out."""
+        rows: dict[int, tuple[Any, ...]] = {}
+        for part in batched(ranked, PARAMETERS):
+            ids = [document for document, _ in part]
+            which = f"IN ({marks(len(ids))})"
+            statement = HITS.format(vector="", which=which, fits=self.occurrence_condition)
+            rows.update((row[0], row) for row in self.execute(statement, ids))
+        return [
+            to_hit(rows[document], distance) for document, distance in ranked if document in rows
+        ]
+
+    def decode(self, blobs: Sequence[bytes]) -> Vectors:
+        """Return n vectors, as they are stored, as (n, dimensions) float32."""
+        import numpy as np
+
+        dimensions = self.spec.dimensions
+        if any(type(blob) is not bytes or len(blob) != 4 * dimensions for blob in blobs):
+            raise DamagedError
+        vectors: Vectors = np.frombuffer(b"".join(blobs), "<f4").reshape(-1, dimensions)
+        return vectors
+
+    def change_count(self, documents: int) -> None:
+        """Add to the number of documents that the catalog holds."""
+        self.execute(
+            "UPDATE jtv_tables SET documents = documents + ? WHERE name = '{name}'", (documents,)
+        )
+
+    def _complete(self, statement: str) -> str:
+        # Tables of format 1 lack these columns, which are NULL unless something was written.
+        is_old = self.connection.format < 2
+        end_line, details = ("NULL", "NULL") if is_old else ("end_line", "details")
+        return statement.format(name=self.spec.name, end_line=end_line, details=details)
+
+    def _number(self, statement: str) -> int:
+        row = self.execute(statement).fetchone()
+        if row is None or row[0] is None:
+            raise DamagedError
+        return int(row[0])
+
+    def _blocks(self, rows: sqlite3.Cursor) -> Iterator[tuple[Ids, Vectors]]:
+        import numpy as np
+
+        while block := rows.fetchmany(BLOCK):
+            ids, blobs = zip(*block, strict=True)
+            yield np.array(ids), self.decode(blobs)
+
+    def _stored(
+        self, which: str, parameters: Sequence[object], *, vectors: bool
+    ) -> list[StoredDocument]:
+        statement = _STORED.format(vector=", vector" if vectors else "", which=which)
+        found = self.execute(statement, parameters).fetchall()
+        if not found:
+            return []
+        occurrences = self._occurrences([row[0] for row in found])
+        decoded = self.decode([row[3] for row in found]) if vectors else [None] * len(found)
+        require_types((int, str, bytes), *(row[:3] for row in found))
+        return [
+            StoredDocument(number, text, key, occurrences[number], vector)
+            for (number, text, key, *_), vector in zip(found, decoded, strict=True)
+        ]
+
+    def _occurrences(self, documents: Sequence[int]) -> Mapping[int, list[Occurrence]]:
+        found = defaultdict[int, list[Occurrence]](list)
+        for part in id_batches(documents):
+            statement = _OCCURRENCES.format(marks=marks(len(part)))
+            for document, *where, metadata, end_line in self.execute(statement, part):
+                source, line = where
+                require_types((str, int, int), (source, line, end_line))
+                found[document].append(Occurrence(source, line, to_metadata(metadata), end_line))
+        return found
 
 
-def get(rows: Rows, ids: Sequence[int], *, vectors: bool) -> list[StoredDocument]:
-    """Return the documents of these ids, in that order, less those that are not there."""
-    found: dict[int, StoredDocument] = {}
-    for part in _ids_in_parts(ids):
-        for document in _stored(rows, f"IN ({marks(len(part))})", part, vectors=vectors):
-            found[document.id] = document
-    return [found[number] for number in ids if number in found]
+def to_hit(row: Sequence[Any], distance: float | None) -> Hit:
+    """Return a row of HITS as a hit."""
+    number, content, source, line, metadata = row[:5]
+    if type(content) is not str:
+        raise DamagedError
+    require_types((str, int), (source, line))
+    return Hit(number, content, distance, source, line, to_metadata(metadata))
 
 
-def read(rows: Rows, after: int, limit: int, *, vectors: bool) -> list[StoredDocument]:
-    """Return so many documents by id; `after` is the id to go on from."""
-    return _stored(rows, "> ? ORDER BY id LIMIT ?", (after, limit), vectors=vectors)
-
-
-def delete(rows: Rows, ids: Iterable[int]) -> Removed:
-    """Remove documents with all their occurrences, within a transaction."""
-    occurrences = documents = 0
-    for part in _ids_in_parts(ids):
-        which = f"IN ({marks(len(part))})"
-        gone = rows.execute(f'DELETE FROM "{{name}}_occurrences" WHERE document {which}', part)
-        occurrences += gone.rowcount
-        documents += rows.execute(f'DELETE FROM "{{name}}" WHERE id {which}', part).rowcount
-    rows.count_more(-documents)
-    return Removed(documents, occurrences)
-
-
-def remove(rows: Rows, source: str | None, places: Sequence[SourceLine]) -> Removed:
-    """Remove occurrences, and documents with their last, within a transaction."""
-    removed = remove_places(rows, source, places)
-    documents = 0
-    for part in _ids_in_parts({place.document for place in removed}):
-        which = f"id IN ({marks(len(part))}) AND {_WITHOUT_OCCURRENCE}"
-        documents += rows.execute(f'DELETE FROM "{{name}}" WHERE {which}', part).rowcount
-    rows.count_more(-documents)
-    return Removed(documents, len(removed))
-
-
-def _stored(
-    rows: Rows, which: str, parameters: Sequence[object], *, vectors: bool
-) -> list[StoredDocument]:
-    statement = _STORED.format(vector=", vector" if vectors else "", which=which)
-    found = rows.execute(statement, parameters).fetchall()
-    if not found:
-        return []
-    places = _occurrences(rows, [row[0] for row in found])
-    decoded = decode([row[3] for row in found]) if vectors else [None] * len(found)
-    return [
-        StoredDocument(number, text, key, places[number], vector)
-        for (number, text, key, *_), vector in zip(found, decoded, strict=True)
-    ]
-
-
-def _occurrences(rows: Rows, documents: Sequence[int]) -> Mapping[int, list[Occurrence]]:
-    found = defaultdict[int, list[Occurrence]](list)
-    for part in _ids_in_parts(documents):
-        for document, source, line, metadata, end_line in rows.execute(
-            _OCCURRENCES.format(marks=marks(len(part))), part
-        ):
-            where = Occurrence(source, line, decode_metadata(metadata), end_line)
-            found[document].append(where)
+def to_metadata(stored: object) -> Mapping[str, Any] | None:
+    """Return metadata, or the details of a source, from the JSON that is stored."""
+    if stored is None:
+        return None
+    try:
+        found = decode_metadata(stored)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise DamagedError from error
+    if not isinstance(found, dict):
+        raise DamagedError
     return found
 
 
-def _ids_in_parts(ids: Iterable[int]) -> Iterator[Sequence[int]]:
-    """Yield those that can be ids, each once and in order, as many at a time as a statement takes.
+def require_types(types: Sequence[type], *rows: Sequence[object]) -> None:
+    """Raise DamagedError unless the values of each row are of these types, or None."""
+    for row in rows:
+        for value, expected in zip(row, types, strict=True):
+            if value is not None and type(value) is not expected:
+                raise DamagedError
+
+
+def id_batches(ids: Iterable[int]) -> Iterator[Sequence[int]]:
+    """Yield what can be an id, each once, by value, as many at a time as a statement takes.
 
     SQLite counts to 2 ** 63 - 1.
     """
     return batched(sorted({number for number in ids if number.bit_length() < 64}), PARAMETERS)
+
+
+def _padded_batches(values: Sequence[Any], size: int) -> Iterator[list[Any]]:
+    """Yield the values, `size` at a time, the last batch padded with None."""
+    for part in batched(values, size):
+        yield [*part, *[None] * (size - len(part))]

@@ -1,4 +1,4 @@
-"""What can be wrong with the file: its rights, its contents, the disk that it is on."""
+"""Checks of a jtv file: its permissions, its contents, and the space on its disk."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING
 
 from jtv_cli.errors import StoreError
 from jtv_cli.records import Check, Outcome
-from jtv_cli.stores.sqlite.file import translated
+from jtv_cli.stores.sqlite.connection import translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 _SECONDS = 10.0  # a file of some gigabytes, or one on a slow disk, takes longer
-_STEPS = 10_000  # of SQLite's machine, between two looks at the clock
-_LEAST_FREE = 512 << 20  # bytes: the write-ahead log of a large ingest, four times over
+_STEPS = 10_000  # instructions of SQLite between two looks at the clock
+_LEAST_FREE = 512 << 20  # bytes: four times the write-ahead log of a large ingest
 
 
 def checks(connection: sqlite3.Connection, path: Path) -> Iterator[Check]:
-    """Look at an open file: whose it is, whether it is sound, how much room is left."""
-    for name, look in (("file", _rights), ("integrity", _integrity), ("disk space", _room)):
+    """Check who may use an open file, whether it is damaged, and how much space is left."""
+    for name, look in (("file", _permissions), ("integrity", _integrity), ("disk space", _space)):
         try:
             with translated(str(path)):
                 outcome, detail = look(connection, path)
@@ -35,12 +35,15 @@ def checks(connection: sqlite3.Connection, path: Path) -> Iterator[Check]:
             return
 
 
-def _rights(_: sqlite3.Connection, path: Path) -> tuple[Outcome, str]:
+def _permissions(_: sqlite3.Connection, path: Path) -> tuple[Outcome, str]:
     mode = stat.S_IMODE(path.stat().st_mode)
     if os.name == "posix" and mode & 0o077:
-        return Outcome.WARNING, f"others may use {path} (mode {mode:04o}); chmod 600 {path}"
+        return (
+            Outcome.WARNING,
+            f"other users can access {path} (mode {mode:04o}); run: chmod 600 {path}",
+        )
     if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
-        return Outcome.WARNING, f"{path} can be read, but not written"
+        return Outcome.WARNING, f"{path} is read-only"
     return Outcome.OK, f"{path}, mode {mode:04o}"
 
 
@@ -52,17 +55,21 @@ def _integrity(connection: sqlite3.Connection, path: Path) -> tuple[Outcome, str
     except sqlite3.OperationalError as error:
         if "interrupted" not in str(error):
             raise
-        detail = f"in {_SECONDS:.0f} s not all of it could be looked at; do it with:"
+        detail = f"too large to check within {_SECONDS:.0f} s; run:"
         return Outcome.WARNING, f"{detail} sqlite3 {path} 'PRAGMA quick_check'"
     finally:
         connection.set_progress_handler(None, 0)
     if found != "ok":
-        return Outcome.FAILED, f"{path} is damaged: {found}; go back to a copy of it"
-    return Outcome.OK, "the file is sound"
+        return Outcome.FAILED, f"{path} is damaged: {found}; restore it from a backup"
+    return Outcome.OK, "no corruption found"
 
 
-def _room(_: sqlite3.Connection, path: Path) -> tuple[Outcome, str]:
+def _space(_: sqlite3.Connection, path: Path) -> tuple[Outcome, str]:
     free = shutil.disk_usage(path.parent).free
     if free < _LEAST_FREE:
-        return Outcome.WARNING, f"only {free >> 20:,} MiB are left for {path}; make room"
-    return Outcome.OK, f"{free >> 20:,} MiB are left"
+        return Outcome.WARNING, f"only {_in_units(free)} free for {path}; free some space"
+    return Outcome.OK, f"{_in_units(free)} free"
+
+
+def _in_units(size: int) -> str:
+    return f"{size / (1 << 30):,.1f} GiB" if size >= 1 << 30 else f"{size >> 20:,} MiB"

@@ -1,13 +1,13 @@
 """The index of one table: sign codes of its documents, in segments.
 
-The index is a set of segments that covers the documents up to some id. Those after it,
-fewer than a segment as a rule, are compared exactly, so that a document is found from
-the moment it is stored, and adding one rewrites nothing. A new segment goes into the
-transaction that completes it. A document that is deleted leaves its code behind: ids
-are never given again, and what is found is looked up in the rows.
+The index is a set of segments that covers the documents up to some id. Later documents,
+usually fewer than a segment, are compared exactly, so that a document is found as soon as
+it is stored, and adding one rewrites nothing. A new segment is part of the transaction
+that completes it. A deleted document leaves its code behind, which does no harm: ids are
+never used again, and candidates are looked up in the table.
 
 Segments of one generation share a seed and a mean. The live generation grows with the
-table; another is built beside it, in short transactions, and takes its place at the end.
+table; another is built beside it, in short transactions, and finally replaces it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.errors import StoreError
-from jtv_cli.stores.sqlite.rows import decode
+from jtv_cli.stores.sqlite.connection import DamagedError
+from jtv_cli.stores.sqlite.documents import require_types
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,12 +25,12 @@ if TYPE_CHECKING:
     from jtv_cli.records import Vectors
     from jtv_cli.stores.distances import Ids
     from jtv_cli.stores.sqlite.codes import CodeDistances, Codes, Encoder
-    from jtv_cli.stores.sqlite.rows import Rows
+    from jtv_cli.stores.sqlite.documents import Documents
 
 SEGMENT = 2048
-"""Documents in a segment: what a search of the newest documents may have to read."""
+"""Documents in a segment: as many of the newest documents a search may have to read."""
 
-# Of fewer coordinates, the rotations of one vector hardly differ from each other.
+# With fewer coordinates, the rotations of a vector hardly differ from each other.
 _LEAST_DIMENSIONS = 8
 _SAMPLE = 512  # vectors whose mean stands for that of all
 _QUERIES = 8  # queries that share a pass: 2 bytes of each are held for each document
@@ -64,7 +65,7 @@ SELECT generation, seed, mean, candidates, coalesce(
 FROM jtv_indexes i WHERE identity = ? AND {which}
 """
 
-# What was measured for the table holds for one generation as for another.
+# The number of candidates was measured for the table and holds for any generation.
 _GO_LIVE = """
 UPDATE jtv_indexes SET is_live = 1, candidates =
     (SELECT candidates FROM jtv_indexes WHERE identity = ? AND is_live)
@@ -75,8 +76,8 @@ WHERE generation = ?
 class Generation(NamedTuple):
     """One generation of an index.
 
-    `candidates` is how many a search of this table needs, where that was measured,
-    and 0 where no number will do. It covers the documents up to the id `last`.
+    `candidates` is how many a search of this table needs, None if that was not measured,
+    0 if no number is enough. It covers the documents up to the id `last`.
     """
 
     number: int
@@ -85,70 +86,69 @@ class Generation(NamedTuple):
     candidates: int | None
     last: int
 
-    def encoder(self) -> Encoder:
-        """Return what makes codes for this generation."""
-        from jtv_cli.stores.sqlite.codes import Encoder
-
-        return Encoder(self.seed, decode([self.mean])[0])
-
 
 class Index:
-    """Reads and writes the index of one table, in whatever transaction there is.
+    """The index of one table, in whatever transaction is open.
 
-    Raises the errors of sqlite3.
+    Raises the errors of sqlite3, and DamagedError for segments that cannot be jtv's.
     """
 
-    def __init__(self, rows: Rows) -> None:
-        self._rows = rows
+    def __init__(self, documents: Documents) -> None:
+        self._documents = documents
 
     def live(self) -> Generation | None:
-        """Return the generation that grows with the table, if there is one."""
+        """Return the generation that grows with the table, None if there is none."""
         return self._find("is_live")
 
     def usable(self) -> Generation | None:
-        """Return the live generation once it covers something: the one that searches use.
+        """Return the live generation, which searches use, once it covers something.
 
-        Before, a first build has only begun, or was interrupted there.
+        Until then, a first build has only begun.
         """
         live = self.live()
         return live if live and live.last and self.is_worth_it() else None
 
     def is_worth_it(self) -> bool:
-        """Return whether the table has ever had a segment of documents that codes tell apart."""
-        return self._rows.newest() >= SEGMENT and self._rows.spec.dimensions >= _LEAST_DIMENSIONS
+        """Return whether the table has ever had a segment of documents of enough dimensions."""
+        return (
+            self._documents.newest() >= SEGMENT
+            and self._documents.spec.dimensions >= _LEAST_DIMENSIONS
+        )
 
     def waiting(self, generation: Generation | None) -> int:
-        """Return how many ids were given since the last that is covered."""
-        return self._rows.newest() - (generation.last if generation else 0)
+        """Return how many ids were used after the last one that is covered."""
+        return self._documents.newest() - (generation.last if generation else 0)
 
     def pending(self, generation: Generation) -> int:
-        """Return how many documents are not covered. It reads their rows."""
-        row = self._rows.execute('SELECT count(*) FROM "{name}" WHERE id > ?', (generation.last,))
+        """Return how many documents are not covered. Reads their rows."""
+        row = self._documents.execute(
+            'SELECT count(*) FROM "{name}" WHERE id > ?', (generation.last,)
+        )
         return int(row.fetchone()[0])
 
     def extend(self) -> bool:
-        """Index the next segment of documents, if there is one; return whether another waits.
+        """Index the next complete segment of documents; return whether another one is missing.
 
-        Needs the write lock, as `begin`, `build`, `keep` and `drop` do.
+        Takes the write lock, as do `begin`, `build`, `keep` and `drop`.
         """
         live = self.live()
         if not self.is_worth_it() or self.waiting(live) < SEGMENT:
             return False
-        newest, last = self._rows.newest(), self._grow(live or self.begin())
+        newest, last = self._documents.newest(), self._grow(live or self.begin())
         return newest - last >= SEGMENT
 
     def begin(self) -> Generation:
-        """Make a generation: the live one, if there is none. One that was never finished goes."""
+        """Create a generation, live if there is none yet; drop one that was never finished."""
         from jtv_cli.stores.sqlite.codes import seed_size
 
         for statement in _STATEMENTS:
-            self._rows.execute(statement)
-        identity = self._rows.spec.identity
-        self._rows.execute(
+            self._documents.execute(statement)
+        identity = self._documents.spec.identity
+        self._documents.execute(
             "DELETE FROM jtv_indexes WHERE identity = ? AND NOT is_live", (identity,)
         )
-        seed = os.urandom(seed_size(self._rows.spec.dimensions))
-        cursor = self._rows.execute(
+        seed = os.urandom(seed_size(self._documents.spec.dimensions))
+        cursor = self._documents.execute(
             "INSERT INTO jtv_indexes (identity, is_live, seed, mean) VALUES (?, ?, ?, ?)",
             (identity, self.live() is None, seed, self._mean().tobytes()),
         )
@@ -157,49 +157,50 @@ class Index:
         return found
 
     def build(self, number: int) -> int | None:
-        """Index the next segment for a generation; once it has all, make it the live one.
+        """Index the next segment for a generation; once it covers all, make it the live one.
 
-        Returns the last id that is covered, None at the end. Raises StoreError where
-        the generation is gone.
+        Returns the last id that is covered, None at the end. Raises StoreError if the
+        generation no longer exists.
         """
         generation = self._find("generation = ?", number)
         if generation is None:
             raise StoreError(
-                f"the index of {self._rows.spec.name} was dropped, or is built by another process",
-                hint="see how far it is: jtv index status",
+                f"the index of table {self._documents.spec.name} was dropped or is being built"
+                " by another process",
+                hint="check it with: jtv index status",
             )
         if self.waiting(generation) >= SEGMENT:
             return self._grow(generation)
-        identity = self._rows.spec.identity
-        self._rows.execute(_GO_LIVE, (identity, number))
-        self._rows.execute(
+        identity = self._documents.spec.identity
+        self._documents.execute(_GO_LIVE, (identity, number))
+        self._documents.execute(
             "DELETE FROM jtv_indexes WHERE identity = ? AND generation <> ?", (identity, number)
         )
         return None
 
     def codes(self, generation: Generation) -> int:
-        """Return how many codes there are, those of documents deleted since included."""
-        row = self._rows.execute(
+        """Return the number of codes, including those of deleted documents."""
+        row = self._documents.execute(
             "SELECT coalesce(sum(documents), 0) FROM jtv_segments WHERE generation = ?",
             (generation.number,),
         )
         return int(row.fetchone()[0])
 
     def keep(self, candidates: int | None) -> None:
-        """Remember how many candidates searches need, for this generation and those to come."""
-        self._rows.execute(
+        """Store how many candidates searches need, for this generation and later ones."""
+        self._documents.execute(
             "UPDATE jtv_indexes SET candidates = ? WHERE identity = ? AND is_live",
-            (candidates, self._rows.spec.identity),
+            (candidates, self._documents.spec.identity),
         )
 
     def drop(self) -> bool:
-        """Remove what there is, for tables that are no more, too; return whether that was any."""
-        if not self._is_made():
+        """Drop the index, and those of tables that were dropped; return whether there was any."""
+        if not self._exists():
             return False
-        dropped = self._rows.execute(
+        dropped = self._documents.execute(
             "DELETE FROM jtv_indexes WHERE identity = ?"
             " OR identity NOT IN (SELECT identity FROM jtv_tables)",
-            (self._rows.spec.identity,),
+            (self._documents.spec.identity,),
         )
         return dropped.rowcount > 0
 
@@ -211,7 +212,7 @@ class Index:
 
         from jtv_cli.stores.sqlite.codes import code_distances
 
-        encoder = generation.encoder()
+        encoder = self.encoder(generation)
         for start in range(0, len(unit_queries), _QUERIES):
             part = encoder.encode_queries(unit_queries[start : start + _QUERIES])
             all_ids, all_distances = [], []
@@ -226,36 +227,47 @@ class Index:
         """Yield the ids, (n,), and codes, (words, n), of each segment, in order of id."""
         import numpy as np
 
-        rows = self._rows.execute(
+        rows = self._documents.execute(
             "SELECT last, documents, ids, codes FROM jtv_segments"
             " WHERE generation = ? ORDER BY last",
             (generation.number,),
         )
+        words = len(generation.seed) // 8
         for last, documents, ids, codes in rows:
+            if not _is_segment(documents, ids, codes, words):
+                raise DamagedError
             yield (
                 np.arange(last - documents, last) + 1 if ids is None else np.frombuffer(ids, "<i8"),
-                np.frombuffer(codes, "<u8").reshape(len(generation.seed) // 8, documents),
+                np.frombuffer(codes, "<u8").reshape(words, documents),
             )
 
     def _grow(self, generation: Generation) -> int:
-        """Add a segment; return the last id that it covers."""
+        """Add a segment to a generation; return the last id that it covers."""
         import numpy as np
 
-        encoder = generation.encoder()
+        encoder = self.encoder(generation)
         all_ids, all_codes = [np.empty(0, np.int64)], [np.empty((encoder.words, 0), "<u8")]
-        for some, vectors in self._rows.vectors(after=generation.last, limit=SEGMENT):
+        for some, vectors in self._documents.vectors(after=generation.last, limit=SEGMENT):
             all_ids.append(some)
             all_codes.append(encoder.encode(vectors))
         ids, codes = np.concatenate(all_ids), np.concatenate(all_codes, axis=1).tobytes()
-        # If there are fewer than a segment, they are all there are.
-        last = int(ids[-1]) if ids.size == SEGMENT else self._rows.newest()
+        # Fewer than a segment are all the documents that exist.
+        last = int(ids[-1]) if ids.size == SEGMENT else self._documents.newest()
         are_consecutive = ids.size and ids[0] == last - ids.size + 1
-        self._rows.execute(
+        self._documents.execute(
             "INSERT INTO jtv_segments (generation, last, documents, ids, codes)"
             " VALUES (?, ?, ?, ?, ?)",
             (generation.number, last, ids.size, None if are_consecutive else ids.tobytes(), codes),
         )
         return last
+
+    def encoder(self, generation: Generation) -> Encoder:
+        """Return what encodes vectors for this generation."""
+        from jtv_cli.stores.sqlite.codes import Encoder, seed_size
+
+        if len(generation.seed) != seed_size(self._documents.spec.dimensions):
+            raise DamagedError
+        return Encoder(generation.seed, self._documents.decode([generation.mean])[0])
 
     def _mean(self) -> Vectors:
         """Return the mean of the directions of some documents."""
@@ -263,21 +275,37 @@ class Index:
 
         from jtv_cli.stores.distances import normalized
 
-        total = np.zeros(self._rows.spec.dimensions, np.float32)
+        total = np.zeros(self._documents.spec.dimensions, np.float32)
         count = 0
-        for found, vectors in self._rows.vectors_of(self._rows.sample(_SAMPLE)):
+        for found, vectors in self._documents.vectors_of(self._documents.sample(_SAMPLE)):
             total += normalized(vectors).sum(axis=0)
             count += found.size
         return (total / max(count, 1)).astype("<f4")
 
     def _find(self, which: str, *parameters: object) -> Generation | None:
-        if not self._is_made():
+        if not self._exists():
             return None
         statement = _GENERATION.format(which=which)
-        row = self._rows.execute(statement, (self._rows.spec.identity, *parameters)).fetchone()
-        return Generation(*row) if row else None
+        row = self._documents.execute(
+            statement, (self._documents.spec.identity, *parameters)
+        ).fetchone()
+        if row is None:
+            return None
+        number, seed, mean, candidates, last = row
+        require_types((int, bytes, bytes, int, int), row)
+        if seed is None or mean is None or last is None:
+            raise DamagedError
+        return Generation(number, seed, mean, candidates, last)
 
-    def _is_made(self) -> bool:
-        """Return whether any table of the file was ever indexed."""
-        found = self._rows.execute("SELECT 1 FROM sqlite_master WHERE name = 'jtv_segments'")
+    def _exists(self) -> bool:
+        """Return whether the file has the tables of indexes."""
+        found = self._documents.execute("SELECT 1 FROM sqlite_master WHERE name = 'jtv_segments'")
         return found.fetchone() is not None
+
+
+def _is_segment(documents: object, ids: object, codes: object, words: int) -> bool:
+    """Return whether the values of a row are those of a segment with codes of so many words."""
+    if type(documents) is not int or type(codes) is not bytes:
+        return False
+    has_ids = ids is None or (type(ids) is bytes and len(ids) == 8 * documents)
+    return has_ids and len(codes) == 8 * words * documents

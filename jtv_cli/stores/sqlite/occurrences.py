@@ -1,21 +1,21 @@
-"""Where the documents of one table were read."""
+"""Where the documents of one table were read: its sources and occurrences."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from jtv_cli.batching import batched
-from jtv_cli.records import Occurrence, SourceCount, SourceLine
-from jtv_cli.stores.metadata import decode_metadata, encode_metadata
-from jtv_cli.stores.places import by_source, lines_to_scan
-from jtv_cli.stores.sqlite.rows import PARAMETERS, marks
+from jtv_cli.records import Occurrence, Removed, SourceCount, SourceLine
+from jtv_cli.stores.metadata import encode_metadata
+from jtv_cli.stores.places import by_source, lines_to_scan, new_source_lines
+from jtv_cli.stores.sqlite.documents import PARAMETERS, marks, require_types, to_metadata
 from jtv_cli.stores.sqlite.schema import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from jtv_cli.stores.places import Noted
-    from jtv_cli.stores.sqlite.rows import Rows
+    from jtv_cli.stores.sqlite.documents import Documents
 
 # The columns of an occurrence's key cannot be NULL.
 _NO_SOURCE = 0
@@ -35,22 +35,22 @@ INSERT OR IGNORE INTO "{name}_occurrences" (source, line, document, metadata)
 VALUES (?, ?, ?, ?)
 """
 
-NOTED = f"""
+STORED = f"""
 SELECT line, document, metadata, {{end_line}} FROM "{{name}}_occurrences"
 WHERE source = {_SOURCE} AND line BETWEEN ? AND ?
 """
 
-NOTED_AT = f"""
+_STORED_AT = f"""
 SELECT line, document, metadata, {{end_line}} FROM "{{name}}_occurrences"
 WHERE source = {_SOURCE} AND line = ? AND document = ?
 """
 
-PLACES = f"""
+LINES = f"""
 SELECT line, document, NULL, {{end_line}} FROM "{{name}}_occurrences"
 WHERE source = {_SOURCE} AND (line, document) > (?, ?) ORDER BY line, document LIMIT ?
 """
 
-REMOVE = f"""
+DELETE = f"""
 DELETE FROM "{{name}}_occurrences"
 WHERE source = {_SOURCE} AND line = ? AND document = ?
 """
@@ -85,121 +85,144 @@ _MERGE = (
 )
 
 
-def noted(rows: Rows, source: str | None, places: Sequence[SourceLine]) -> set[Noted]:
-    """Return what is noted of a source, of these places and perhaps of others."""
-    if lines := lines_to_scan(places):
-        return set(rows.execute(NOTED, (source, source, *lines)))
-    keys = ((source, source, place.line, place.document) for place in places)
-    return {row for key in keys for row in rows.execute(NOTED_AT, key)}
+class Occurrences:
+    """The sources and occurrences of one table, in whatever transaction is open.
 
+    Raises the errors of sqlite3, and DamagedError for rows that jtv cannot have written.
+    """
 
-def sources(rows: Rows) -> list[SourceCount]:
-    """Return the sources that documents were read in, by name, stdin first."""
-    return by_source(
-        SourceCount(source, occurrences, documents, decode_metadata(details))
-        for source, occurrences, documents, details in rows.execute(_COUNTS)
-    )
+    def __init__(self, documents: Documents) -> None:
+        self._documents = documents
+        self._execute = documents.execute
 
+    def changes(
+        self, source: str | None, places: Sequence[SourceLine]
+    ) -> tuple[list[SourceLine], list[SourceLine]]:
+        """Return the places that are not stored, and those that are stored differently."""
+        return new_source_lines(places, self._stored(source, places))
 
-def source_details(rows: Rows, names: Collection[str]) -> dict[str, Mapping[str, Any]]:
-    """Return the details of those of the sources that have occurrences and details."""
-    found: dict[str, Mapping[str, Any]] = {}
-    for part in batched(list(names), PARAMETERS) if rows.connection.format >= 2 else ():
-        for source, details in rows.execute(_DETAILS.format(marks=marks(len(part))), part):
-            found[source] = decode_metadata(details) or {}
-    return found
+    def insert(self, occurrences: Iterable[tuple[int, Occurrence]]) -> int:
+        """Store (document, occurrence); return how many were new."""
+        sources = _SourceIds(self._documents)
+        values = [
+            (
+                sources[occurrence.source],
+                occurrence.line or _NO_LINE,
+                document,
+                encode_metadata(occurrence.metadata),
+                occurrence.end_line,
+            )
+            for document, occurrence in occurrences
+        ]
+        connection = self._documents.connection
+        if any(value[-1] is not None for value in values):
+            migrate(connection)
+        if connection.format < 2:
+            return self._documents.executemany(
+                _INSERT_IN_FORMAT_1, (value[:-1] for value in values)
+            )
+        return self._documents.executemany(_INSERT, values)
 
-
-def set_source_details(rows: Rows, details: Mapping[str, Mapping[str, Any] | None]) -> None:
-    """Record how sources were read, within a transaction."""
-    migrate(rows.connection)
-    rows.insert(_SET_DETAILS, ((name, encode_metadata(some)) for name, some in details.items()))
-
-
-def rename_source(rows: Rows, old: str, new: str) -> int:
-    """Give a source another name, within a transaction; return its number of occurrences."""
-    both = rows.execute(
-        'SELECT source, id FROM "{name}_sources" WHERE source IN (?, ?)', (old, new)
-    )
-    ids = dict(both)
-    if old not in ids or old == new:
-        return 0
-    count = rows.execute('SELECT count(*) FROM "{name}_occurrences" WHERE source = ?', (ids[old],))
-    (occurrences,) = count.fetchone()
-    if new not in ids:
-        rows.execute('UPDATE "{name}_sources" SET source = ? WHERE id = ?', (new, ids[old]))
-    else:
-        migrate(rows.connection)
-        for statement in _MERGE:
-            rows.execute(statement, {"old": ids[old], "new": ids[new]})
-    return int(occurrences)
-
-
-def source_ids(rows: Rows) -> Iterator[tuple[str | None, int]]:
-    """Yield all sources there ever were, with the numbers that stand for them."""
-    yield None, _NO_SOURCE
-    yield from rows.execute('SELECT source, id FROM "{name}_sources"')
-
-
-def source_lines(
-    rows: Rows, source: str | None, after: SourceLine | None, limit: int
-) -> list[SourceLine]:
-    """Return so many places of a source by line; `after` is the one to go on from."""
-    line, document, *_ = after or SourceLine(-1, 0)
-    return [
-        SourceLine(*row) for row in rows.execute(PLACES, (source, source, line, document, limit))
-    ]
-
-
-def remove_places(rows: Rows, source: str | None, places: Iterable[SourceLine]) -> list[SourceLine]:
-    """Remove what is noted of a source, within a transaction; return those that were there."""
-    return [
-        place
-        for place in places
-        if rows.execute(REMOVE, (source, source, place.line, place.document)).rowcount
-    ]
-
-
-def insert_places(rows: Rows, source: str | None, places: Iterable[SourceLine]) -> int:
-    """Note where documents are in a source, as `insert_occurrences` does."""
-    return insert_occurrences(
-        rows,
-        (
+    def replace(
+        self, source: str | None, new: Sequence[SourceLine], changed: Sequence[SourceLine]
+    ) -> int:
+        """Store places of a source, some of them in place of others; return their number."""
+        self._delete(source, changed)
+        return self.insert(
             (document, Occurrence(source, line, metadata, end_line))
-            for line, document, metadata, end_line in places
-        ),
-    )
-
-
-def insert_occurrences(rows: Rows, occurrences: Iterable[tuple[int, Occurrence]]) -> int:
-    """Note (document, occurrence), within a transaction; return how many were new."""
-    sources = _Sources(rows)
-    values = [
-        (
-            sources[occurrence.source],
-            occurrence.line or _NO_LINE,
-            document,
-            encode_metadata(occurrence.metadata),
-            occurrence.end_line,
+            for line, document, metadata, end_line in (*new, *changed)
         )
-        for document, occurrence in occurrences
-    ]
-    if any(value[-1] is not None for value in values):
-        migrate(rows.connection)
-    if rows.connection.format < 2:
-        return rows.insert(_INSERT_IN_FORMAT_1, (value[:-1] for value in values))
-    return rows.insert(_INSERT, values)
+
+    def remove(self, source: str | None, places: Sequence[SourceLine]) -> Removed:
+        """Delete occurrences, and documents with their last one."""
+        deleted = self._delete(source, places)
+        touched = {place.document for place in deleted}
+        return Removed(self._documents.delete_without_occurrences(touched), len(deleted))
+
+    def counts(self) -> list[SourceCount]:
+        """Return the sources that have occurrences, by name, stdin first."""
+        counts = []
+        for source, occurrences, documents, details in self._execute(_COUNTS):
+            require_types((str, int, int), (source, occurrences, documents))
+            counts.append(SourceCount(source, occurrences, documents, to_metadata(details)))
+        return by_source(counts)
+
+    def lines(self, source: str | None, after: SourceLine | None, limit: int) -> list[SourceLine]:
+        """Return at most `limit` places of a source that follow `after`, by line."""
+        line, document, *_ = after or SourceLine(-1, 0)
+        rows = self._execute(LINES, (source, source, line, document, limit)).fetchall()
+        require_types((int, int), *(row[:2] for row in rows))
+        return [SourceLine(*row) for row in rows]
+
+    def source_ids(self) -> Iterator[tuple[str | None, int]]:
+        """Yield the names of all sources, None for stdin, and the numbers that stand for them."""
+        yield None, _NO_SOURCE
+        for source, number in self._execute('SELECT source, id FROM "{name}_sources"'):
+            require_types((str,), (source,))
+            yield source, number
+
+    def details(self, sources: Collection[str]) -> dict[str, Mapping[str, Any]]:
+        """Return the details of those of the sources that have occurrences and details."""
+        found: dict[str, Mapping[str, Any]] = {}
+        if self._documents.connection.format < 2:
+            return found
+        for part in batched(list(sources), PARAMETERS):
+            for source, details in self._execute(_DETAILS.format(marks=marks(len(part))), part):
+                found[source] = to_metadata(details) or {}
+        return found
+
+    def set_details(self, details: Mapping[str, Mapping[str, Any] | None]) -> None:
+        """Record how sources were read."""
+        migrate(self._documents.connection)
+        values = ((source, encode_metadata(record)) for source, record in details.items())
+        self._documents.executemany(_SET_DETAILS, values)
+
+    def rename_source(self, old: str, new: str) -> int:
+        """Give a source another name, or merge it into that; return its number of occurrences."""
+        ids = dict(
+            self._execute(
+                'SELECT source, id FROM "{name}_sources" WHERE source IN (?, ?)', (old, new)
+            )
+        )
+        if old not in ids or old == new:
+            return 0
+        (occurrences,) = self._execute(
+            'SELECT count(*) FROM "{name}_occurrences" WHERE source = ?', (ids[old],)
+        ).fetchone()
+        if new not in ids:
+            self._execute('UPDATE "{name}_sources" SET source = ? WHERE id = ?', (new, ids[old]))
+        else:
+            migrate(self._documents.connection)
+            for statement in _MERGE:
+                self._execute(statement, {"old": ids[old], "new": ids[new]})
+        return int(occurrences)
+
+    def _stored(self, source: str | None, places: Sequence[SourceLine]) -> set[Noted]:
+        """Return what is stored of a source at these places, and perhaps at others."""
+        if lines := lines_to_scan(places):
+            return set(self._execute(STORED, (source, source, *lines)))
+        keys = ((source, source, place.line, place.document) for place in places)
+        return {row for key in keys for row in self._execute(_STORED_AT, key)}
+
+    def _delete(self, source: str | None, places: Iterable[SourceLine]) -> list[SourceLine]:
+        """Delete occurrences of a source; return those that existed."""
+        return [
+            place
+            for place in places
+            if self._execute(DELETE, (source, source, place.line, place.document)).rowcount
+        ]
 
 
-class _Sources(dict["str | None", int]):
-    """The ids of sources, looked up when first asked for, and made where there is none."""
+class _SourceIds(dict["str | None", int]):
+    """The ids of sources by name, looked up, or inserted, when first asked for."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, documents: Documents) -> None:
         super().__init__({None: _NO_SOURCE})
-        self._rows = rows
+        self._documents = documents
 
     def __missing__(self, source: str) -> int:
-        self._rows.execute('INSERT OR IGNORE INTO "{name}_sources" (source) VALUES (?)', (source,))
-        row = self._rows.execute('SELECT id FROM "{name}_sources" WHERE source = ?', (source,))
-        self[source] = found = int(row.fetchone()[0])
+        execute = self._documents.execute
+        execute('INSERT OR IGNORE INTO "{name}_sources" (source) VALUES (?)', (source,))
+        row = execute('SELECT id FROM "{name}_sources" WHERE source = ?', (source,)).fetchone()
+        self[source] = found = int(row[0])
         return found

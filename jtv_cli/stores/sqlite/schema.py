@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Any
 
-from jtv_cli.errors import StoreError
 from jtv_cli.records import Recipe, TableSpec
-from jtv_cli.stores.sqlite.file import FORMAT, sign
+from jtv_cli.stores.sqlite.connection import FORMAT, DamagedError, sign
 
 if TYPE_CHECKING:
-    from jtv_cli.stores.sqlite.file import Connection
+    from jtv_cli.stores.sqlite.connection import Connection
 
 CATALOG = """
 CREATE TABLE jtv_tables (
@@ -72,23 +71,44 @@ def catalog(connection: Connection) -> list[TableSpec]:
         f"SELECT name, model, task, dimensions, metric, identity, {recipe} FROM jtv_tables"
         " ORDER BY name"
     )
-    return [TableSpec(*spec)._replace(recipe=read_recipe(text)) for *spec, text in rows]
+    return [_read_spec(*row) for row in rows]
 
 
-def write_recipe(recipe: Recipe) -> str | None:
-    """Return a recipe as the catalog holds it: JSON, NULL if all of it is the default."""
-    record = recipe.to_record()
-    return json.dumps(record) if record else None
+def create_table(connection: Connection, spec: TableSpec) -> None:
+    """Create a table with a new identity, within a transaction."""
+    import json
+
+    for statement in TABLE_STATEMENTS:
+        connection.execute(statement.format(name=spec.name))
+    recipe = spec.recipe.to_record()
+    connection.execute(
+        "INSERT INTO jtv_tables (name, model, task, dimensions, metric, identity, recipe)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(spec.name, spec.model, spec.task, spec.dimensions, spec.metric),
+            os.urandom(16).hex(),
+            # NULL if all of it is the default.
+            json.dumps(recipe) if recipe else None,
+        ),
+    )
 
 
-def read_recipe(text: str | None) -> Recipe:
-    """Return the recipe that the catalog holds. Raises StoreError if it is damaged."""
+def _read_spec(*row: Any) -> TableSpec:  # noqa: ANN401  # as they are stored
+    *values, recipe = row
+    name, model, task, dimensions, metric, identity = values
+    texts = (name, model, "" if task is None else task, metric, identity)
+    is_spec = all(type(text) is str for text in texts) and name.isascii() and name.isidentifier()
+    if not is_spec or type(dimensions) is not int or dimensions < 1:
+        raise DamagedError
+    if recipe is None:
+        return TableSpec(*values)
+    import json
+
     try:
-        return Recipe.from_record(None if text is None else json.loads(text))
-    except ValueError as error:
-        raise StoreError(
-            "the catalog of tables is damaged", hint="restore the file from a backup"
-        ) from error
+        parsed = Recipe.from_record(json.loads(recipe))
+    except (TypeError, ValueError) as error:
+        raise DamagedError from error
+    return TableSpec(*values)._replace(recipe=parsed)
 
 
 def migrate(connection: Connection) -> None:

@@ -1,38 +1,44 @@
-"""The nearest documents of one table, by its index or by looking at every vector."""
+"""Searches of one table: by its index or exactly, of all documents or of those that match."""
 
 from __future__ import annotations
 
 from math import isqrt
 from typing import TYPE_CHECKING, NamedTuple
 
+from jtv_cli.batching import batched
 from jtv_cli.records import RECALL_AT
-from jtv_cli.stores.filters import all_compared
+from jtv_cli.stores.filters import all_compared, fits_metadata, fits_source
+from jtv_cli.stores.sqlite.documents import PARAMETERS, Documents, marks
+from jtv_cli.stores.sqlite.index import Index
+from jtv_cli.stores.sqlite.occurrences import Occurrences
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from jtv_cli.records import Vectors
+    from jtv_cli.records import Filter, Vectors
     from jtv_cli.stores.distances import Ids, Nearest
     from jtv_cli.stores.sqlite.codes import CodeDistances
-    from jtv_cli.stores.sqlite.index import Generation, Index
-    from jtv_cli.stores.sqlite.rows import Rows
+    from jtv_cli.stores.sqlite.index import Generation
 
-# For the RECALL_AT nearest, and for each neighbour more.
+# Candidates for the RECALL_AT nearest, and for each neighbor more.
 _LEAST_CANDIDATES = 512
-_CANDIDATES_FOR_ONE_MORE = 12
-READ_BY_ID_COST = 4
-"""A row read by its id takes as long as so many that are read one after another."""
+_CANDIDATES_PER_NEIGHBOR = 12
+# A row read by its id takes as long as so many that are read in sequence.
+_READ_BY_ID_COST = 4
+# A search is settled once no more than this share of the best is in the later half of the
+# candidates.
+_LATE_SHARE = 0.01
+_MOST_EXPANSIONS = 16
+
+_SAMPLE = 512  # documents whose share of matches stands for that of all
+_MOST_CHOSEN = 100_000  # ids held, and rows read one by one
 
 
-_LATE = 0.01  # the share of the best that may be among the later half of the candidates
-_MOST_TIMES = 16
+class Plan(NamedTuple):
+    """How a search goes: through a generation of the index, or exactly if that is None.
 
-
-class Route(NamedTuple):
-    """How a search goes: by a generation of the index, or exactly where that is None.
-
-    Where documents are `chosen`, only these are compared. Where fewer than `least` of the
-    nearest candidates are among the rows that are read, the index is of no use.
+    If documents are `chosen`, only these are compared. If fewer than `least` of the nearest
+    candidates are among the rows that are read, the index is of no use.
     """
 
     generation: Generation | None
@@ -43,108 +49,201 @@ class Route(NamedTuple):
 
 
 class Effort(NamedTuple):
-    """The most candidates that were compared for a query, and for how many none would do."""
+    """The most candidates compared for a query, and how many queries the index did not answer."""
 
     candidates: int
-    in_vain: int
+    unanswered: int
 
 
 def usual_candidates(documents: int) -> int:
-    """Return how many candidates hold the ten nearest of so many documents, almost always."""
+    """Return how many candidates contain the ten nearest of so many documents, almost always."""
     return max(_LEAST_CANDIDATES, 2 * isqrt(documents))
 
 
-def can_use(candidates: int, documents: int) -> bool:
-    """Return whether so many candidates take less time than all documents."""
-    return candidates * READ_BY_ID_COST < documents
+def are_worth_it(candidates: int, documents: int) -> bool:
+    """Return whether rescoring so many candidates is faster than comparing all documents."""
+    return candidates * _READ_BY_ID_COST < documents
 
 
-def route(rows: Rows, index: Index, k: int) -> Route:
-    """Return how to search for the k nearest."""
-    usable, documents = index.usable(), rows.count()
+def plan_search(documents: Documents, index: Index, k: int) -> Plan:
+    """Return how to search for the k nearest of all documents."""
+    usable, count = index.usable(), documents.count()
     if usable is None:
         if not index.is_worth_it():
-            return exactly("a table this small needs no index")
-        return exactly("there is no index; make it with: jtv index build")
+            return plan_exact("not needed (small tables are searched exactly)")
+        return plan_exact("no index; create it with: jtv index build")
     if usable.candidates == 0:
-        return exactly("the index would miss too much of this table, as jtv index check found")
-    candidates = max(usual_candidates(documents), usable.candidates or 0)
-    candidates += max(0, k - RECALL_AT) * _CANDIDATES_FOR_ONE_MORE
-    if not can_use(candidates, documents):
-        return exactly(f"for {k:,} of {documents:,} documents that is faster")
-    return Route(usable, candidates, f"index: {candidates:,} candidates of {documents:,} documents")
+        return plan_exact("jtv index check found the recall of the index too low for this table")
+    candidates = max(usual_candidates(count), usable.candidates or 0)
+    candidates += max(0, k - RECALL_AT) * _CANDIDATES_PER_NEIGHBOR
+    if not are_worth_it(candidates, count):
+        return plan_exact(f"for {k:,} of {count:,} documents that is faster")
+    return Plan(usable, candidates, f"index: {candidates:,} candidates of {count:,} documents")
 
 
-def exactly(reason: str) -> Route:
-    """Return a search that looks at every vector."""
-    return Route(None, 0, f"exact: {reason}")
+def plan_exact(reason: str) -> Plan:
+    """Return a search that compares every vector."""
+    return Plan(None, 0, f"exact: {reason}")
 
 
-def explanation(way: Route, effort: Effort, queries: int) -> str:
+def explanation(plan: Plan, effort: Effort, queries: int) -> str:
     """Return in words how so many queries were answered."""
-    words = way.explanation
-    if effort.candidates > way.candidates:
-        words += f", then {effort.candidates:,} to be sure"
-    return words + all_compared(effort.in_vain, queries)
+    words = plan.explanation
+    if effort.candidates > plan.candidates:
+        words += f", expanded to {effort.candidates:,}"
+    return words + all_compared(effort.unanswered, queries)
 
 
 def search(
-    rows: Rows, index: Index, way: Route, unit_queries: Vectors, nearest: Sequence[Nearest]
+    documents: Documents,
+    index: Index,
+    plan: Plan,
+    unit_queries: Vectors,
+    nearest: Sequence[Nearest],
 ) -> Effort:
-    """Offer to the nearest of each of (m, dimensions) queries what may be near it.
+    """Offer what may be near each of (m, dimensions) queries to the `nearest` of that query.
 
     That is every document; or the candidates of the index and what it does not cover yet;
-    or those that are chosen. Where the index is of no use, all rows are compared.
+    or the chosen documents. If the index is of no use, all documents are compared.
     """
-    generation = way.generation
-    after = generation.last if generation else 0
-    blocks = rows.vectors(after=after) if way.chosen is None else rows.vectors_of(way.chosen)
+    generation = plan.generation
+    if plan.chosen is None:
+        blocks = documents.vectors(after=generation.last if generation else 0)
+    else:
+        blocks = documents.vectors_of(plan.chosen)
     for ids, vectors in blocks:
         _offer(ids, vectors, unit_queries, nearest)
     if generation is None:
         return Effort(0, 0)
     compared = [
-        _rescore(rows, way, ids, distances, unit_queries[position], nearest[position])
+        _rescore(documents, plan, ids, distances, unit_queries[position], nearest[position])
         for position, (ids, distances) in enumerate(index.distances(generation, unit_queries))
     ]
-    left = [position for position, some in enumerate(compared) if some is None]
+    left = [position for position, count in enumerate(compared) if count is None]
     if left:
         again = [nearest[position] for position in left]
         for best in again:
             best.clear()
-        search(rows, index, exactly(""), unit_queries[left], again)
-    return Effort(max(some or 0 for some in compared), len(left))
+        search(documents, index, plan_exact(""), unit_queries[left], again)
+    return Effort(max(count or 0 for count in compared), len(left))
 
 
 def _rescore(
-    rows: Rows, way: Route, ids: Ids, distances: CodeDistances, query: Vectors, best: Nearest
+    documents: Documents,
+    plan: Plan,
+    ids: Ids,
+    distances: CodeDistances,
+    query: Vectors,
+    best: Nearest,
 ) -> int | None:
-    """Offer the nearest by code, and as many again while the later half still had some of the best.
+    """Compare the candidates nearest by code, and twice as many until the result is settled.
 
-    So it is where many documents are about as near, or where those that were nearest were
-    deleted. Returns how many were compared, None where the index is of no use.
+    It is not settled while the later half of the candidates still contains some of the best,
+    because many documents are about as near, or because the nearest by code were deleted.
+
+    Returns how many were compared, None if the index is of no use.
     """
     from jtv_cli.stores.sqlite.codes import nearest_codes
 
-    seen = there = 0
+    seen = existing = 0
     while seen < ids.size:
-        candidates = ids[nearest_codes(distances, 2 * seen or way.candidates)]
-        for found, vectors in rows.vectors_of(candidates[seen:].tolist()):
+        candidates = ids[nearest_codes(distances, 2 * seen or plan.candidates)]
+        for found, vectors in documents.vectors_of(candidates[seen:].tolist()):
             _offer(found, vectors, query[None], [best])
-            there += found.size
-        if there < way.least:
+            existing += found.size
+        if existing < plan.least:
             return None
         seen = candidates.size
-        is_settled = best.share_of(candidates[seen // 2 :]) <= _LATE
-        if there >= (way.candidates if is_settled else _MOST_TIMES * way.candidates):
+        is_settled = best.share_of(candidates[seen // 2 :]) <= _LATE_SHARE
+        if existing >= (plan.candidates if is_settled else _MOST_EXPANSIONS * plan.candidates):
             break
-        if not can_use(2 * seen, ids.size):
+        if not are_worth_it(2 * seen, ids.size):
             return None
-    return there
+    return existing
 
 
 def _offer(ids: Ids, vectors: Vectors, unit_queries: Vectors, nearest: Iterable[Nearest]) -> None:
-    from jtv_cli.stores.distances import cosine_distances
+    from jtv_cli.stores.distances import estimated_distances
 
-    for best, distances in zip(nearest, cosine_distances(vectors, unit_queries), strict=True):
-        best.offer(ids, distances)
+    for best, estimates in zip(nearest, estimated_distances(vectors, unit_queries), strict=True):
+        best.offer(ids, vectors, estimates)
+
+
+class FilteredDocuments(Documents):
+    """Those of a table's documents that have an occurrence that matches a filter.
+
+    SQLite calls Python for each occurrence. Which sources match is looked up beforehand.
+    """
+
+    def __init__(self, documents: Documents, filter: Filter) -> None:
+        super().__init__(documents.connection, documents.spec)
+        self._filter = filter
+        self._sources = {
+            number
+            for source, number in Occurrences(documents).source_ids()
+            if fits_source(filter, source)
+        }
+        documents.connection.define("jtv_fits", 2, self._fits)
+        # Without metadata, the index by document alone has all that needs to be read.
+        metadata = "metadata" if filter.where else "NULL"
+        self.occurrence_condition = f"AND jtv_fits(source, {metadata})"
+        self.document_condition = (
+            'AND EXISTS (SELECT 1 FROM "{name}_occurrences"'
+            f" WHERE document = d.id {self.occurrence_condition})"
+        )
+
+    def narrow(self, plan: Plan) -> Plan:
+        """Return how to search these documents, given how all of them would be searched.
+
+        If few documents match, they are read by their ids and compared. To read n of them
+        takes as long as to see which of n candidates of the index match; to find c that match
+        takes c * count / n candidates, which is more than n if n * n < c * count.
+
+        If many match, their share of the nearest candidates should be about their share of all
+        documents. If it is less than half of that, which `least` says, what matches is far
+        from the query, and codes hardly rank what is far: all that match are compared.
+        """
+        count = self.count()
+        few = count // _READ_BY_ID_COST
+        if plan.generation is not None:
+            few = isqrt(plan.candidates * count)
+        chosen = self._choose(min(few, _MOST_CHOSEN))
+        if chosen is not None:
+            matching = f"exact: {len(chosen):,} of {count:,} documents match the filter"
+            return plan._replace(generation=None, chosen=chosen, explanation=matching)
+        plan = plan._replace(explanation=f"{plan.explanation}, of those that match the filter")
+        if plan.generation is None:
+            return plan
+        return plan._replace(least=int(plan.candidates * self._share(plan.generation) / 2))
+
+    def _share(self, generation: Generation) -> float:
+        """Return about which share of all codes belongs to existing documents that match."""
+        sample = self.sample(_SAMPLE)
+        matching = sum(ids.size for ids, _ in self.vectors_of(sample))
+        existing = self.count() / max(1, Index(self).codes(generation))
+        return min(1.0, existing) * matching / max(1, len(sample))
+
+    def _choose(self, most: int) -> Collection[int] | None:
+        """Return the ids of the documents that match, None if they are more than `most`."""
+        found: set[int] = set()
+        for which, parameters in self._conditions():
+            statement = (
+                f'SELECT document FROM "{{name}}_occurrences" WHERE {which}'
+                f" {self.occurrence_condition}"
+            )
+            for (document,) in self.execute(statement, parameters):
+                found.add(document)
+                if len(found) > most:
+                    return None
+        return found
+
+    def _conditions(self) -> Iterator[tuple[str, Sequence[int]]]:
+        """Yield conditions, with parameters, that together find all occurrences that match."""
+        if self._filter.source is None:
+            yield ("metadata IS NOT NULL" if self._filter.where else "TRUE"), []
+            return
+        for part in batched(sorted(self._sources), PARAMETERS):
+            yield f"source IN ({marks(len(part))})", part
+
+    def _fits(self, source: int, metadata: str | None) -> bool:
+        return source in self._sources and fits_metadata(self._filter, metadata)

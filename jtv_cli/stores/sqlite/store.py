@@ -1,29 +1,42 @@
-"""The file as a store: its catalogue of tables."""
+"""The embedded store: a file and the tables in it."""
 
 from __future__ import annotations
 
-import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from jtv_cli.errors import NoTable
 from jtv_cli.records import Action, Change, Check, Outcome, TableSpec, find_spec
-from jtv_cli.stores.sqlite import file, health
-from jtv_cli.stores.sqlite.schema import CATALOG, TABLE_STATEMENTS, catalog, migrate, write_recipe
+from jtv_cli.stores import Store
+from jtv_cli.stores.sqlite import health
+from jtv_cli.stores.sqlite.connection import (
+    connect,
+    create,
+    is_empty,
+    prepare,
+    transaction,
+    translated,
+)
+from jtv_cli.stores.sqlite.schema import CATALOG, catalog, create_table, migrate
+from jtv_cli.stores.sqlite.space import Space
 from jtv_cli.stores.sqlite.table import SqliteTable
 from jtv_cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from jtv_cli.stores.sqlite.connection import Connection
 
-class SqliteStore:
-    """A file that holds tables, opened without changing it.
 
-    A store that is not `writable` works on a read-only file in a read-only folder
-    too. `make_folder` lets `apply` make the folder of a new file.
+class SqliteStore(Store):
+    """A file with tables. Opening one does not change it.
 
-    Raises StoreError where the file is not jtv's, or of a newer format.
+    A store that is not `writable` also works on a read-only file in a read-only directory.
+    `make_folder` lets `apply` create the directories of a new file.
+
+    Raises StoreError if the file is not jtv's, or has a newer format.
     """
 
     def __init__(self, path: Path, *, writable: bool, make_folder: bool = False) -> None:
@@ -32,34 +45,33 @@ class SqliteStore:
         self._path = path
         self._writable = writable
         self._make_folder = make_folder
-        self._connection: file.Connection | None = None
-        with file.translated(self.location):
+        self._connection: Connection | None = None
+        self._space = Space()
+        with self._translated():
             if path.exists():
-                self._connection = file.connect(path, writable=writable)
+                self._connection = connect(path, writable=writable)
 
     def tables(self) -> list[TableSpec]:
-        """Return the catalogue."""
         if self._connection is None:
             return []
-        with file.translated(self.location):
-            return [] if file.is_empty(self._connection) else catalog(self._connection)
+        with self._translated():
+            return [] if is_empty(self._connection) else catalog(self._connection)
 
     def open(self, name: str) -> SqliteTable:
-        """Return a table. Raises NoTable where there is none of that name."""
         spec = find_spec(self.tables(), name)
         if spec is None or self._connection is None:
             raise NoTable(name, self.location)
-        return SqliteTable(self._connection, spec, self.location)
+        return SqliteTable(self._connection, spec, self.location, self._space)
 
     def plan(self, spec: TableSpec, *, index: bool = True) -> list[Change]:  # noqa: ARG002
-        """Return the one change that makes the table, or none.
+        """Return the change that creates the table, or none. The index creates itself.
 
-        Raises TableMismatch where there is one of that name and another model.
+        Raises TableMismatch if there is a table of that name with another model.
         """
-        there = find_spec(self.tables(), spec.name)
-        if there is None:
-            return [Change(Action.CREATE, f"make table {spec.name} in {self.location}")]
-        there.require_same_vectors(spec)
+        existing = find_spec(self.tables(), spec.name)
+        if existing is None:
+            return [Change(Action.CREATE, f"create table {spec.name} in {self.location}")]
+        existing.require_same_vectors(spec)
         return []
 
     def apply(
@@ -70,65 +82,53 @@ class SqliteStore:
         wait: bool = True,  # noqa: ARG002
         progress: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Make the table, and the file where there is none."""
         if not changes:
             return
-        progress("making the table")
-        with file.translated(self.location):
+        progress("creating the table")
+        with self._translated():
             self._connection = connection = self._connection or self._create()
-            file.prepare(connection)
-            with file.transaction(connection, "IMMEDIATE"):
-                if file.is_empty(connection):
+            if is_empty(connection):
+                # An existing empty file becomes as private as a new one.
+                with suppress(PermissionError):
+                    self._path.chmod(0o600)
+            prepare(connection)
+            with transaction(connection, "IMMEDIATE"):
+                if is_empty(connection):
                     connection.execute(CATALOG)
                 migrate(connection)
-                there = find_spec(catalog(connection), spec.name)
-                if there is None:
-                    _create_table(connection, spec)
+                existing = find_spec(catalog(connection), spec.name)
+                if existing is None:
+                    create_table(connection, spec)
                 else:
-                    there.require_same_vectors(spec)
+                    existing.require_same_vectors(spec)
 
     def drop(self, name: str) -> None:
-        """Remove a table and all it holds. Raises NoTable where there is none of that name."""
         table = self.open(name)
         with table.writing():
             table.index.drop()
             # In this order there are no references left to follow.
             for suffix in ("_occurrences", "_sources", ""):
-                table.rows.execute(f'DROP TABLE "{{name}}{suffix}"')
-            table.rows.execute("DELETE FROM jtv_tables WHERE name = '{name}'")
+                table.documents.execute(f'DROP TABLE "{{name}}{suffix}"')
+            table.documents.execute("DELETE FROM jtv_tables WHERE name = '{name}'")
 
     def checks(self) -> Iterator[Check]:
-        """Look at the file: whose it is, whether it is sound, how much room is left."""
+        """Check who may use the file, whether it is damaged, and how much space is left."""
         if self._connection is None:
-            detail = f"there is no {self.location} yet; make it with: jtv init"
+            detail = f"no file {self.location}; create it with: jtv init"
             yield Check("file", Outcome.WARNING, detail)
         else:
             yield from health.checks(self._connection, self._path)
 
     def close(self) -> None:
-        """Let go of the file. The last to close it folds the write-ahead log back in."""
+        """Close the file. The last connection to close moves the write-ahead log into it."""
+        self._space.release()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
-    def _create(self) -> file.Connection:
-        if self._make_folder:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # SQLite gives its side files the mode of this one. Left empty by a crash, it
-        # is taken for a new one the next time.
-        self._path.touch(mode=0o600)
-        return file.connect(self._path, writable=self._writable)
+    def _create(self) -> Connection:
+        create(self._path, with_directories=self._make_folder)
+        return connect(self._path, writable=self._writable)
 
-
-def _create_table(connection: file.Connection, spec: TableSpec) -> None:
-    for statement in TABLE_STATEMENTS:
-        connection.execute(statement.format(name=spec.name))
-    connection.execute(
-        "INSERT INTO jtv_tables (name, model, task, dimensions, metric, identity, recipe)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (
-            *(spec.name, spec.model, spec.task, spec.dimensions, spec.metric),
-            os.urandom(16).hex(),
-            write_recipe(spec.recipe),
-        ),
-    )
+    def _translated(self) -> AbstractContextManager[None]:
+        return translated(self.location, self._connection)
