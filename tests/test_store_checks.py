@@ -91,7 +91,7 @@ def test_a_server_that_is_not_there() -> None:
         "connection",
         Outcome.FAILED,
         f"cannot connect to 127.0.0.1:{port}/test;"
-        " check host, port, and that the cluster is running",
+        " check the host and the port, and that the cluster is running",
     )
 
 
