@@ -28,12 +28,33 @@ def main() -> None:
         if hasattr(signal, "pthread_sigmask"):
             signals = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
             signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        is_starting = _show_start(sys.argv[1:])
         from jtv_cli.cli.run import run
 
-        code = run(sys.argv[1:])
+        code = run(sys.argv[1:], is_starting=is_starting)
     except KeyboardInterrupt:  # before signals are blocked
         code = 130
     os._exit(code)
+
+
+def _show_start(words: list[str]) -> bool:
+    """Show on a terminal that jtv starts, and return whether that was done.
+
+    The imports take longer than the tenth of a second that feels like an answer. Nothing
+    is shown with --quiet, nor where help is all that is asked for.
+    """
+    is_brief = not words or {"-h", "--help", "--quiet", "-q", "completion"} & set(words)
+    if is_brief or not os.isatty(2):
+        return False
+    from jtv_cli.config import is_dumb_terminal
+
+    if is_dumb_terminal():
+        return False
+    try:
+        os.write(2, "starting …".encode())
+    except OSError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

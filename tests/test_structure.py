@@ -22,7 +22,7 @@ SHARED = {"errors", "records", "text", "batching", "hosts"}
 # Which of jtv's own packages and modules each may import, beside itself and the shared ones.
 MAY_IMPORT = {
     "__init__": set(),
-    "__main__": {"jtv_cli", "cli"},
+    "__main__": {"jtv_cli", "cli", "config"},
     "cli": {
         *("jtv_cli", "config", "sources", "pipeline", "exchange", "checks", "render"),
         *("embedders", "stores"),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jtv_cli.render.layout import cell_width, cut, excerpt, fold
+from jtv_cli.render.layout import cell_width, cut, excerpt, fold, hang
 from terminal import Terminal
 
 if TYPE_CHECKING:
@@ -158,6 +158,12 @@ class TestLayout:
 
     def test_a_sequence_is_not_broken(self) -> None:
         assert list(fold("👩\u200d💻👩\u200d💻", 5)) == ["👩\u200d💻"] * 2
+
+    def test_a_message_hangs(self) -> None:
+        assert hang("short", 5) == "short"
+        assert hang("jtv: error: it is long", 14) == "jtv: error: it\n  is long"
+        assert hang("see /a/very/long/path/to it", 10) == "see\n  /a/very/long/path/to\n  it"
+        assert hang("数学 数学 数学", 6) == "数学\n  数学\n  数学"
 
     def test_cut(self) -> None:
         assert [cut("abcdef", width) for width in (6, 5, 1)] == ["abcdef", "abcd…", "…"]

@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import socket
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -98,3 +99,37 @@ def test_waits_nest_and_lines_pass(console: tuple[Console, int]) -> None:
     assert screen.decode().replace(ERASE, "^").replace("\r\n", "\n") == (
         "^outer …^changed …^inner …^a line\ninner …^changed …^another\nchanged …^the last\n"
     )
+
+
+def test_something_is_shown_at_once(sampled: Jtv) -> None:
+    """Within 150 ms of what it takes to start Python, also while jtv imports its modules.
+
+    The fastest of some runs counts: others may keep the machine busy.
+    """
+
+    def first_answer(*command: str) -> float:
+        began = time.monotonic()
+        with Terminal(sampled, *command) as terminal:
+            terminal.wait_for(" ")
+            return time.monotonic() - began
+
+    started = min(first_answer("--version") for _ in range(5))
+    for command in (("search", "x"), ("list",), ("ingest", "-"), ("nonsense", "x"), ("doctor",)):
+        assert min(first_answer(*command) for _ in range(3)) < started + 0.15
+
+
+@pytest.mark.parametrize(
+    "command", ["search x -q", "search x --quiet", "--help", "search --help", "index", "--version"]
+)
+def test_nothing_of_it_is_left(sampled: Jtv, command: str) -> None:
+    with Terminal(sampled, *command.split()) as terminal:
+        terminal.wait()
+    assert "starting" not in "".join(terminal.lines)
+    assert command == "index" or "starting" not in terminal.screen
+
+
+def test_an_error_erases_it(jtv: Jtv) -> None:
+    with Terminal(jtv, "nonsense", "x") as terminal:
+        assert terminal.wait() == 2
+    assert terminal.screen.startswith(f"starting …{ERASE}")
+    assert terminal.lines[0].startswith("jtv: error: ")

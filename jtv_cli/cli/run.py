@@ -25,12 +25,20 @@ if TYPE_CHECKING:
 _TyperUsageError: type[typer.BadParameter] = typer.BadParameter.__base__  # type: ignore[assignment]
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run a command line and return the exit code."""
+def run(arguments: Sequence[str], *, is_starting: bool = False) -> int:
+    """Run a command line and return the exit code.
+
+    `is_starting` says that a line on the terminal shows that jtv starts.
+    """
     columns = config.terminal_columns()
     streams = Streams(
         Output(sys.stdout, columns=columns, has_links=config.has_terminal_links()),
-        Console(sys.stderr, columns=columns, dumb=config.is_dumb_terminal()),
+        Console(
+            sys.stderr,
+            columns=columns,
+            dumb=config.is_dumb_terminal(),
+            is_starting=is_starting,
+        ),
     )
     sys.stderr = EscapingStream(streams.console)
     try:
@@ -78,6 +86,7 @@ def _dispatch(arguments: Sequence[str], streams: Streams) -> int:
     """Run the command; what Typer itself prints, help, goes the way of all data."""
     words = with_default(arguments or ["--help"])
     command = typer.main.get_command(make_app(words[0]))
+    streams.console.end_start()
     printed = io.StringIO()
     with redirect_stdout(printed):
         code = command.main(words, "jtv", standalone_mode=False, obj=streams)

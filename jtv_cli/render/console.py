@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from jtv_cli.errors import mask_secrets
 from jtv_cli.render.escape import escape
-from jtv_cli.render.layout import cut, terminal_width
+from jtv_cli.render.layout import cut, hang, terminal_width
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,10 +27,18 @@ class Console:
     With `quiet`, only errors and questions are written. With `debug`, errors come with a
     traceback. Progress has colors if it is `colored`; on a `dumb` terminal there is none.
     A stderr that cannot be written to is ignored. Any thread may call the methods.
+
+    With `is_starting`, the terminal shows a line already, which `end_start` or the first
+    message erases.
     """
 
     def __init__(
-        self, stream: TextIO | None, *, columns: int | None = None, dumb: bool = False
+        self,
+        stream: TextIO | None,
+        *,
+        columns: int | None = None,
+        dumb: bool = False,
+        is_starting: bool = False,
     ) -> None:
         self.quiet = False
         self.debug = False
@@ -38,7 +46,7 @@ class Console:
         self.is_terminal = stream is not None and stream.isatty()
         self._columns = columns
         self._dumb = dumb
-        self._is_live = False
+        self._is_live = is_starting
         self._status = ""
         self._stream = stream
         # Reentrant, because a signal handler may write while its thread does.
@@ -48,6 +56,12 @@ class Console:
     def shows_progress(self) -> bool:
         """Whether a status line or a progress bar may be shown."""
         return self.is_terminal and not self.quiet and not self._dumb
+
+    def end_start(self) -> None:
+        """Erase the line that was shown while jtv started, if there is one."""
+        if self._is_live:
+            self._is_live = False
+            self._write(_ERASE)
 
     def note(self, message: str) -> None:
         """Print a notice, unless quiet."""
@@ -89,7 +103,7 @@ class Console:
         """Return whether the user answers yes; the end of the input is no."""
         answer = ""
         try:
-            self._write(f"{_safe(question)} [y/N] ")
+            self._write(f"{hang(_safe(question), self.width)} [y/N] ")
             answer = stdin.readline()
         finally:
             # Ctrl-D and Ctrl-C leave the cursor where it was.
@@ -146,7 +160,10 @@ class Console:
 
     def _write_line(self, message: str) -> None:
         erase = _ERASE if self._is_live else ""
-        self._write(f"{erase}{_safe(message)}\n{self._status_line()}")
+        text = _safe(message)
+        if self.is_terminal:
+            text = hang(text, self.width)
+        self._write(f"{erase}{text}\n{self._status_line()}")
 
     def _write(self, text: str) -> None:
         with self._lock:

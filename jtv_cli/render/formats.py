@@ -1,10 +1,15 @@
-"""Hits as lines, CSV and JSON: pieces of text, as the hits come."""
+"""Format hits as lines, CSV and JSON: pieces of text, as the hits come.
+
+`_FORMATS` registers the formats. To add one, name it in `Format`, write a function that
+turns records into pieces, and register it.
+"""
 
 from __future__ import annotations
 
 from enum import Enum
+from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.records import Hit, Occurrence
 from jtv_cli.render.escape import escape_separators, tab_separated
@@ -19,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Format(str, Enum):
-    """How hits are written."""
+    """How hits are written. A table is drawn by `render.tables`."""
 
     TABLE = "table"
     TSV = "tsv"
@@ -29,10 +34,32 @@ class Format(str, Enum):
     TEXT = "text"
 
 
-COLUMNS = ("distance", "id", "content", "source", "line")
-NUL_FORMATS = (Format.TSV, Format.JSONL, Format.TEXT)
+class _Record(NamedTuple):
+    """What is found for one query, a document at each of its occurrences, or one hit.
 
-_JSON_FORMATS = (Format.JSON, Format.JSONL)
+    Lines have `hits`, JSON `as_json()`, which is not called for other formats, and `text`
+    has `contents`.
+    """
+
+    hits: Sequence[Hit]
+    contents: Sequence[str]
+    as_json: Callable[[], Mapping[str, object]]
+    query: str | None = None
+
+
+class _Style(NamedTuple):
+    """How records are written: the end of each, and whether a query stands before its hits."""
+
+    clean: Clean
+    nul: bool
+    with_query: bool
+
+    @property
+    def end(self) -> str:
+        return "\0" if self.nul else "\n"
+
+
+COLUMNS = ("distance", "id", "content", "source", "line")
 _MISSING = "-"
 
 
@@ -40,14 +67,8 @@ def format_hits(
     hits: Iterable[Hit], form: Format, clean: Clean, *, nul: bool = False
 ) -> Iterator[str]:
     """Yield the hits in any format but `table`; `nul` ends records with NUL."""
-    if form in _JSON_FORMATS:
-        return _json(map(_hit_record, hits), form, clean, nul=nul)
-    if form is Format.CSV:
-        return _csv(COLUMNS, (_csv_row(hit, clean) for hit in hits))
-    if form is Format.TSV:
-        return _lines((_line(_fields(hit), clean) for hit in hits), nul=nul)
-    texts = (hit.content if nul else escape_separators(hit.content) for hit in hits)
-    return _lines(map(clean, texts), nul=nul)
+    records = (_Record((hit,), (hit.content,), partial(_hit_json, hit)) for hit in hits)
+    return _FORMATS[form](records, _Style(clean, nul, with_query=False))
 
 
 def format_documents(
@@ -57,11 +78,11 @@ def format_documents(
 
     Lines have each occurrence of a document, JSON one record with all of them.
     """
-    if form in _JSON_FORMATS:
-        return _json(map(_document_record, documents), form, clean, nul=nul)
-    most = 1 if form is Format.TEXT else None
-    hits = chain.from_iterable(_hits_of(document)[:most] for document in documents)
-    return format_hits(hits, form, clean, nul=nul)
+    records = (
+        _Record(_hits_of(document), (document.text,), partial(_document_json, document))
+        for document in documents
+    )
+    return _FORMATS[form](records, _Style(clean, nul, with_query=False))
 
 
 def format_answers(
@@ -72,16 +93,11 @@ def format_answers(
     Lines have the query before each hit, JSON one record with all of them; `text` has
     the hits alone.
     """
-    if form in _JSON_FORMATS:
-        return _json(map(_answer_record, answers), form, clean, nul=nul)
-    if form is Format.TEXT:
-        hits = chain.from_iterable(hits for _, hits in answers)
-        return format_hits(hits, form, clean, nul=nul)
-    pairs = ((query, hit) for query, hits in answers for hit in hits)
-    if form is Format.CSV:
-        rows = ((clean(query), *_csv_row(hit, clean)) for query, hit in pairs)
-        return _csv(("query", *COLUMNS), rows)
-    return _lines((_line((query, *_fields(hit)), clean) for query, hit in pairs), nul=nul)
+    records = (
+        _Record(hits, [hit.content for hit in hits], partial(_answer_json, query, hits), query)
+        for query, hits in answers
+    )
+    return _FORMATS[form](records, _Style(clean, nul, with_query=True))
 
 
 def format_value(value: object) -> str:
@@ -94,23 +110,78 @@ def format_distance(distance: float | None) -> str:
     return _MISSING if distance is None else f"{distance:.6f}"
 
 
-def _fields(hit: Hit) -> tuple[str, ...]:
-    place = format_value(hit.source), format_value(hit.line)
-    return format_distance(hit.distance), str(hit.id), hit.content, *place
+def _tsv(records: Iterable[_Record], style: _Style) -> Iterator[str]:
+    for record in records:
+        query = (record.query or "",) if style.with_query else ()
+        for hit in record.hits:
+            place = format_value(hit.source), format_value(hit.line)
+            fields = *query, format_distance(hit.distance), str(hit.id), hit.content, *place
+            # Cleaned one by one: the tabs between them are no text's own.
+            yield tab_separated(map(style.clean, fields)) + style.end
 
 
-def _line(fields: Iterable[str], clean: Clean) -> str:
-    """Return the fields on one line; `clean` would take the tabs between them for a text's own."""
-    return tab_separated(map(clean, fields))
+def _csv(records: Iterable[_Record], style: _Style) -> Iterator[str]:
+    import csv
+    import io
+
+    buffer = io.StringIO()
+    # Before Python 3.13, only characters of its own line end make it quote a field.
+    writer = csv.writer(buffer, lineterminator="\r\n")
+    header = ("query", *COLUMNS) if style.with_query else COLUMNS
+    for row in chain([header], _csv_rows(records, style)):
+        writer.writerow(row)
+        yield buffer.getvalue().removesuffix("\r\n") + "\n"
+        buffer.seek(0)
+        buffer.truncate()
 
 
-def _csv_row(hit: Hit, clean: Clean) -> Sequence[object]:
-    distance = "" if hit.distance is None else format_distance(hit.distance)
-    source = None if hit.source is None else clean(hit.source)
-    return distance, hit.id, clean(hit.content), source, hit.line
+def _csv_rows(records: Iterable[_Record], style: _Style) -> Iterator[Sequence[object]]:
+    clean = style.clean
+    for record in records:
+        query = (clean(record.query or ""),) if style.with_query else ()
+        for hit in record.hits:
+            distance = "" if hit.distance is None else format_distance(hit.distance)
+            source = None if hit.source is None else clean(hit.source)
+            yield *query, distance, hit.id, clean(hit.content), source, hit.line
 
 
-def _hit_record(hit: Hit) -> dict[str, object]:
+def _json_lines(records: Iterable[_Record], style: _Style) -> Iterator[str]:
+    return (text + style.end for text in _json_texts(records, style))
+
+
+def _json_array(records: Iterable[_Record], style: _Style) -> Iterator[str]:
+    """Yield one array, a record a line, closed however many there are."""
+    opening = "["
+    for text in _json_texts(records, style):
+        yield f"{opening}\n{text}"
+        opening = ","
+    yield "[]\n" if opening == "[" else "\n]\n"
+
+
+def _json_texts(records: Iterable[_Record], style: _Style) -> Iterator[str]:
+    import orjson
+
+    return (style.clean(orjson.dumps(record.as_json()).decode()) for record in records)
+
+
+def _text(records: Iterable[_Record], style: _Style) -> Iterator[str]:
+    for content in chain.from_iterable(record.contents for record in records):
+        text = content if style.nul else escape_separators(content)
+        yield style.clean(text) + style.end
+
+
+_FORMATS: Mapping[Format, Callable[[Iterable[_Record], _Style], Iterator[str]]] = {
+    Format.TSV: _tsv,
+    Format.CSV: _csv,
+    Format.JSON: _json_array,
+    Format.JSONL: _json_lines,
+    Format.TEXT: _text,
+}
+# In which each record can end with NUL.
+NUL_FORMATS = (Format.TSV, Format.JSONL, Format.TEXT)
+
+
+def _hit_json(hit: Hit) -> dict[str, object]:
     """Return what JSON has of a hit: always all the keys."""
     return {
         "id": hit.id,
@@ -122,18 +193,17 @@ def _hit_record(hit: Hit) -> dict[str, object]:
     }
 
 
-def _document_record(document: StoredDocument) -> dict[str, object]:
+def _document_json(document: StoredDocument) -> dict[str, object]:
     """Return what JSON has of a hit, and all the occurrences."""
     occurrences = [
         {"source": where.source, "line": where.line, "metadata": where.metadata}
         for where in document.occurrences
     ]
-    return _hit_record(_hits_of(document)[0]) | {"occurrences": occurrences}
+    return _hit_json(_hits_of(document)[0]) | {"occurrences": occurrences}
 
 
-def _answer_record(answer: Answer) -> dict[str, object]:
-    query, hits = answer
-    return {"query": query, "hits": [_hit_record(hit) for hit in hits]}
+def _answer_json(query: str, hits: Sequence[Hit]) -> dict[str, object]:
+    return {"query": query, "hits": [_hit_json(hit) for hit in hits]}
 
 
 def _hits_of(document: StoredDocument) -> list[Hit]:
@@ -143,40 +213,3 @@ def _hits_of(document: StoredDocument) -> list[Hit]:
         Hit(document.id, document.text, None, place.source, place.line, place.metadata)
         for place in places
     ]
-
-
-def _json(
-    records: Iterable[Mapping[str, object]], form: Format, clean: Clean, *, nul: bool
-) -> Iterator[str]:
-    import orjson
-
-    lines = (clean(orjson.dumps(record).decode()) for record in records)
-    return _array(lines) if form is Format.JSON else _lines(lines, nul=nul)
-
-
-def _array(records: Iterable[str]) -> Iterator[str]:
-    """Yield one array, a record a line, closed however many there are."""
-    opening = "["
-    for record in records:
-        yield f"{opening}\n{record}"
-        opening = ","
-    yield "[]\n" if opening == "[" else "\n]\n"
-
-
-def _lines(records: Iterable[str], *, nul: bool) -> Iterator[str]:
-    end = "\0" if nul else "\n"
-    return (record + end for record in records)
-
-
-def _csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    import csv
-    import io
-
-    buffer = io.StringIO()
-    # Before Python 3.13, only characters of its own line end make it quote a field.
-    writer = csv.writer(buffer, lineterminator="\r\n")
-    for row in chain([columns], rows):
-        writer.writerow(row)
-        yield buffer.getvalue().removesuffix("\r\n") + "\n"
-        buffer.seek(0)
-        buffer.truncate()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 ELLIPSIS = "…"
 
 _TAB = "    "
+_INDENT = "  "
 _JOINER = "\u200d"
 # From here on, a character may take no cell or two. All below take one, once escaped.
 _FIRST_UNEVEN = "\u0300"
@@ -59,6 +60,26 @@ def fold(text: str, width: int) -> Iterator[str]:
     width = max(width, 2)  # A character may take two cells.
     for line in text.split("\n"):
         yield from _folded(line, width) if len(line) * 2 > width else [line]
+
+
+def hang(message: str, width: int) -> str:
+    """Return a message of one line with a hanging indent, broken between words.
+
+    A word that is longer than a line, such as a path or a URL, stays in one piece, so that
+    it can be copied.
+    """
+    if cell_width(message) <= width:
+        return message
+    lines, cells = [], width + 1
+    for word in message.split(" "):
+        taken = cell_width(word)
+        if cells + 1 + taken > width:
+            lines.append(word)
+            cells = taken + (len(_INDENT) if len(lines) > 1 else 0)
+        else:
+            lines[-1] += f" {word}"
+            cells += 1 + taken
+    return f"\n{_INDENT}".join(lines)
 
 
 def excerpt(
