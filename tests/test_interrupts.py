@@ -361,6 +361,35 @@ def test_all_that_was_answered_is_stored(
     assert sorted(api.bill) == sorted(lines)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_what_a_second_signal_loses_is_counted(keyed: Jtv, api: JinaServer, seed: int) -> None:
+    keyed.ok("init")
+    chance = random.Random(seed)
+    lines = of_any_length(chance, 900)
+    keyed.write("lines.txt", "\n".join(lines))
+    api.max_items = 64
+    api.misbehave(at_any_time(chance, 1.0), times=None)
+    with Locks(keyed, chance):
+        process = keyed.start(
+            *("ingest", "lines.txt", "--json", "--concurrency", "8"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        wait_until(lambda: len(api.bill) >= 200)
+        process.send_signal(signal.SIGINT)
+        said = read_until(process, b"in flight")
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, said + stderr
+    report = json.loads(stdout)
+    stored = contents(keyed)
+    assert len(stored) == report["stored"]
+    assert stored <= set(api.bill)
+    api.settle()
+    assert len(set(api.bill) - stored) <= report["lost"]
+    assert f"{report['lost']:,} texts were sent in vain" in stderr.decode()
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_killed_at_any_moment_it_goes_on(
     keyed: Jtv, api: JinaServer, user_store: str, seed: int

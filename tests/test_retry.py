@@ -1,4 +1,4 @@
-"""How long, and how often, a request is tried: no clock but the one given."""
+"""The retry policy, with no clock but the one given, and the retries of a query."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ import pytest
 
 from jtv_cli.embedders import BatchLimit
 from jtv_cli.embedders.models import TUTORIAL_MODEL, find_model
-from jtv_cli.errors import RateLimited, ServiceDown, ServiceError, ServiceRefused
+from jtv_cli.errors import (
+    RateLimited,
+    ServiceDown,
+    ServiceError,
+    ServiceRefused,
+    TextsFailed,
+    TextsRefused,
+)
 from jtv_cli.pipeline import embed_query
 from jtv_cli.pipeline.retry import Attempts, RetryPolicy
 from jtv_cli.records import Embeddings, Purpose
@@ -61,7 +68,7 @@ def test_a_refusal_is_final() -> None:
     assert pauses(ServiceRefused("no"), 1) == [None]
 
 
-def test_patience_ends_rather_than_wait_in_vain() -> None:
+def test_no_pause_goes_beyond_max_wait() -> None:
     attempts = Attempts(began=100.0)
     retry_policy = RetryPolicy(max_wait=90.0)
     assert retry_policy.count_failure(TOKENS, attempts, 100.0) == 60.0
@@ -96,15 +103,25 @@ def test_a_query_is_tried_again() -> None:
     assert embedder.purposes == [Purpose.QUERY] * 3
 
 
+@pytest.mark.parametrize(
+    ("error", "requests"), [(TextsFailed("500: no"), 2), (TextsRefused("400: no"), 1)]
+)
+def test_a_query_that_cannot_be_embedded_fails_at_once(error: ServiceError, requests: int) -> None:
+    embedder = Moody(*[error] * 5)
+    with pytest.raises(type(error)):
+        embed_query("x", embedder, max_wait=900)
+    assert len(embedder.purposes) == requests
+
+
 @pytest.mark.parametrize("error", [DOWN, TOKENS, ServiceRefused("no")])
-def test_a_query_without_patience_is_tried_once(error: ServiceError) -> None:
+def test_a_query_without_retries_is_sent_once(error: ServiceError) -> None:
     embedder = Moody(error)
     with pytest.raises(type(error)):
         embed_query("x", embedder, max_wait=0)
     assert len(embedder.purposes) == 1
 
 
-def test_a_query_is_not_waited_for_longer_than_patience_lasts() -> None:
+def test_a_query_is_not_awaited_beyond_max_wait() -> None:
     embedder = Moody(hangs=True)
     with pytest.raises(ServiceDown, match="did not answer in time"):
         embed_query("x", embedder, max_wait=0.1)

@@ -7,6 +7,7 @@ from collections import Counter
 from math import inf
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from jtv_cli.embedders import BatchLimit
@@ -305,6 +306,30 @@ class TestLimits:
         assert scheduler.unanswered_texts == 1
         assert scheduler.on_answered(batch, 1) == []
         assert scheduler.unanswered_texts == 0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_answers_that_come_while_a_group_is_stored_join_it(seed: int) -> None:
+    """Late ones once shifted the others, so that some were never stored."""
+    chance = random.Random(seed)
+    count = chance.randrange(1, 200)
+    group = Group([new_text(number) for number in range(count)])
+    left = list(range(count))
+    chance.shuffle(left)
+    stored: list[tuple[str, float]] = []
+    while left or group.unstored:
+        if left and (not group.unstored or chance.random() < 0.5):
+            many = chance.randrange(1, 40)
+            rows, left = sorted(left[:many]), left[many:]
+            group.add_answer(rows, np.array(rows, np.float32)[:, None])
+        else:
+            before = group.unstored
+            documents, vectors = group.take_answers(chance.randrange(1, 60))
+            assert before - group.unstored == len(documents) == len(vectors)
+            texts = [document.text for document in documents]
+            stored += zip(texts, vectors[:, 0].tolist(), strict=True)
+    assert group.unresolved == 0
+    assert sorted(stored) == sorted((f"text {number}", float(number)) for number in range(count))
 
 
 @pytest.mark.parametrize("seed", range(150))

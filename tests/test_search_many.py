@@ -178,6 +178,18 @@ class TestQueries:
         records = keyed.ok("search", "--queries", "-", "--json", stdin=queries).records
         assert [record["query"] for record in records] == queries.splitlines()
 
+    @pytest.mark.parametrize("status", [400, 500])
+    def test_a_batch_that_fails_for_more_queries_than_the_service_takes_is_halved(
+        self, keyed: Jtv, api: JinaServer, status: int
+    ) -> None:
+        keyed.ok("init")
+        keyed.ok("ingest", "-", stdin="one\ntwo\n")
+        fault = jina_faults.answer(status, {"detail": "No"})
+        api.misbehave(fault, times=None, when=lambda request: len(request.texts) > 8)
+        queries = "".join(f"query {number}\n" for number in range(20))
+        records = keyed.ok("search", "--queries", "-", "--json", stdin=queries).records
+        assert [record["query"] for record in records] == queries.splitlines()
+
     def test_answers_come_while_there_are_more_queries_to_come(self, filled: Jtv) -> None:
         process = filled.start(
             "search", "--queries", "-", "-k", "1", stdin=subprocess.PIPE, stdout=subprocess.PIPE

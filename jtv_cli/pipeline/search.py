@@ -8,7 +8,15 @@ from threading import TIMEOUT_MAX, Thread
 from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.batching import batched_by_weight
-from jtv_cli.errors import BatchTooLarge, ServiceDown, ServiceError, TextTooLong, UsageError
+from jtv_cli.errors import (
+    BatchTooLarge,
+    ServiceDown,
+    ServiceError,
+    TextsFailed,
+    TextsRefused,
+    TextTooLong,
+    UsageError,
+)
 from jtv_cli.pipeline.batches import estimated_tokens
 from jtv_cli.pipeline.retry import Attempts, RetryPolicy
 from jtv_cli.records import Embeddings, Purpose
@@ -170,7 +178,8 @@ def _document_vector(number: int, table: Table) -> Vectors:
 def _embed(queries: Sequence[str], embedder: Embedder, max_wait: float) -> Vectors:
     """Return the vectors, (n, dimensions) float32, of queries that are one batch.
 
-    A batch that is too large for the service is halved.
+    A batch is halved if it is too large for the service, or if it is refused or fails
+    twice: what one of the queries may cause must not fail the others.
     """
     if embedder.model.runs_in_process:
         return embedder.embed(queries, Purpose.QUERY).vectors
@@ -179,13 +188,14 @@ def _embed(queries: Sequence[str], embedder: Embedder, max_wait: float) -> Vecto
         left = attempts.began + max_wait - time.monotonic() if max_wait else None
         try:
             return _embed_within(left, queries, embedder).vectors
-        except BatchTooLarge:
-            if len(queries) == 1:
-                raise
-            return _embed_halves(queries, embedder, max_wait)
         except TextTooLong as error:
             raise _query_too_long(queries, embedder) from error
         except ServiceError as error:
+            is_lasting = isinstance(error, TextsFailed) and attempts.failed > 0
+            if is_lasting or isinstance(error, BatchTooLarge | TextsRefused):
+                if len(queries) == 1:
+                    raise
+                return _embed_halves(queries, embedder, max_wait)
             pause = retry_policy.count_failure(error, attempts, time.monotonic())
             if pause is None:
                 raise
