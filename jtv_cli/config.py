@@ -1,7 +1,7 @@
 """Settings: a flag > the environment > the nearest `.env` > `config.env` > a default.
 
-They are resolved once. Each value remembers where it came from, so that jtv can
-say it, and so that a key is never sent where somebody else's `.env` points.
+They are resolved once. Each value keeps its source, so that messages can name it, and so
+that a key is never sent to a server that somebody else's `.env` names.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _CREDENTIALS = re.compile(
     r"(//)?[^/]*:.*@|(jdbc:)?(mysql|mariadb|tidb)[0-9]?(\+\w+)?:", re.DOTALL | re.IGNORECASE
 )
 
-# Settings files are small; a larger one with our names in it was hardly meant as one.
+# Settings files are small; a larger file that names a setting was hardly meant as one.
 _LARGEST_FILE = 1 << 20
 
 
@@ -50,7 +50,7 @@ _LEAST_COLUMNS = 10
 
 
 class Setting(NamedTuple):
-    """A value and where it came from, in words; `file` is the file it stood in, if any."""
+    """A value and its source, in words; `file` is the settings file it was in, if any."""
 
     value: str | None
     source: str
@@ -58,7 +58,7 @@ class Setting(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """Everything a command can be told from outside."""
+    """All settings, resolved."""
 
     database: Setting
     tidb_url: Setting
@@ -70,7 +70,7 @@ class Settings(NamedTuple):
 
 
 class Flags(NamedTuple):
-    """What the command line says of the settings; None where it says nothing."""
+    """The settings given on the command line; None for those not given."""
 
     database: str | None = None
     table: str | None = None
@@ -80,7 +80,7 @@ class Flags(NamedTuple):
 
 
 class Database(NamedTuple):
-    """Which store to open: a path or a URL. `is_default` is jtv's own file in the data folder."""
+    """The store to open: a path or a URL. `is_default`: jtv's own file in the data directory."""
 
     location: str
     source: str
@@ -89,7 +89,7 @@ class Database(NamedTuple):
 
 
 class _Layer(NamedTuple):
-    """One place that settings come from, with those of jtv's names that it holds."""
+    """One source of settings, with the values of jtv's names that it sets."""
 
     label: str
     values: Mapping[str, str]
@@ -119,11 +119,11 @@ def load_settings(flags: Flags) -> Settings:
 
 
 def find_database(settings: Settings, named: Setting | None = None) -> Database:
-    """Return the store that the settings name, or that `named` does in their place.
+    """Return the store that the settings name, or the one in `named` instead.
 
-    A relative path in a settings file counts from that file's folder.
+    A relative path in a settings file is relative to that file's directory.
 
-    Raises UsageError where that is none.
+    Raises UsageError if it is not a store.
     """
     setting = named or settings.database
     value = setting.value or ""
@@ -145,9 +145,9 @@ def find_database(settings: Settings, named: Setting | None = None) -> Database:
 
 
 def flagged(value: str, name: str) -> Setting:
-    """Return what a flag says; a password in it is never shown.
+    """Return the setting that a flag gives; a password in it is never shown.
 
-    Raises UsageError where it says nothing.
+    Raises UsageError if it is empty.
     """
     if not value.strip():
         raise UsageError(f"{name} is empty")
@@ -159,10 +159,10 @@ def flagged(value: str, name: str) -> Setting:
 def find_api(settings: Settings) -> tuple[str, str | None]:
     """Return the API's base and the key to send there.
 
-    A `.env` may have come with somebody else's folder: an API base from it is used
-    with a key from the same file, or none.
+    A `.env` may have come with somebody else's directory: an API base from it is used
+    with a key from the same file, or without one.
 
-    Raises UsageError where the key comes from elsewhere.
+    Raises UsageError if the key comes from elsewhere.
     """
     base, key = settings.api_base, settings.api_key
     assert base.value is not None
@@ -176,11 +176,11 @@ def find_api(settings: Settings) -> tuple[str, str | None]:
 
 
 def models_directory(settings: Settings) -> Path:
-    """Return the directory that weights of models are kept in.
+    """Return the directory for the weights of models.
 
-    A relative path in a settings file counts from that file's directory.
+    A relative path in a settings file is relative to that file's directory.
 
-    Raises UsageError where there is no home directory to keep them in.
+    Raises UsageError if there is no home directory.
     """
     setting = settings.models
     if setting.value is None:
@@ -192,7 +192,7 @@ def models_directory(settings: Settings) -> Path:
 def hub() -> str | None:
     """Return the URL of a mirror to download weights from, if the environment names one.
 
-    It is the name that other tools use, too, so that no settings file is read for it.
+    Other tools use the same name, so it is not read from settings files.
     """
     return os.environ.get("HF_ENDPOINT", "").strip() or None
 
@@ -246,7 +246,7 @@ def _flag(value: str | None, name: str) -> Setting | None:
 def _from_layers(
     layers: list[_Layer], names: tuple[str, ...], default: str | None = None
 ) -> Setting:
-    """Return the first of the names that the first layer with any of them sets."""
+    """Return the value of the first of the names in the first layer that sets any of them."""
     for layer in layers:
         for name in names:
             if value := layer.values.get(name):
@@ -255,7 +255,7 @@ def _from_layers(
 
 
 def _api_key(layers: list[_Layer], *, no_key: bool) -> Setting:
-    """Return the API key; one that is set but empty in the environment means that there is none."""
+    """Return the API key; a variable that is set but empty in the environment means no key."""
     if no_key:
         return Setting(None, "--no-key")
     [environment, *_] = layers
@@ -275,7 +275,7 @@ def _nearest_dotenv() -> _Layer | None:
     """Return the first `.env`, from the working directory upwards, that holds one of the names."""
     try:
         folder = Path.cwd()
-    except OSError:  # the working directory was deleted, or is in one that cannot be searched
+    except OSError:  # the working directory was deleted, or cannot be searched
         return None
     return next(filter(None, (_file_layer(f / ".env") for f in (folder, *folder.parents))), None)
 
@@ -289,16 +289,16 @@ def _config_file() -> _Layer | None:
 
 
 def _file_layer(path: Path) -> _Layer | None:
-    """Return what a settings file sets of jtv's, None where it sets nothing.
+    """Return the settings of jtv in a file, None if there are none.
 
-    Only a file that names one of jtv's settings can be wrong: UsageError is raised where
-    it is not UTF-8, too large, or has a line or a value of jtv's that cannot be used.
+    Raises UsageError for a file that names one of them and is not UTF-8, is too large, or
+    has a line or a value that cannot be used.
     """
     try:
         # A directory called .env is some people's virtual environment.
         if not path.is_file():
             return None
-    except OSError:  # it is in a directory that cannot be searched
+    except OSError:  # the directory cannot be searched
         return None
     where = printable(str(path))
     try:
@@ -337,16 +337,16 @@ def _names_one(content: bytes) -> bool:
 
 
 def _parse(text: str, where: str) -> dict[str, str]:
-    """Return jtv's settings in a file; a line that names none of them may be anything.
+    """Return the settings of jtv in a file; lines that name none of them are ignored.
 
-    Nothing is interpolated: ${JINA_API_KEY} in a foreign file would carry the key away.
+    Nothing is interpolated: ${JINA_API_KEY} in somebody else's file would carry the key away.
     """
     import io
     import logging
 
     from dotenv import dotenv_values
 
-    # It logs each line that it cannot read; those of jtv's are found below.
+    # python-dotenv logs each line that it cannot read; those that matter are found below.
     logging.getLogger("dotenv").addHandler(logging.NullHandler())
     every = dotenv_values(stream=io.StringIO(text), interpolate=False)
     for ours in _OUR_LINE.finditer(text):
@@ -369,7 +369,7 @@ def _parse(text: str, where: str) -> dict[str, str]:
 
 
 def _known_names(values: Mapping[str, str | None]) -> dict[str, str]:
-    """Return those of jtv's names that are set; an empty value counts as none."""
+    """Return the values of jtv's names; an empty one counts as not set."""
     return {name: value.strip() for name in NAMES if (value := values.get(name)) and value.strip()}
 
 
@@ -380,14 +380,14 @@ def _user_folder(kind: str) -> Path:
     folder = find("jtv", appauthor=False)
     if not folder.is_absolute():
         raise UsageError(
-            f"there is no home folder to keep jtv's {kind} in",
+            f"there is no home directory for jtv's {kind}",
             hint="name a file with --database or JTV_DATABASE",
         )
     return folder
 
 
 def _keep_secrets(settings: Settings) -> None:
-    """Have the key and the passwords of URLs masked wherever they might be shown."""
+    """Register the key and the passwords in URLs as secrets, to be masked in every message."""
     register_secret(settings.api_key.value or "")
     for setting in (settings.database, settings.tidb_url):
         _keep_password(setting)
@@ -395,6 +395,6 @@ def _keep_secrets(settings: Settings) -> None:
 
 def _keep_password(setting: Setting) -> None:
     rest = (setting.value or "").partition("://")[2]
-    # A ? begins the query, which may have another @ in it, or is a character of the password.
+    # A ? begins the query, which may contain another @, or is part of the password.
     for part in (rest, rest.partition("?")[0]):
         register_secret(part.rpartition("@")[0].partition(":")[2])

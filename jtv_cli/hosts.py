@@ -1,4 +1,4 @@
-"""Which hosts are this machine: what is sent to it needs no protection on the way."""
+"""Tell whether a host is this machine, to which nothing needs to be encrypted."""
 
 from __future__ import annotations
 

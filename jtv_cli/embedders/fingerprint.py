@@ -1,4 +1,4 @@
-"""Fingerprints: whether a model still makes the vectors that it made.
+"""Fingerprints of models, to find out if a model returns other vectors than before.
 
 A server may come to run other weights under the same name. A table keeps the fingerprint
 of one fixed text's vector, to compare with what the server answers later.

@@ -52,11 +52,6 @@ class Model(NamedTuple):
         return self.price == 0
 
     @property
-    def is_offline(self) -> bool:
-        """Whether it needs no service."""
-        return self.runs_in_process
-
-    @property
     def space(self) -> str:
         """What its vectors can be compared with: those of models of the same space."""
         return self.same_space_as or self.name

@@ -1,4 +1,4 @@
-"""Where an embeddings API is, and whether a key may travel there."""
+"""The URL of an embeddings API, and whether an API key may be sent there."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HOST_NAME = re.compile(r"[a-z0-9_][a-z0-9_-]{0,62}(\.[a-z0-9_][a-z0-9_-]{0,62})
 
 
 class Endpoint(NamedTuple):
-    """Where requests go: `url`. `place` is its host and port, to show to people.
+    """Where requests are sent: `url`. `place` is its host and port, for messages.
 
     `other_url` is where some servers, such as infinity, have the API if it is not at `url`;
     "" where the user has named the path.

@@ -1,4 +1,4 @@
-"""What a reply of an embeddings API means: vectors, or an error that says what to do."""
+"""Read a reply of an embeddings API: vectors, or an error with a hint."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ AGAIN = "run the same command again later"
 LONGEST_WAIT = 120.0
 """Seconds of `Retry-After` that are believed: Jina's limits are limits per minute."""
 
-# What a service says of itself is shortened to this many characters.
+# Characters of a service's own message that are shown.
 _DETAIL = 300
-# A piece of text this long in a service's words is a quotation, not a coincidence.
+# A run of so many characters of a text in a service's message is a quotation.
 _QUOTATION = 12
 
 # Lengths of vectors whose squares float32 can add up, with room to spare.
 _SHORTEST, _LONGEST = 1e-15, 1e15
-# More than any request costs; a count that is not believed is taken for unknown.
+# More than any request costs; a larger count is ignored.
 _MOST_TOKENS = 1 << 40
 
 
 class Reply(NamedTuple):
-    """What the service at `place` (host and port) answered, whatever its status."""
+    """A reply of the service at `place` (host and port), whatever its status."""
 
     place: str
     status: int
@@ -194,7 +194,7 @@ _TOP_UP = (
     "the account has no balance left",
     f"top up at {JINA_KEYS_PAGE}, then run the same command again",
 )
-_ADDRESS = ("there is no such address or model", "check JINA_API_BASE and the model's name")
+_ADDRESS = ("no such address or model", "check JINA_API_BASE and the model's name")
 # What is wrong, and what to do about it.
 _REFUSALS = {
     401: (
@@ -205,7 +205,7 @@ _REFUSALS = {
     403: ("the API key gives no access", f"check JINA_API_KEY and its balance at {JINA_KEYS_PAGE}"),
     404: _ADDRESS,
     405: _ADDRESS,
-    407: ("the proxy wants a password", "check HTTP_PROXY"),
+    407: ("the proxy needs a password", "check HTTP_PROXY"),
 }
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _MOMENTS = 1e9  # a larger number is a moment, not a duration
@@ -214,12 +214,14 @@ _REFUSAL = ("the request was refused", "check the model's name and JINA_API_BASE
 
 
 def _refusal(reply: Reply, payload: object, texts: Sequence[str]) -> ServiceError:
-    """Return the error that a reply without vectors stands for."""
+    """Return the error for a reply whose status is not 2xx."""
     status, code, said = reply.status, _code(payload), _message(payload)
     answer = _answer(reply, payload, texts)
     if 300 <= status < 400:
-        hint = "set JINA_API_BASE to where the API is"
-        return ServiceRefused(f"{answer}, a redirect{_target(reply)}; none is followed", hint=hint)
+        hint = "set JINA_API_BASE to the URL of the API"
+        return ServiceRefused(
+            f"{answer}, a redirect{_target(reply)}, which is not followed", hint=hint
+        )
     if status == 429 and code == "insufficient_quota":  # OpenAI's, which no wait ends
         return ServiceRefused(f"{_TOP_UP[0]}: {answer}", hint="top up the account")
     if status == 429:
@@ -242,7 +244,7 @@ def _refusal(reply: Reply, payload: object, texts: Sequence[str]) -> ServiceErro
 
 
 def _oversize(payload: object, answer: str) -> ServiceError | None:
-    """Return the error that says that a text or a batch is too large, if the reply says so."""
+    """Return TextTooLong or BatchTooLarge if the reply says that a limit was exceeded."""
     said = f"{_code(payload)} {_message(payload)}"
     if _TOO_LONG.search(said):
         return TextTooLong(f"a text is too long for the model: {answer}", hint="split it")
@@ -262,7 +264,7 @@ def _rate_limited(answer: str, reply: Reply, said: str) -> RateLimited:
 
 
 def seconds_to_reset(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds until a limit that is used up is reset, None if the headers say of none.
+    """Return the seconds until an exhausted limit is reset, None if the headers state none.
 
     A service may state its limits on requests and on tokens as `X-RateLimit-Remaining-…` and
     `X-RateLimit-Reset-…`: a number of seconds, a moment in seconds since 1970, or a duration
@@ -288,7 +290,7 @@ def _duration(text: str) -> float | None:
 
 
 def _retry_after(reply: Reply) -> float | None:
-    """Return how long to wait, said in seconds or as a date; None if it says neither."""
+    """Return the seconds to wait, which are sent as a number or a date; None without either."""
     retry_after = reply.headers.get("Retry-After", "")
     if re.fullmatch(r"[0-9]+(\.[0-9]*)?", retry_after):
         wait = float(retry_after)
@@ -304,7 +306,7 @@ def _retry_after(reply: Reply) -> float | None:
 
 
 def _answer(reply: Reply, payload: object, texts: Sequence[str], *, otherwise: str = "") -> str:
-    """Say in one clause who answered what; `otherwise` where the reply says nothing itself."""
+    """Return a clause that names the service and its answer; `otherwise` if it has no message."""
     answered = f"{reply.place} answered {reply.status}"
     if _is_page(reply):
         return f"{answered} with a web page, not JSON"
@@ -324,7 +326,7 @@ def _is_page(reply: Reply) -> bool:
 
 
 def _quotes(said: str, texts: Sequence[str]) -> bool:
-    """Say whether a piece of one of the texts is in what the service said."""
+    """Return whether a message of the service quotes one of the texts."""
     everything = "\n".join(texts)
     pieces = (said[start : start + _QUOTATION] for start in range(len(said) - _QUOTATION + 1))
     return any(piece in everything for piece in pieces) or any(
@@ -333,7 +335,7 @@ def _quotes(said: str, texts: Sequence[str]) -> bool:
 
 
 def _target(reply: Reply) -> str:
-    """Return where a redirect points, without the query, user and fragment it may have."""
+    """Return the target of a redirect, without query, user and fragment."""
     try:
         parts = urlsplit(reply.headers.get("Location", ""))
         host = f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname
@@ -352,9 +354,9 @@ def _code(payload: object) -> str:
 
 
 def _message(part: object, depth: int = 4) -> str:
-    """Return the words of an error: `detail` of Jina AI and FastAPI, `error` of OpenAI's kind.
+    """Return the message of an error: `detail` (Jina AI, FastAPI) or `error` (OpenAI).
 
-    Nothing else is looked at: `input`, say, has the texts. `depth` bounds the nesting.
+    Other fields are ignored: `input` has the texts. `depth` bounds the nesting.
     """
     if isinstance(part, str):
         return part

@@ -126,7 +126,7 @@ class Transport:
         # What is left is not chained: the text of some names a proxy with its password.
         if isinstance(error, OSError) and not isinstance(error, exceptions.RequestException):
             hint = "check REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE"
-            raise ServiceRefused("the CA certificates cannot be read", hint=hint) from None
+            raise ServiceRefused("cannot read the CA certificates", hint=hint) from None
         message = f"no request to {place} can be sent ({type(error).__name__})"
         hint = "check JINA_API_BASE, HTTPS_PROXY and HTTP_PROXY"
         raise ServiceRefused(message, hint=hint) from None
@@ -258,7 +258,7 @@ _current = threading.local()
 
 @contextmanager
 def _deadline(seconds: float) -> Iterator[_Deadline]:
-    """Watch the connections that this thread uses meanwhile."""
+    """Apply a deadline to the connections that this thread uses within the block."""
     deadline = _Deadline(seconds)
     _current.deadline = deadline
     deadline.start()
@@ -270,7 +270,7 @@ def _deadline(seconds: float) -> Iterator[_Deadline]:
 
 
 class _Watched:
-    """A connection whose socket, whenever it has a new one, is told to the current deadline."""
+    """A connection that registers its socket with the current deadline."""
 
     _watched: Any = None
 
@@ -281,13 +281,13 @@ class _Watched:
     @sock.setter
     def sock(self, connected: object) -> None:
         self._watched = connected
-        self._tell()
+        self._register()
 
     def request(self, *arguments: Any, **options: Any) -> None:
-        self._tell()
+        self._register()
         super().request(*arguments, **options)  # type: ignore[misc]
 
-    def _tell(self) -> None:
+    def _register(self) -> None:
         deadline: _Deadline | None = getattr(_current, "deadline", None)
         if deadline is not None and self._watched is not None:
             deadline.watch(self._watched)
@@ -315,7 +315,7 @@ def _watched_class(kind: type, *, is_https: bool) -> type:
 def _read(response: requests.Response, largest: int) -> bytes | None:
     """Return the unpacked body, None where it has more than `largest` bytes.
 
-    An error's is cut there, at a smaller size: its status says the most of it.
+    The body of an error is cut at a smaller size instead: its status matters most.
 
     Raises what requests, urllib3 and zlib raise.
     """
@@ -358,7 +358,7 @@ _INTERRUPTIONS: tuple[tuple[type[Exception], str, str], ...] = (
     (ReadTimeoutError, _NO_REPLY.format("{}", REQUEST_TIMEOUT), AGAIN),
     (ProtocolError, "the reply of {} was cut short", AGAIN),
     (exceptions.ContentDecodingError, "the reply of {} cannot be unpacked", AGAIN),
-    (exceptions.ConnectionError, "there is no connection to {}, or it was lost", _NETWORK),
+    (exceptions.ConnectionError, "cannot connect to {}, or the connection was lost", _NETWORK),
 )
 
 
@@ -376,8 +376,8 @@ def find_proxies(session: requests.Session, url: str, *, is_local: bool) -> dict
     if is_local:
         # An empty value keeps requests from looking into the environment.
         return {"http": "", "https": "", "all": ""}
-    said = session.merge_environment_settings(url, {}, None, None, None)
-    proxies = dict(said["proxies"])
+    merged = session.merge_environment_settings(url, {}, None, None, None)
+    proxies = dict(merged["proxies"])
     if proxy := select_proxy(url, proxies):
         scheme = urlsplit(url).scheme
         _check_proxy(proxy, f"{scheme if scheme in proxies else 'all'}_proxy".upper())
