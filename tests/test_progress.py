@@ -34,9 +34,9 @@ def said(
     stream = io.StringIO()
     console = Console(stream)
     console.quiet = quiet
-    with ingest_progress(console, size=size, price=0.05) as show:
+    with ingest_progress(console, size=size, price=0.05) as observer:
         for step in steps:
-            show(step)
+            observer.on_progress(step)
         deadline = time.monotonic() + 10
         while until not in stream.getvalue() and time.monotonic() < deadline:
             time.sleep(0.01)

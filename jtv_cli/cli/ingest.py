@@ -11,14 +11,14 @@ from jtv_cli.cli.interrupts import Interrupted
 from jtv_cli.cli.session import Session
 from jtv_cli.cli.survey import report_survey
 from jtv_cli.errors import ExitCode, OutputFailed, mask_secrets
-from jtv_cli.records import STDIN, IngestProgress, IngestReport, Removed
+from jtv_cli.records import STDIN, IngestReport, Removed
 from jtv_cli.render.output import OutputClosed
 from jtv_cli.render.progress import ingest_progress
 from jtv_cli.render.units import format_count
 from jtv_cli.sources import ReadOptions, open_sources, read_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from jtv_cli.embedders import Embedder
     from jtv_cli.pipeline import IngestOptions
@@ -157,33 +157,11 @@ def _ingest(
     is_typed = any(source.stream.is_typed for source in sources)
     with ingest_progress(
         session.console, size=_bytes(sources), price=price, is_typed=is_typed
-    ) as show:
-        observer = _Observer(session, outcome, show)
-        pipeline.ingest(blocks, embedder, table, ingest_options, observer)
-
-
-class _Observer:
-    """Keeps the report of an ingest, and shows on stderr what happens meanwhile."""
-
-    def __init__(
-        self, session: Session, outcome: Outcome, show: Callable[[IngestProgress], None]
-    ) -> None:
-        self._session = session
-        self._outcome = outcome
-        self._show = show
-
-    def on_progress(self, progress: IngestProgress) -> None:
-        """Keep the report, and show the progress."""
-        self._outcome.report = progress.report
-        self._show(progress)
-
-    def on_notice(self, message: str) -> None:
-        """Print the notice."""
-        self._session.console.note(message)
-
-    def on_skipped(self, place: str, reason: str) -> None:
-        """Name the text."""
-        self._session.name_skipped(place, reason)
+    ) as observer:
+        try:
+            pipeline.ingest(blocks, embedder, table, ingest_options, observer)
+        finally:
+            outcome.report = observer.report
 
 
 def say_guesses(session: Session, sources: Sequence[Source]) -> None:

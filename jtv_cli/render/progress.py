@@ -1,4 +1,4 @@
-"""How far an ingest is: a line that moves on a terminal, elsewhere one now and then."""
+"""The progress of an ingest: a line that is redrawn on a terminal, elsewhere one now and then."""
 
 from __future__ import annotations
 
@@ -15,62 +15,83 @@ from jtv_cli.render.escape import escape
 from jtv_cli.render.units import format_count, format_usd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from jtv_cli.records import Wait
     from jtv_cli.render.console import Console
 
-# Off a terminal, seconds between two lines.
+# All in seconds. Off a terminal: between two lines, and how long a wait is that is printed
+# when it begins.
 _INTERVAL = 30.0
-# Off a terminal, waits from so many seconds on are said when they begin.
 _LONG_WAIT = 5.0
-# The rate, and what is left at that rate, are those of so many seconds.
+# The rate, and the time left at that rate, are those of this period.
 _RECENT = 60.0
+# A rate over less than this says little.
+_LEAST_PERIOD = 0.5
 
 
 @contextmanager
 def ingest_progress(
     console: Console, *, size: int | None, price: float, is_typed: bool = False
-) -> Iterator[Callable[[IngestProgress], None]]:
-    """Show how far an ingest has come; what this yields is to be called with every step.
+) -> Iterator[IngestObserver]:
+    """Show on a console what the observer that this yields is told of an ingest.
 
-    `size` is that of the input in bytes, None where it is not known, `price` is in USD
-    for a million tokens. Beside what `is_typed` only waits are: the rest would stand in it.
+    `size` is that of the input in bytes, None if it is not known; `price` is in USD per
+    million tokens. While somebody types the input (`is_typed`), only long waits are shown.
     """
-    view = _View(size, price)
-    if console.quiet:
-        yield view.update
-    elif is_typed:
-        yield _noting_waits(console, view)
+    if is_typed or console.quiet:
+        yield IngestObserver(console, size, price, prints_waits=True)
     elif console.shows_progress:
-        with _moving(console, view):
-            yield view.update
+        observer = IngestObserver(console, size, price)
+        with _redrawn(console, observer):
+            yield observer
     else:
-        with _now_and_then(console, view):
-            yield _noting_waits(console, view)
+        observer = IngestObserver(console, size, price, prints_waits=True)
+        with _printed(console, observer):
+            yield observer
 
 
-class _View:
-    """The latest step in words."""
+class IngestObserver:
+    """Keeps the latest progress of an ingest, and prints its notices."""
 
-    def __init__(self, size: int | None, price: float) -> None:
+    def __init__(
+        self, console: Console, size: int | None, price: float, *, prints_waits: bool = False
+    ) -> None:
+        self._console = console
         self._size = size
         self._price = price
+        self._prints_waits = prints_waits
+        self._wait: Wait | None = None
         self._progress = IngestProgress(IngestReport())
         self._began = time.monotonic()
         self._recent = deque([(self._began, 0)])
 
-    def update(self, progress: IngestProgress) -> None:
-        """Take a step."""
+    @property
+    def report(self) -> IngestReport:
+        """What was done so far."""
+        return self._progress.report
+
+    def on_progress(self, progress: IngestProgress) -> None:
+        """Keep the progress, and print a long wait when it begins, if that is wanted."""
         self._progress = progress
         now = time.monotonic()
-        if now - self._recent[-1][0] >= 0.5:
+        if now - self._recent[-1][0] >= _LEAST_PERIOD:
             self._recent.append((now, progress.report.texts))
             while now - self._recent[0][0] > _RECENT and len(self._recent) > 2:
                 self._recent.popleft()
+        if self._prints_waits and progress.wait is not None and progress.wait is not self._wait:
+            self._print_wait(progress.wait)
 
-    def words(self) -> str:
-        """Return how far it is, how fast, what it cost, and when it will be done."""
+    def on_notice(self, message: str) -> None:
+        """Print the notice."""
+        self._console.note(message)
+
+    def on_skipped(self, place: str, reason: str) -> None:
+        """Print which text was skipped, and why."""
+        self._console.skipped(f"{place}: {reason}, skipped")
+
+    def describe(self) -> str:
+        """Return the progress, the rate, the cost, and the time left or else passed."""
         report = self._progress.report
         passed = time.monotonic() - self._began
         if not self._progress.texts:
@@ -80,8 +101,9 @@ class _View:
             parts = [f"{report.stored:,} stored, {report.known:,} already stored"]
         else:
             parts = [f"{report.texts:,} of {'' if is_exact else '~'}{total:,}"]
-        if wait := self._current_wait:
-            parts.append(_in_words(wait))
+        wait = self._progress.wait
+        if wait is not None and wait.until > time.monotonic():
+            parts.append(_describe_wait(wait))
         rate = self._rate()
         if rate:
             parts.append(f"{rate:,.0f} texts/s")
@@ -92,28 +114,29 @@ class _View:
             parts.append(f"{_clock((total - report.texts) / rate)} left")
         else:
             parts.append(_clock(passed))
-        return escape(mask_secrets(", ".join(parts)))
+        return ", ".join(parts)
 
-    @property
-    def _current_wait(self) -> Wait | None:
-        wait = self._progress.wait
-        return wait if wait is not None and wait.until > time.monotonic() else None
+    def _print_wait(self, wait: Wait) -> None:
+        is_long = wait.until - time.monotonic() >= _LONG_WAIT
+        if is_long and (self._wait is None or wait.until > self._wait.until + 1):
+            self._console.note(_describe_wait(wait))
+        self._wait = wait
 
     def _total(self) -> tuple[int | None, bool]:
-        """Return the number of texts, judged by what was read, and whether it is exact."""
+        """Return the number of texts, estimated from what was read, and whether it is exact."""
         if not self._size or not self._progress.bytes:
             return None, False
         texts, read = self._progress.texts, self._progress.bytes
         return round(texts * max(1.0, self._size / read)), read >= self._size
 
     def _rate(self) -> float:
-        """Return texts a second of late."""
+        """Return the texts per second of the recent period."""
         began, texts = self._recent[0]
         passed = time.monotonic() - began
-        return (self._progress.report.texts - texts) / passed if passed >= 0.5 else 0.0
+        return (self.report.texts - texts) / passed if passed >= _LEAST_PERIOD else 0.0
 
 
-def _in_words(wait: Wait) -> str:
+def _describe_wait(wait: Wait) -> str:
     left = wait.until - time.monotonic()
     return f"waiting{'' if left == inf else f' {left:,.0f} s'}: {wait.reason}"
 
@@ -126,15 +149,16 @@ def _clock(seconds: float) -> str:
 
 
 @contextmanager
-def _moving(console: Console, view: _View) -> Iterator[None]:
+def _redrawn(console: Console, observer: IngestObserver) -> Iterator[None]:
+    """Redraw the last line of the terminal, four times a second."""
     from rich.console import Console as RichConsole
     from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task
     from rich.table import Column
     from rich.text import Text
 
-    class Words(ProgressColumn):
+    class Description(ProgressColumn):
         def render(self, task: Task) -> Text:  # noqa: ARG002
-            return Text(view.words())
+            return Text(escape(mask_secrets(observer.describe())))
 
     with console.live_line() as stream:
         terminal = RichConsole(
@@ -144,11 +168,11 @@ def _moving(console: Console, view: _View) -> Iterator[None]:
             color_system="auto" if console.colored else None,
             no_color=not console.colored,
         )
-        # On one line, for one is what is erased before a message, and with room behind it
-        # for the ^C that a terminal shows.
+        # On one line, because one is erased before a message, and with room behind it for
+        # the ^C that a terminal shows.
         width = max(20, console.width - 6)
         one_line = Column(no_wrap=True, overflow="ellipsis", max_width=width)
-        columns = (SpinnerColumn(), Words(table_column=one_line))
+        columns = (SpinnerColumn(), Description(table_column=one_line))
         progress = Progress(*columns, console=terminal, transient=True, refresh_per_second=4)
         with progress:
             progress.add_task("")
@@ -156,31 +180,16 @@ def _moving(console: Console, view: _View) -> Iterator[None]:
 
 
 @contextmanager
-def _now_and_then(console: Console, view: _View) -> Iterator[None]:
+def _printed(console: Console, observer: IngestObserver) -> Iterator[None]:
+    """Print a line now and then, from a thread of its own."""
     ended = Event()
 
-    def tell() -> None:
+    def print_lines() -> None:
         while not ended.wait(_INTERVAL):
-            console.report(view.words())
+            console.report(observer.describe())
 
-    Thread(target=tell, daemon=True).start()
+    Thread(target=print_lines, daemon=True).start()
     try:
         yield
     finally:
         ended.set()
-
-
-def _noting_waits(console: Console, view: _View) -> Callable[[IngestProgress], None]:
-    last: Wait | None = None
-
-    def update(progress: IngestProgress) -> None:
-        nonlocal last
-        wait = progress.wait
-        if wait is not None and wait is not last:
-            left = wait.until - time.monotonic()
-            if left >= _LONG_WAIT and (last is None or wait.until > last.until + 1):
-                console.note(_in_words(wait))
-            last = wait
-        view.update(progress)
-
-    return update
