@@ -129,19 +129,23 @@ def find_database(settings: Settings, named: Setting | None = None) -> Database:
     value = setting.value or ""
     if value == "tidb":
         if settings.tidb_url.value is None:
-            raise UsageError("TIDB_DATABASE_URL is not set", hint="set it to your cluster's URL")
+            raise UsageError("TIDB_DATABASE_URL is not set", hint=f"set it: {DATABASE_URL_HINT}")
         setting = settings.tidb_url
         value = settings.tidb_url.value
+    source = setting.source
+    ignored = settings.tidb_url.value
+    if source.startswith("JTV_DATABASE") and ignored is not None and ignored != value:
+        source += "; TIDB_DATABASE_URL is not used"
     if "://" in value:
-        return Database(value, setting.source, is_embedded=False)
+        return Database(value, source, is_embedded=False)
     if setting == settings.tidb_url or _CREDENTIALS.match(value):
         # Nothing of it is shown: there may be a password in it.
         raise UsageError(f"the database URL ({setting.source}) has no ://", hint=DATABASE_URL_HINT)
     if value == "embedded":
         path = _user_folder("data") / "jtv.db"
-        return Database(str(path), setting.source, is_embedded=True, is_default=True)
+        return Database(str(path), source, is_embedded=True, is_default=True)
     folder = setting.file.parent if setting.file else Path()
-    return Database(str(folder / os.path.expanduser(value)), setting.source, is_embedded=True)  # noqa: PTH111
+    return Database(str(folder / os.path.expanduser(value)), source, is_embedded=True)  # noqa: PTH111
 
 
 def flagged(value: str, name: str) -> Setting:
@@ -157,7 +161,7 @@ def flagged(value: str, name: str) -> Setting:
 
 
 def find_api(settings: Settings) -> tuple[str, str | None]:
-    """Return the API's base and the key to send there.
+    """Return the API base and the key to send to it.
 
     A `.env` may have come with somebody else's directory: an API base from it is used
     with a key from the same file, or without one.
@@ -169,8 +173,8 @@ def find_api(settings: Settings) -> tuple[str, str | None]:
     foreign = base.file is not None and base.file.name == ".env" and base.file != key.file
     if foreign and key.value is not None:
         raise UsageError(
-            f"the API key ({key.source}) is not sent to the API base of {base.file}",
-            hint="if you trust it, name it with --api-base",
+            f"the API key ({key.source}) is not sent to the API base in {base.file}",
+            hint=f"if you trust this server, add: --api-base {base.value}",
         )
     return base.value, key.value
 
@@ -198,15 +202,15 @@ def hub() -> str | None:
 
 
 def check_table(setting: Setting) -> None:
-    """Raise UsageError for what cannot be a table's name."""
+    """Raise UsageError for an invalid table name."""
     name = setting.value or ""
     if not _TABLE_NAME.fullmatch(name):
         raise UsageError(
-            f"{name!r} ({setting.source}) cannot be a table's name",
-            hint="take up to 52 ASCII letters, digits and underscores, no digit first",
+            f"invalid table name {name!r} ({setting.source})",
+            hint="use up to 52 ASCII letters, digits and underscores, and no digit first",
         )
     if _RESERVED.fullmatch(name):
-        raise UsageError(f"the table name {name} is jtv's own", hint="choose another")
+        raise UsageError(f'the table name "{name}" is reserved', hint="choose another name")
 
 
 def short_path(path: str) -> str:
@@ -216,7 +220,7 @@ def short_path(path: str) -> str:
 
 
 def wants_color() -> bool:
-    """Return whether the environment leaves a terminal its colours (https://no-color.org)."""
+    """Return whether the environment allows colors on a terminal (https://no-color.org)."""
     return not os.environ.get("NO_COLOR") and not is_dumb_terminal()
 
 
@@ -355,15 +359,15 @@ def _parse(text: str, where: str) -> dict[str, str]:
         whole = ours[0].strip()
         inside = any(whole in value for value in every.values() if value and "\n" in value)
         if name not in every and not inside:
-            quotes = "look at the quotation marks there, and above"
+            quotes = "check the quotation marks on this line and above it"
             raise UsageError(
-                f"{where}:{line}: {name} cannot be read",
+                f"{where}:{line}: {name} cannot be parsed",
                 hint=quotes if ours["equals"] else f"write {name}=VALUE",
             )
         if not inside and _CONTROL.search(every.get(name) or ""):
             raise UsageError(
-                f"{where}:{line}: the value of {name} has a control character in it",
-                hint=f"put it in single quotes, in which a backslash is one: {name}='VALUE'",
+                f"{where}:{line}: the value of {name} contains a control character",
+                hint=f"use single quotes, which keep backslashes as they are: {name}='VALUE'",
             )
     return _known_names(every)
 

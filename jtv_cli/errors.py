@@ -1,9 +1,9 @@
-"""Everything that can go wrong, as one tree of exceptions with an exit code each.
+"""The exceptions of jtv, each with an exit code.
 
 JtvError
 ├── UsageError              2  the command line, a setting or a named file is wrong
 ├── ServiceError            4  the embeddings service refused or failed
-│   ├── BatchTooLarge          fewer texts in one request would do
+│   ├── BatchTooLarge          the service takes fewer texts in one request
 │   ├── TextTooLong            one text is longer than the model takes
 │   ├── RateLimited            a limit per minute, or of concurrent requests
 │   ├── ServiceDown            worth a retry: no connection, 5xx, a broken reply
@@ -11,14 +11,14 @@ JtvError
 │   └── ServiceRefused         not worth a retry: key, balance, request, model
 │       └── TextsRefused          400 or 422: one text may be the cause
 ├── StoreError              5  the database refused or failed
-│   ├── NoTable                `jtv init` has not been run
-│   ├── NoIndex                there is none that could be checked
-│   └── TableMismatch          the table is of another model
-│       └── TableDropped          it is no longer the one that was opened
+│   ├── NoTable                the table does not exist
+│   ├── NoIndex                the table has no index
+│   └── TableMismatch          the table has another model
+│       └── TableDropped          the table was dropped since it was opened
 └── OutputFailed           74  stdout could not be written
 
-A message is one sentence about what is wrong, a hint says what to do next. Both
-are plain text: whoever shows them passes them through `mask_secrets` first.
+A message says in one sentence what is wrong, a hint says in the imperative what to do.
+Both are plain text: whoever prints them passes them through `mask_secrets` first.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DATABASE_URL_HINT = "write mysql://USER:PASSWORD@HOST:4000/DATABASE"
 
 
 class ExitCode(IntEnum):
-    """What the process tells the shell."""
+    """The exit codes of the process."""
 
     OK = 0
     NOTHING_FOUND = 1
@@ -46,7 +46,7 @@ class ExitCode(IntEnum):
 
 
 class JtvError(Exception):
-    """An error a user can cause or meet: one line, no traceback."""
+    """An error that a user can cause or run into, shown without a traceback."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.DEFECT
 
@@ -74,7 +74,7 @@ class ServiceError(JtvError):
 class BatchTooLarge(ServiceError):
     """The service takes fewer texts, or fewer bytes, in one request.
 
-    `limit` is the number of texts it takes, where it said so.
+    `limit` is the number of texts it takes, None if it did not say.
     """
 
     def __init__(self, message: str, *, limit: int | None = None, hint: str | None = None) -> None:
@@ -87,9 +87,9 @@ class TextTooLong(ServiceError):
 
 
 class RateLimited(ServiceError):
-    """The service asks to slow down.
+    """The service asks for fewer requests.
 
-    `kind` says which limit was met; `retry_after` is in seconds, where it was sent.
+    `kind` says which limit was reached; `retry_after` is in seconds, None if it was not sent.
     """
 
     def __init__(
@@ -106,9 +106,9 @@ class RateLimited(ServiceError):
 
 
 class ServiceDown(ServiceError):
-    """The service did not answer, or not sensibly; the same request may succeed later.
+    """The service did not reply, or malformed; the same request may succeed later.
 
-    `retry_after` is in seconds, where it was sent.
+    `retry_after` is in seconds, None if it was not sent.
     """
 
     def __init__(
@@ -144,25 +144,28 @@ class NoTable(StoreError):
     """The store has no such table."""
 
     def __init__(self, table: str, store: str) -> None:
-        super().__init__(f"there is no table {table} in {store}", hint="make it with: jtv init")
+        super().__init__(f'no table "{table}" in {store}', hint="create it with: jtv init")
 
 
 class NoIndex(StoreError):
-    """The table has no index, or none yet, that could be checked."""
+    """The table has no index that could be checked, or none yet."""
 
     def __init__(self, table: str) -> None:
         super().__init__(f"table {table} has no index to check", hint="see why: jtv index status")
 
 
 class TableMismatch(StoreError):
-    """The table is not what was asked for: another model, or made anew meanwhile."""
+    """The table has another model than requested, or was recreated meanwhile."""
 
 
 class TableDropped(TableMismatch):
-    """The table was dropped since it was opened, even if one of its name was made again."""
+    """The table was dropped since it was opened, even if a new one has the same name."""
 
     def __init__(self, table: str) -> None:
-        super().__init__(f"table {table} was dropped meanwhile", hint="run the same command again")
+        super().__init__(
+            f"table {table} was dropped while this command was running",
+            hint="run the command again",
+        )
 
 
 class OutputFailed(JtvError):
@@ -172,9 +175,9 @@ class OutputFailed(JtvError):
 
 
 def of_newer_format(kind: type[JtvError], what: str, found: object, known: int) -> JtvError:
-    """Return the error, of that kind, of something whose format is newer than the one known."""
-    message = f"{what} was made by a newer jtv (format {found}, this one knows {known})"
-    return kind(message, hint="upgrade jtv")
+    """Return an error of that kind for something in a newer format than the newest supported."""
+    message = f"{what} was written by a newer jtv (format {found}; this version reads {known})"
+    return kind(message, hint="upgrade jtv: pip install --upgrade jtv-cli")
 
 
 _MASK = "***"

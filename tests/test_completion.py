@@ -111,7 +111,8 @@ def test_a_shell_that_there_is_no_script_for(jtv: Jtv) -> None:
 
 
 def test_its_help_has_nothing_that_is_for_scripts_only(jtv: Jtv) -> None:
-    usage, *_, shell, _, _, _ = jtv.ok("completion", "--help").stdout.splitlines()
+    usage, *lines = jtv.ok("completion", "--help").stdout.splitlines()
+    shell = lines[lines.index("Arguments:") + 1]
     assert usage in {
         "Usage: jtv completion [OPTIONS] SHELL",
         "Usage: jtv completion [OPTIONS] {SHELL}",

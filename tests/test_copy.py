@@ -99,7 +99,7 @@ class TestCopying:
         source, target = ways
         result = jtv(*arguments(source, target))
         assert result.code == 5
-        assert f"there is no table {TABLE}" in result.error
+        assert f'no table "{TABLE}"' in result.error
         assert jtv.ok("tables", "--database", target).stdout == ""
 
     def test_two_at_once(self, jtv: Jtv, ways: tuple[str, str]) -> None:

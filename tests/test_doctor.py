@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import jina_faults
-from jtv_cli.checks.timing import Look, findings
+from jtv_cli.cli.doctor import CheckGroup, run_checks
 from jtv_cli.errors import ExitCode, UsageError
 from jtv_cli.records import Check, Outcome
 from terminal import Terminal
@@ -38,7 +38,7 @@ def test_all_is_well(on_each_store: Jtv) -> None:
     assert [name for name in found if name in SETTINGS] == SETTINGS
     assert found["table"] == f"{TABLE}: model hashing-v1, 768 dimensions, 2 documents"
     assert found["index"].startswith("none: ")
-    assert found["API"] == "none is needed: hashing-v1 works offline"
+    assert found["API"] == "not needed: hashing-v1 runs on this machine"
     assert result.stderr == ""
 
 
@@ -91,7 +91,7 @@ class TestSettings:
         found = details(sampled("doctor", "--no-api", env=env), "ok")
         assert found["table name"] == f"mine (JTV_TABLE in {folder}/.env)"
         assert found["model"] == "jina-embeddings-v3 (JTV_MODEL in the environment)"
-        assert found["API key"] == "none is set"
+        assert found["API key"] == "not set"
         assert found["API base"] == f"https://h/v1 (JINA_API_BASE in {folder}/.env)"
 
     @pytest.mark.parametrize("password", ["a_password", "abc", "p@ss:w/rd"])
@@ -174,23 +174,23 @@ class TestApi:
         keyed.ok("init", "--model", "jina-embeddings-v3")
         result = keyed.ok("doctor")
         assert len(api.requests) == 1
-        assert "jina-embeddings-v3 answers" in details(result, "ok")["API"]
+        assert "jina-embeddings-v3 replied" in details(result, "ok")["API"]
         assert "1024 dimensions" in details(result, "ok")["API"]
         keyed.ok("doctor", "--no-api")
         assert len(api.requests) == 1
 
     def test_a_key_is_tried_even_if_the_table_needs_none(self, keyed: Jtv, api: JinaServer) -> None:
         keyed.ok("init", "--model", "hashing-v1")
-        assert "jina-embeddings-v2-base-en answers" in details(keyed.ok("doctor"), "ok")["API"]
+        assert "jina-embeddings-v2-base-en replied" in details(keyed.ok("doctor"), "ok")["API"]
         assert len(api.requests) == 1
 
     def test_the_model_that_is_demanded_is_tried(self, keyed: Jtv, api: JinaServer) -> None:
         keyed.ok("init", "--model", "hashing-v1")
         result = keyed("doctor", "--model", "jina-embeddings-v3")
         assert list(details(result, "failed")) == ["table"]
-        assert "jina-embeddings-v3 answers" in details(result, "ok")["API"]
+        assert "jina-embeddings-v3 replied" in details(result, "ok")["API"]
         result = keyed.ok("doctor", "--model", "hashing-v1")
-        assert "jina-embeddings-v2-base-en answers" in details(result, "ok")["API"]
+        assert "jina-embeddings-v2-base-en replied" in details(result, "ok")["API"]
         assert len(api.requests) == 2
 
     def test_a_wrong_key(self, keyed: Jtv) -> None:
@@ -220,8 +220,8 @@ class TestApi:
 
 class TestTiming:
     @staticmethod
-    def look(checks: Iterator[Check], seconds: float = 60) -> Look:
-        return Look("it", ExitCode.STORE, seconds, lambda: checks)
+    def look(checks: Iterator[Check], seconds: float = 60) -> CheckGroup:
+        return CheckGroup("it", ExitCode.STORE, seconds, lambda: checks)
 
     def test_what_comes_is_passed_on_and_what_does_not_is_a_failure(self) -> None:
         never = Event()
@@ -230,7 +230,7 @@ class TestTiming:
             yield Check("one", Outcome.OK, "well")
             never.wait()
 
-        one, two = findings(self.look(checks(), 0.2))
+        one, two = run_checks(self.look(checks(), 0.2))
         never.set()
         assert one.check == Check("one", Outcome.OK, "well")
         assert two.check == Check("it", Outcome.FAILED, "no answer within 0.2 seconds")
@@ -241,7 +241,7 @@ class TestTiming:
             yield Check("one", Outcome.OK, "well")
             raise UsageError("wrong", hint="right")
 
-        *_, last = findings(self.look(checks()))
+        *_, last = run_checks(self.look(checks()))
         assert last.check == Check("it", Outcome.FAILED, "wrong; right")
         assert last.exit_code is ExitCode.USAGE
 
@@ -251,4 +251,4 @@ class TestTiming:
             raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
-            list(findings(self.look(checks())))
+            list(run_checks(self.look(checks())))

@@ -327,7 +327,7 @@ class TestImport:
     @pytest.mark.parametrize(
         ("header", "says"),
         [
-            ({"version": 3}, "-: made by a newer jtv (format 3, this one knows 2)"),
+            ({"version": 3}, "-: written by a newer jtv (format 3; this version reads 2)"),
             ({"format": "other"}, "- is not an export of jtv"),
             ({"metric": "l2"}, "-:1: the header is broken"),
             ({"dimensions": 0}, "-:1: the header is broken"),
@@ -337,7 +337,7 @@ class TestImport:
             ({"model": "a\nb"}, "-:1: the header is broken"),
             ({"task": 3}, "-:1: the header is broken"),
             ({"vectors": None}, "-:1: the header is broken"),
-            ({"table": "x; DROP TABLE"}, "cannot be a table's name"),
+            ({"table": "x; DROP TABLE"}, "invalid table name"),
             ({"table": None}, "-:1: the header is broken"),
         ],
         ids=str,
@@ -345,7 +345,7 @@ class TestImport:
     def test_a_header_that_cannot_be(self, jtv: Jtv, header: dict[str, Any], says: str) -> None:
         result = jtv("import", "-", stdin=stream([record(1)], HEADER | header))
         assert result.code == 2
-        assert says.replace("-: made", "- was made") in result.error
+        assert says.replace("-: written", "- was written") in result.error
         assert not jtv.database.exists()
 
     @pytest.mark.parametrize("content", [b"", b"\n", b"[]\n", b"a line\n", b"\xff\n", b"{"])

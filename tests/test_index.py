@@ -89,7 +89,7 @@ def test_check_on_a_terminal(indexed: Jtv) -> None:
 def test_no_table(jtv: Jtv, command: str) -> None:
     result = jtv("index", command)
     assert result.code == 5
-    assert "there is no table" in result.error
+    assert 'no table "' in result.error
 
 
 def test_reading_the_status_needs_no_write_access(indexed: Jtv, as_a_user: list[str]) -> None:

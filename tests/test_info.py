@@ -78,7 +78,7 @@ def test_of_many_sources_a_terminal_shows_the_largest(jtv: Jtv) -> None:
         assert terminal.wait() == 0
     names = [line.split()[0] for line in terminal.lines if ".txt" in line]
     assert names == [f"{number}.txt" for number in range(11, 1, -1)]
-    assert "2 more sources; list all of them with: jtv info --sources" in terminal.lines
+    assert "2 more sources; list all with: jtv info --sources" in terminal.lines
     with Terminal(jtv, "info", "--sources", "--color", "never") as terminal:
         assert terminal.wait() == 0
     assert len([line for line in terminal.lines if ".txt" in line]) == 12
@@ -135,7 +135,7 @@ class TestTables:
     def test_none_on_a_terminal(self, jtv: Jtv) -> None:
         with Terminal(jtv, "tables") as terminal:
             assert terminal.wait() == 0
-        assert f"there are no tables in {jtv.database}" in terminal.screen.replace("\n", "")
+        assert f"No tables in {jtv.database}" in terminal.screen.replace("\n", "")
         assert not jtv.database.exists()
 
     def test_on_a_terminal(self, sampled: Jtv) -> None:

@@ -22,7 +22,7 @@ TUTORIAL_MODEL = "jina-embeddings-v2-base-en"
 def test_it_says_what_it_made_where_and_with_which_model(jtv: Jtv) -> None:
     result = jtv.ok("init")
     made, note, where = result.stderr.splitlines()
-    assert made == f"made table {TABLE}: 768 dimensions, cosine distance"
+    assert made == f"Created table {TABLE} (768 dimensions, cosine distance)"
     assert "offline" in note
     assert "words" in note
     assert "JINA_API_KEY" in note
@@ -33,7 +33,7 @@ def test_it_says_what_it_made_where_and_with_which_model(jtv: Jtv) -> None:
 def test_a_second_time_it_has_nothing_to_do(jtv: Jtv) -> None:
     jtv.ok("init")
     before = jtv.database.read_bytes()
-    assert "nothing to do" in jtv.ok("init").stderr
+    assert "already exists" in jtv.ok("init").stderr
     assert jtv.database.read_bytes() == before
 
 
@@ -100,9 +100,9 @@ def test_a_key_that_an_offline_table_does_not_use_is_noted(jtv: Jtv) -> None:
     key = {"JINA_API_KEY": "jina_0123456789"}
     for command in (["init"], ["ingest", "-"]):
         result = jtv.ok(*command, env=key)
-        assert "was made offline" in result.stderr
+        assert "does not use your API key" in result.stderr
         assert f"jtv init --drop --model {TUTORIAL_MODEL}" in result.stderr
-    assert "made offline" not in jtv.ok("ingest", "-").stderr
+    assert "does not use your API key" not in jtv.ok("ingest", "-").stderr
 
 
 def test_report_as_json(jtv: Jtv) -> None:
@@ -133,7 +133,7 @@ class TestDrop:
 
     def test_with_yes_it_is_made_anew(self, sampled: Jtv) -> None:
         result = sampled.ok("init", "--drop", "--yes", "--model", TUTORIAL_MODEL)
-        assert f"dropped table {TABLE} with 34 documents" in result.stderr
+        assert f"Dropped table {TABLE} with 34 documents" in result.stderr
         assert f"(model {TUTORIAL_MODEL}) in " in result.last_line
         assert sampled.ok("list").stdout == ""
 
@@ -150,7 +150,7 @@ class TestDrop:
         assert "0 of 1 document indexed" in jtv.ok("index", "status").stdout
 
     def test_nothing_to_drop(self, jtv: Jtv) -> None:
-        assert "made table" in jtv.ok("init", "--drop").stderr
+        assert "Created table" in jtv.ok("init", "--drop").stderr
 
     def test_a_model_that_there_is_not_drops_nothing(self, sampled: Jtv) -> None:
         assert sampled("init", "--drop", "--yes", "--model", "gpt").code == 2
@@ -169,7 +169,7 @@ class TestDrop:
             terminal.wait_for("[y/N] ")
             terminal.type("\x04")
             assert terminal.wait() == 2
-        assert terminal.lines[-2:] == ["jtv: error: nothing was dropped", ""]
+        assert terminal.lines[-2:] == ["jtv: error: canceled, nothing was dropped", ""]
         assert len(sampled.ok("list").rows) == 34
 
     def test_an_interrupt_is_said_below_the_question(self, sampled: Jtv) -> None:

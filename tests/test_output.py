@@ -314,7 +314,7 @@ class TestTerminal:
     def test_nothing_found_is_said(self, sampled: Jtv) -> None:
         with Terminal(sampled, "search", "xylophone", "--max-distance", "0.01") as terminal:
             assert terminal.wait() == 1
-        assert "nothing found" in terminal.screen
+        assert "Nothing found" in terminal.screen
 
     def test_ingest_shows_how_far_it_is(self, jtv: Jtv) -> None:
         jtv.ok("init")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import pytest
 import typer
 
 from conftest import SAMPLE_TEXTS, SCRIPT
-from jtv_cli.cli.app import make_app
+from jtv_cli.cli.run import make_app
 from jtv_cli.config import NAMES
 from jtv_cli.embedders.models import MODELS
 from jtv_cli.errors import ExitCode
@@ -78,6 +79,16 @@ def test_every_command_and_option_is_there() -> None:
             for option in parameter.opts:
                 if option.startswith("-") and option not in ("--help", "-h", "-y"):
                     assert f"`{option}" in DOCS, f"{option} of {name}"
+
+
+def test_the_command_reference_is_up_to_date() -> None:
+    path = ROOT / "tools/command_reference.py"
+    spec = spec_from_file_location("command_reference", path)
+    assert spec
+    assert spec.loader
+    tool = module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    assert tool.PAGE.read_text() == tool.reference(), "run: python tools/command_reference.py"
 
 
 def test_every_setting_model_format_and_exit_code_is_there() -> None:

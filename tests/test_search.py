@@ -77,7 +77,7 @@ class TestSearch:
         for command in (["search", "x"], ["list"], ["list", "x"]):
             result = jtv(*command)
             assert result.code == 5
-            assert "there is no table jinaai_tidb_demo_documents" in result.error
+            assert 'no table "jinaai_tidb_demo_documents"' in result.error
             assert "jtv init" in result.error
         assert not jtv.data_folder.exists()
 
@@ -85,7 +85,7 @@ class TestSearch:
         result = jtv("serch", "x")
         assert result.code == 2
         assert result.is_one_error
-        assert "'search'" in result.error
+        assert "did you mean 'search'?" in result.error
         assert jtv("search", "x", "--nope").stderr.endswith("see: jtv search --help\n")
 
 

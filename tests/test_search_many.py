@@ -57,7 +57,7 @@ class TestLike:
     def test_a_document_that_is_not_there(self, filled: Jtv) -> None:
         result = filled("search", "--like", "9999")
         assert result.code == 2
-        assert "there is no document 9999 in table" in result.error
+        assert "no document 9999 in table" in result.error
 
     def test_another_model_is_refused(self, filled: Jtv) -> None:
         result = filled("search", "--like", "1", "--model", "jina-embeddings-v3")

@@ -124,10 +124,10 @@ class TestFiles:
         path = jtv.write(".env", content)
         result = jtv("list")
         assert result.code == 2
-        assert result.stderr.startswith(f"jtv: error: {path}:3: JTV_TABLE cannot be read\nhint: ")
+        assert result.stderr.startswith(f"jtv: error: {path}:3: JTV_TABLE cannot be parsed\nhint: ")
         assert result.is_one_error
 
-        assert result.error.endswith("hint: look at the quotation marks there, and above")
+        assert result.error.endswith("hint: check the quotation marks on this line and above it")
 
     @pytest.mark.parametrize("line", ["JTV_TABLE: x", '"JTV_TABLE": "x"', "export JTV_TABLE x"])
     def test_a_setting_without_an_equals_sign(self, jtv: Jtv, line: str) -> None:
@@ -135,7 +135,7 @@ class TestFiles:
         result = jtv("list")
         assert result.code == 2
         assert result.error.endswith(
-            ".env:1: JTV_TABLE cannot be read\nhint: write JTV_TABLE=VALUE"
+            ".env:1: JTV_TABLE cannot be parsed\nhint: write JTV_TABLE=VALUE"
         )
 
     @pytest.mark.parametrize("content", ['A="unclosed\nB=2\n', 'MY_JTV_TABLE="x\nJTV_TABLES="\n'])

@@ -126,5 +126,5 @@ def test_a_table_of_another_model_is_not_read_for_the_one_that_was_opened(
         anew = make(store, SPEC._replace(model="model-b", dimensions=2 * DIMENSIONS))
         if not is_empty:
             anew.add(documents(1), np.ones((1, 2 * DIMENSIONS), np.float32))
-        with pytest.raises(TableMismatch, match="dropped meanwhile"):
+        with pytest.raises(TableMismatch, match="dropped while"):
             READS[read](opened)

@@ -143,7 +143,7 @@ class TestMaking:
         opened.add(documents(3), vectors(3))
         READS[read](opened)
         open_one().drop("documents")
-        with pytest.raises(TableMismatch, match="dropped meanwhile"):
+        with pytest.raises(TableMismatch, match="dropped while"):
             READS[read](opened)
 
 

@@ -80,7 +80,7 @@ def test_a_removal_that_fails_is_reported_as_json(jtv: Jtv) -> None:
 def test_off_a_terminal_it_adds_and_wants_a_yes_to_remove(synced: Jtv) -> None:
     result = synced("sync", "a.txt")
     assert result.code == 3
-    assert "this would remove 1 document and 2 occurrences from table" in result.stderr
+    assert "this removes 1 document and 2 occurrences from table" in result.stderr
     assert "add --yes" in result.stderr
     assert places(synced) == BEFORE | AFTER | ELSEWHERE
     synced.ok("sync", "a.txt", "--yes")
@@ -216,7 +216,7 @@ class TestFolders:
         assert "1 document and 1 occurrence to remove" in result.stderr
         result = folder("sync", "notes", *self.ALL)
         assert result.code == 3
-        assert "this would remove 1 document and 1 occurrence from table" in result.stderr
+        assert "this removes 1 document and 1 occurrence from table" in result.stderr
         assert len(places(folder)) == 3
         result = folder.ok("sync", "notes", *self.ALL, "--yes", "--json")
         assert result.records[0]["removed"] == {"documents": 1, "occurrences": 1}

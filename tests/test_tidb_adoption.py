@@ -198,7 +198,7 @@ class TestAsItStands:
         result = reader("init")
         assert result.code == 2
         assert result.error == (
-            f"jtv: error: this would change table {TABLE} so\nhint: if you mean it, add --yes"
+            f"jtv: error: this changes table {TABLE}\nhint: add --yes to confirm"
         )
         for part in (
             "its model is jina-embeddings-v2-base-en",
@@ -263,8 +263,8 @@ class TestAdoption:
                 terminal.type(f"{answer}\n")
                 assert terminal.wait() == code
             assert (structure(reader) == form) == (answer == "n")
-        assert "is jtv's now, with all that was in it" in terminal.screen
-        assert "built the vector index" in terminal.screen
+        assert "with all its documents" in terminal.screen
+        assert "Built the vector index" in terminal.screen
         assert_adopted(reader, before)
 
     def test_without_a_key(self, reader: Jtv, api: JinaServer) -> None:
@@ -325,7 +325,7 @@ class TestAdoption:
         proxy.on(SECOND_FILL, lose=True)
         said = reader.ok("init").stderr
         assert "fill content_hash in the rows that others have added" in said
-        assert f"table {TABLE} is whole again" in said
+        assert f"Repaired table {TABLE}" in said
         assert rows(reader) == before
         assert_one_hash_for_each_of_many(reader)
         assert "0 stored, 1 known" in reader.ok("ingest", "-", stdin="text 7\n").counts

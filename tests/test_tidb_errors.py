@@ -71,7 +71,7 @@ class TestOnAServer:
                 "1",
                 "cannot connect to 127.0.0.1:1/jtv_test_.*\nhint: check the host and the port",
             ),
-            ("", "", f"there is no table {TABLE} in 127.0.0.1:.*\nhint: make it with: jtv init"),
+            ("", "", f'no table "{TABLE}" in 127.0.0.1:.*\nhint: create it with: jtv init'),
         ],
     )
     def test_no_way_in(
@@ -242,7 +242,7 @@ class TestOnAServer:
             1146,
             "Table does not exist",
             TableMismatch,
-            "was dropped meanwhile; .*jtv init",
+            "was dropped while .*jtv init",
         ),
         (1406, "Data too long", TooLarge, "6 MiB that TiDB accepts; split it"),
         (

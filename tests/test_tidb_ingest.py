@@ -290,8 +290,8 @@ def test_the_server_stops(
 @pytest.mark.parametrize(
     ("action", "says"),
     [
-        (["init", "--drop", "--yes"], f"table {TABLE} was dropped meanwhile"),
-        (None, "was dropped meanwhile\nhint: make it with: jtv init"),
+        (["init", "--drop", "--yes"], f"table {TABLE} was dropped while"),
+        (None, "was dropped while this command was running\nhint: create it with: jtv init"),
     ],
     ids=["made anew", "dropped"],
 )
@@ -350,12 +350,14 @@ def test_a_part_that_is_missing_is_made_by_init(paying: Jtv, api: JinaServer, pa
     database(paying).execute(f"DROP TABLE {TABLE}_{part}")
     result = paying(*INGEST)
     assert (result.code, sorted(api.bill)) == (5, sorted(LINES[:10]))
-    assert result.error.endswith("was dropped meanwhile\nhint: make it with: jtv init")
+    assert result.error.endswith(
+        "was dropped while this command was running\nhint: create it with: jtv init"
+    )
     said = paying.ok("init").stderr
     assert f"make {TABLE}_sources and {TABLE}_occurrences anew, for there is no {TABLE}_{part}" in (
         said
     )
-    assert f"table {TABLE} is whole again" in said
+    assert f"Repaired table {TABLE}" in said
     assert json.loads(paying.ok("init", "--no-index", "--json").stdout)["changes"] == []
     paying.ok(*INGEST)
     assert_complete(paying)

@@ -101,8 +101,8 @@ class TestWithTiflash:
     def test_table_replica_and_index(self, flash: Jtv) -> None:
         result = flash.ok("init", *OFFLINE)
         made, built, offline, where = result.stderr.splitlines()
-        assert made == f"made table {TABLE}: 768 dimensions, cosine distance"
-        assert built == "built the vector index: HNSW on TiFlash"
+        assert made == f"Created table {TABLE} (768 dimensions, cosine distance)"
+        assert built == "Built the vector index: HNSW on TiFlash"
         assert "matches words, not meaning" in offline
         assert where.startswith(f"table {TABLE} (model hashing-v1) in ")
         assert replicas(flash) == [1]
@@ -121,7 +121,7 @@ class TestWithTiflash:
         result = flash("init")
         assert (result.code, result.error) == (
             2,
-            "jtv: error: there is no API key\nhint: set JINA_API_KEY",
+            "jtv: error: no API key is set\nhint: set JINA_API_KEY",
         )
         assert database(flash).execute("SHOW TABLES") == []
 
@@ -151,7 +151,7 @@ class TestWithTiflash:
     def test_an_index_of_another_metric_is_none(self, flash: Jtv) -> None:
         make_by_hand(flash, "mine ((VEC_L2_DISTANCE(content_vec)))")
         assert state(flash) is IndexState.NONE
-        assert "built the vector index" in flash.ok("init").stderr
+        assert "Built the vector index" in flash.ok("init").stderr
         assert "VEC_COSINE_DISTANCE" in definition(flash)
         assert rows_in_index(flash) == 2000
         flash.ok("index", "drop")
@@ -302,14 +302,14 @@ class TestBuilding:
             terminal.wait_for("vector index: 500 of 2,000 rows")
             tiflash_server.set_index("ready")
             assert terminal.wait() == 0
-        assert "made table" in terminal.lines[0]
-        assert terminal.lines[1] == "built the vector index: HNSW on TiFlash"
+        assert "Created table" in terminal.lines[0]
+        assert terminal.lines[1] == "Built the vector index: HNSW on TiFlash"
         assert_finished(flash)
 
     def test_no_wait(self, flash: Jtv, tiflash_server: TidbServer) -> None:
         tiflash_server.set_index("building")
         for _ in range(2):
-            assert "the server goes on building" in flash.ok("init", "--no-wait", *OFFLINE).stderr
+            assert "The server is still building" in flash.ok("init", "--no-wait", *OFFLINE).stderr
         assert state(flash) is IndexState.BUILDING
         why = flash("search", "x", "--explain")
         assert why.code == 1
@@ -321,7 +321,7 @@ class TestBuilding:
     def test_a_replica_that_is_all_there_but_not_available(self, flash: Jtv) -> None:
         said = flash.ok("init", "--no-wait", *OFFLINE).stderr
         assert "100%" not in said
-        assert "(TiFlash replica: " in said or "built the vector index" in said
+        assert "(TiFlash replica: " in said or "Built the vector index" in said
 
     def test_to_build_what_is_being_built_is_to_wait(
         self, flash: Jtv, tiflash_server: TidbServer
@@ -361,7 +361,7 @@ class TestBuilding:
             proxy.cut(ADD)
             proxy.on("tiflash_indexes", lambda: tiflash_server.set_index("ready"))
             assert terminal.wait() == 0
-        assert "built the vector index" in terminal.screen
+        assert "Built the vector index" in terminal.screen
         assert_finished(flash)
 
     def test_the_job_is_cancelled_meanwhile(self, flash: Jtv, tiflash_server: TidbServer) -> None:
@@ -572,7 +572,7 @@ class TestForeignTables:
         plain.ok("init", *OFFLINE, "--table", "other")
         result = plain.ok("tables")
         assert [row[0] for row in result.rows] == ["other"]
-        assert "table backup was made by a newer jtv (format 99" in result.stderr
+        assert "table backup was written by a newer jtv (format 99" in result.stderr
         for command in (["init"], ["init", "--drop", "--yes"], ["list"]):
             result = plain(*command, *OFFLINE, "--table", "backup")
             assert (result.code, "newer jtv (format 99" in result.error) == (5, True)

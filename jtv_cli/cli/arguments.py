@@ -1,4 +1,4 @@
-"""What commands make of their arguments before they do anything."""
+"""Checks of arguments that several commands share."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from jtv_cli.cli.session import Session
     from jtv_cli.stores import Table
 
-_MOST_NAMED = 10
+_FEW = 10
 
 
 def require_one(given: Mapping[str, object]) -> None:
     """Raise UsageError unless exactly one of the options, by name, has a value."""
     names = [name for name, value in given.items() if value is not None and value != []]
     if not names:
-        raise UsageError(f"one of these is needed: {', '.join(given)}")
+        raise UsageError(f"one of these is required: {', '.join(given)}")
     if len(names) > 1:
-        raise UsageError(f"{' and '.join(names)} do not go together", hint="leave out all but one")
+        raise UsageError(f"{' and '.join(names)} cannot be combined", hint="keep one of them")
 
 
 def require_utf8(text: str, name: str) -> None:
@@ -35,31 +35,22 @@ def require_utf8(text: str, name: str) -> None:
 
 
 def require_name(source: str | None) -> None:
-    """Raise UsageError for a --source that cannot be a name: empty, `-` or not UTF-8."""
+    """Raise UsageError for an invalid --source: empty, `-` or not UTF-8."""
     if source is None:
         return
     if not source.strip():
         raise UsageError("--source is empty")
     if source == STDIN:
-        raise UsageError(f"--source {STDIN} stands for standard input without a name")
+        raise UsageError(
+            f'"{STDIN}" cannot be the name of a source', hint="choose another name for --source"
+        )
     require_utf8(source, "--source")
 
 
-def checked_query(query: str) -> str:
-    """Return the query without surrounding white space.
+def make_filter(source: str | None, where: Sequence[str] | None) -> Filter | None:
+    """Return the filter of --source and --where, None if they select everything.
 
-    Raises UsageError if that is nothing, or not UTF-8.
-    """
-    if not (text := query.strip()):
-        raise UsageError("the query is empty")
-    require_utf8(text, "the query")
-    return text
-
-
-def chosen_filter(source: str | None, where: Sequence[str] | None) -> Filter | None:
-    """Return what --source and --where ask for, None where that is everything.
-
-    Raises UsageError for a condition that no document can meet.
+    Raises UsageError for a condition that is not FIELD=VALUE.
     """
     if source is None and not where:
         return None
@@ -69,18 +60,25 @@ def chosen_filter(source: str | None, where: Sequence[str] | None) -> Filter | N
         require_utf8(condition, "--where")
         name, equals, value = condition.partition("=")
         if not (name and equals):
-            raise UsageError(f"--where {condition} is not FIELD=VALUE")
+            raise UsageError(
+                f'--where "{condition}" is not FIELD=VALUE', hint="for example: --where lang=en"
+            )
         fields.append((name, value))
     return Filter(source, tuple(fields))
 
 
-def chosen_format(session: Session, asked: Format | None, *, json: bool, nul: bool) -> Format:
-    """Return the format that is asked for, or that suits where the output goes."""
+def choose_format(session: Session, asked: Format | None, *, json: bool, nul: bool) -> Format:
+    """Return the requested output format, or the default for where the output goes."""
     if json and asked not in (None, Format.JSONL):
-        raise UsageError(f"--json and --format {asked.value} do not go together")
+        raise UsageError(
+            f"--json and --format {asked.value} cannot be combined", hint="keep one of them"
+        )
     if nul and asked not in (None, *NUL_FORMATS):
         names = ", ".join(form.value for form in NUL_FORMATS)
-        raise UsageError(f"-0 does not go with --format {asked.value}", hint=f"choose of: {names}")
+        raise UsageError(
+            f"-0 and --format {asked.value} cannot be combined",
+            hint=f"use one of these formats: {names}",
+        )
     if json:
         return Format.JSONL
     if asked is not None:
@@ -88,13 +86,13 @@ def chosen_format(session: Session, asked: Format | None, *, json: bool, nul: bo
     return Format.TABLE if session.output.is_terminal and not nul else Format.TSV
 
 
-def no_documents(table: Table, ids: Sequence[int]) -> str:
-    """Return in words which documents are not there; of many, the first are named."""
-    there = "is no document" if len(ids) == 1 else "are no documents"
-    return f"there {there} {some_of(ids)} in table {table.spec.name}"
+def missing_documents(table: Table, ids: Sequence[int]) -> str:
+    """Return the message about ids that the table does not have."""
+    noun = "document" if len(ids) == 1 else "documents"
+    return f"no {noun} {first_few(ids)} in table {table.spec.name}"
 
 
-def some_of(items: Sequence[object]) -> str:
-    """Return them in words, or the first of many."""
-    more = f" and {len(items) - _MOST_NAMED:,} more" if len(items) > _MOST_NAMED else ""
-    return ", ".join(map(str, items[:_MOST_NAMED])) + more
+def first_few(items: Sequence[object]) -> str:
+    """Return the first items, separated by commas, and how many more there are."""
+    more = f" and {len(items) - _FEW:,} more" if len(items) > _FEW else ""
+    return ", ".join(map(str, items[:_FEW])) + more

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from jtv_cli import config
 from jtv_cli.embedders import EmbedderOptions, open_embedder
 from jtv_cli.embedders.models import (
+    JINA_KEYS_PAGE,
     MODELS,
     OFFLINE_MODEL,
     SENTENCE_MODEL,
@@ -34,7 +35,7 @@ _LONGEST_PREFIX = 200
 
 
 class VectorOptions(NamedTuple):
-    """What the command line says of the vectors of a new table; None where it says nothing."""
+    """The options for the vectors of a new table; None for those that are not given."""
 
     dimensions: int | None = None
     query_prefix: str | None = None
@@ -44,7 +45,7 @@ class VectorOptions(NamedTuple):
 def model_for_new_table(
     settings: config.Settings, *, is_embedded: bool, options: VectorOptions | None = None
 ) -> Model:
-    """Return the model that the settings name, else the default.
+    """Return the model that the settings name, or the default for a new table.
 
     With an API key, the default is the tutorial's model; without one, in an embedded
     store, the sentence model if it was downloaded, else the offline model. On TiDB there
@@ -52,7 +53,7 @@ def model_for_new_table(
 
     A model that jtv does not list is asked for one vector, to learn its dimensions.
 
-    Raises UsageError for a model, dimensions or a prefix that cannot be.
+    Raises UsageError for an unknown model, or dimensions or a prefix that it cannot have.
     """
     options = options or VectorOptions()
     model = _named_model(settings) or _default_model(settings, is_embedded=is_embedded)
@@ -77,9 +78,9 @@ def model_for_new_table(
 
 
 def open_model(settings: config.Settings, model: Model, *, truncate: bool = False) -> Embedder:
-    """Open the embedder of a model with what the settings say of its service.
+    """Open the embedder of a model, with the API base and the key of the settings.
 
-    Raises UsageError where the API key is missing, or the API base cannot be used.
+    Raises UsageError if the API key is missing or the API base cannot be used.
     """
     if model.runs_in_process:
         directory = None if model.is_builtin else config.models_directory(settings)
@@ -97,7 +98,7 @@ def open_model(settings: config.Settings, model: Model, *, truncate: bool = Fals
 
 
 def model_for_table(settings: config.Settings, spec: TableSpec) -> Model:
-    """Return the model to use with a table: its own, or the one of the same space named.
+    """Return the model to use with a table: its own, or a named one of the same space.
 
     Raises UsageError if this version does not have the table's model.
     """
@@ -112,7 +113,7 @@ def model_for_table(settings: config.Settings, spec: TableSpec) -> Model:
 
 
 def require_model(settings: config.Settings, spec: TableSpec) -> None:
-    """Raise TableMismatch where --model names another model than the table's."""
+    """Raise TableMismatch if --model names another model than the table's."""
     named = _demanded_model(settings)
     if named is None or _is_same_space(named, spec):
         return
@@ -165,7 +166,7 @@ def _require_same_weights(embedder: Embedder) -> None:
 
 
 def require_options(spec: TableSpec, options: VectorOptions) -> None:
-    """Raise TableMismatch where the options ask for other vectors than a table has."""
+    """Raise TableMismatch if the options ask for other vectors than the table has."""
     said = {name: value for name, value in options._asdict().items() if value is not None}
     dimensions = said.pop("dimensions", spec.dimensions)
     recipe = spec.recipe._replace(**said)
@@ -208,7 +209,11 @@ def _default_model(settings: config.Settings, *, is_embedded: bool) -> Model:
     if is_embedded:
         is_there = is_pulled(SENTENCE_MODEL, _models_directory(settings))
         return find_model(SENTENCE_MODEL if is_there else OFFLINE_MODEL)
-    raise UsageError("there is no API key", hint="set JINA_API_KEY")
+    raise UsageError(
+        "no API key is set",
+        hint=f"set JINA_API_KEY ({JINA_KEYS_PAGE}), or use the built-in model:"
+        f" jtv init --model {OFFLINE_MODEL}",
+    )
 
 
 def _models_directory(settings: config.Settings) -> Path | None:

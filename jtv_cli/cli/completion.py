@@ -1,4 +1,4 @@
-"""`jtv completion`: what the Tab key offers. It must be quick, and never use a network."""
+"""`jtv completion`: shell completion. It is fast and never uses the network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Shell(str, Enum):
-    """The shells that there is a script for."""
+    """The supported shells."""
 
     BASH = "bash"
     ZSH = "zsh"
@@ -27,14 +27,14 @@ class Shell(str, Enum):
 
 
 class Candidate(NamedTuple):
-    """What a word could become, and what that means."""
+    """A completion of a word, and its description."""
 
     value: str
     help: str = ""
 
 
-# Each asks `jtv completion SHELL -- WORD...`, the last being the one to complete, and
-# where it has nothing to offer leaves the word to the shell, which offers files.
+# Each script runs `jtv completion SHELL -- WORD...`, where the last word is to be completed.
+# If that prints nothing, the shell completes file names.
 _SCRIPTS = {
     Shell.BASH: """\
 _jtv() {
@@ -71,9 +71,19 @@ def completion(
     context: typer.Context,
     shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
 ) -> int:
-    """Print a script that has a shell complete commands, options, models and tables."""
+    """Print a script that completes commands, options, models and tables.
+
+    For bash, add the first example to ~/.bashrc. For zsh, add the same with "zsh" to
+    ~/.zshrc, after compinit. For fish, run the second example once. Tables of the embedded
+    store are completed; jtv never connects to a server for this.
+
+    Examples:
+      eval "$(jtv completion bash)"
+      jtv completion fish > ~/.config/fish/completions/jtv.fish
+
+    """
     streams: Streams = context.obj
-    # Only the scripts add words.
+    # Only the scripts pass words.
     if not context.args:
         streams.output.write(_SCRIPTS[shell])
         return ExitCode.OK
@@ -83,9 +93,9 @@ def completion(
 
 
 def candidates(root: Any, words: Sequence[str]) -> Iterator[Candidate]:  # noqa: ANN401
-    """Yield what the last of the words after `jtv` could become; nothing where files could.
+    """Yield the completions of the last of the words after `jtv`; none where a file is expected.
 
-    `root` is Typer's command. Bash has words end at =, other shells leave --table=x whole.
+    `root` is Typer's command. Bash splits words at =, other shells pass --table=x as one.
     """
     before = [part for word in words[:-1] for part in _parts(word) if part != "="]
     *options, word = _parts(words[-1].removeprefix("="))
@@ -97,7 +107,7 @@ def candidates(root: Any, words: Sequence[str]) -> Iterator[Candidate]:  # noqa:
 
 
 def _parts(word: str) -> list[str]:
-    """Return an option and its value, where the word is both."""
+    """Return the option and the value in a word such as --table=x."""
     return word.split("=", 1) if word.startswith("--") else [word]
 
 
@@ -137,7 +147,7 @@ def _values(parameter: Any, before: Sequence[str]) -> Iterator[Candidate]:  # no
 
 
 def _tables(before: Sequence[str]) -> list[str]:
-    """Return the tables of the store that the command line or the settings name, if embedded."""
+    """Return the tables of the selected store, if it is an embedded one."""
     from jtv_cli.stores import open_store
 
     named = [value for name, value in pairwise(before) if name == "--database"]

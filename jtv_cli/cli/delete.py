@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.cli import options
-from jtv_cli.cli.arguments import no_documents, require_one, require_utf8
+from jtv_cli.cli.arguments import missing_documents, require_one, require_utf8
 from jtv_cli.cli.interrupts import if_interrupted
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode, UsageError
@@ -49,7 +49,7 @@ def delete(
             return ExitCode.OK
         what = f"{format_removed(found.removed)} from table {table.spec.name} in {store.location}"
         if not yes and found.removed.documents + found.removed.occurrences:
-            session.confirm(f"delete {what}", otherwise="nothing was deleted")
+            session.confirm("delete", what, otherwise="nothing was deleted")
         goes_on = if_interrupted("the same command goes on from here")
         with session.console.status("deleting") as show, goes_on:
             removed = found.remove(lambda gone: show(f"deleting: {format_removed(gone)} are gone"))
@@ -73,7 +73,7 @@ def _find(table: Table, ids: Sequence[int] | None, source: str | None, texts: st
         ids = list(dict.fromkeys(ids))
         removed, unknown = pipeline.count_documents(table, ids)
         if unknown:
-            raise UsageError(no_documents(table, unknown), hint="nothing was deleted")
+            raise UsageError(missing_documents(table, unknown), hint="nothing was deleted")
         return _Found(removed, 0, lambda _: table.delete(ids))
     if source is not None:
         marked = _marked(table, source)

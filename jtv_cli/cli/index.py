@@ -1,4 +1,4 @@
-"""`jtv index`: the index that makes searches fast."""
+"""`jtv index`: manage the index, which speeds up searches."""
 
 from __future__ import annotations
 
@@ -18,12 +18,18 @@ if TYPE_CHECKING:
     from jtv_cli.records import IndexCheck, IndexStatus
 
 _POLL_SECONDS = 0.5
-# Of the names, on a terminal.
+# The column of the names, on a terminal.
 _WIDTHS = (17,)
 
 
 def status(session: Session, json: options.StatusJson = False) -> int:
-    """Show how far the index is."""
+    """Show the state of the index, and how many documents are indexed.
+
+    Examples:
+      jtv index status
+      jtv index status --table notes --json
+
+    """
     with session.store() as store, session.looking_at(store):
         found = session.open_table(store).index_status()
     _show(session, found, session.output.write_line, json=json)
@@ -31,7 +37,13 @@ def status(session: Session, json: options.StatusJson = False) -> int:
 
 
 def build(session: Session, json: options.Report = False) -> int:
-    """Build the index, anew where there is one. Searches and writes go on meanwhile."""
+    """Build the index, or rebuild it. Searches and writes are possible meanwhile.
+
+    Examples:
+      jtv index build
+      jtv index build --table notes
+
+    """
     with session.store(writable=True) as store:
         table = session.open_table(store)
         with session.console.status("building the index") as progress:
@@ -43,9 +55,14 @@ def build(session: Session, json: options.Report = False) -> int:
 
 
 def drop(session: Session, json: options.Report = False) -> int:
-    """Remove the index; from then on, every search looks at every vector.
+    """Drop the index. Searches then compare every vector.
 
-    In an embedded store, it comes back with the next documents that are added.
+    In an embedded store, the index is built again when documents are added.
+
+    Examples:
+      jtv index drop
+      jtv index drop --table notes
+
     """
     with session.store(writable=True) as store:
         table = session.open_table(store)
@@ -54,27 +71,36 @@ def drop(session: Session, json: options.Report = False) -> int:
         if json:
             session.print_json({"table": table.spec.name, "dropped": dropped})
         else:
-            session.console.report("dropped the index" if dropped else "there was no index")
+            session.console.report("Dropped the index" if dropped else "There is no index to drop")
         session.sign_off(store, table.spec)
     return ExitCode.OK
 
 
 def wait(session: Session, timeout: options.Timeout = 3600, json: options.Report = False) -> int:
-    """Wait until the index is built. If none is being built, it returns at once."""
+    """Wait until the index is built. Return at once if none is being built.
+
+    Examples:
+      jtv index wait
+      jtv index wait --timeout 600
+
+    """
     deadline = time.monotonic() + timeout
-    with session.store() as store, session.console.status("waiting") as progress:
+    with session.store() as store, session.console.status("waiting for the index") as progress:
         table = session.open_table(store)
         while (found := table.index_status()).state is IndexState.BUILDING:
             progress(format_index(found))
             left = deadline - time.monotonic()
             if left <= 0:
                 raise StoreError(
-                    f"after {timeout:g} s the index is still {format_index(found)}",
-                    hint="wait for longer with --timeout",
+                    f"the index is not ready after {timeout:g} s: {format_index(found)}",
+                    hint="wait longer with --timeout SECONDS",
                 )
             time.sleep(min(_POLL_SECONDS, left))
     if found.state is IndexState.FAILED:
-        raise StoreError(f"the index has {format_index(found)}", hint="jtv index build")
+        raise StoreError(
+            f"the index could not be built: {format_index(found)}",
+            hint="build it again with: jtv index build",
+        )
     _show(session, found, session.console.report, json=json)
     return ExitCode.OK
 
@@ -82,13 +108,18 @@ def wait(session: Session, timeout: options.Timeout = 3600, json: options.Report
 def check(
     session: Session, queries: options.Queries = 100, json: options.StatusJson = False
 ) -> int:
-    """Measure how much of what is nearest the index finds, and how fast.
+    """Measure the recall and the speed of the index.
 
-    A sample of the table's own documents is searched for, by the index and exactly.
-    Recall is the share of the ten nearest that the index finds. In an embedded store,
-    below 0.99, the number of candidates that 0.99 needs is kept for this table.
+    Search for a sample of the table's own documents, with the index and exactly. Recall@10
+    is the share of the ten nearest documents that the index finds. If an embedded store has
+    a recall below 0.99, jtv raises the number of candidates for this table.
 
-    Off a terminal, it is a name and a value on each line, separated by a tab.
+    If the output is not a terminal, print a name and a value per line, separated by a tab.
+
+    Examples:
+      jtv index check
+      jtv index check --queries 500 --json
+
     """
     with session.store(writable=True) as store:
         table = session.open_table(store)
@@ -103,7 +134,7 @@ def check(
 
 
 def _show(session: Session, found: IndexStatus, say: Callable[[str], None], *, json: bool) -> None:
-    """Print the status as JSON, or `say` it in words."""
+    """Print the status as JSON, or call `say` with a line of text."""
     if json:
         session.print_json({"table": session.table_name, **found._asdict()})
     else:
@@ -111,7 +142,7 @@ def _show(session: Session, found: IndexStatus, say: Callable[[str], None], *, j
 
 
 def _rows(found: IndexCheck) -> list[tuple[str, str]]:
-    """Return what was measured, each with its name."""
+    """Return the names and values of what was measured."""
     return [
         ("recall@10", f"{found.recall:.4f}"),
         ("queries", str(found.queries)),

@@ -1,4 +1,4 @@
-"""`jtv info` and `jtv tables`: what there is."""
+"""`jtv info` and `jtv tables`: describe one table, or list them all."""
 
 from __future__ import annotations
 
@@ -17,21 +17,25 @@ if TYPE_CHECKING:
     from jtv_cli.records import IndexStatus, SourceCount, TableSpec
 
 _COLUMNS = ("table", "model", "dimensions", "documents")
-# Of the names, on a terminal.
+# The column of the names, on a terminal.
 _WIDTHS = (12,)
-# On a terminal, unless all are asked for: with what stands above them, they fit there.
+# Sources that a terminal shows without --sources: they fit on a screen with the rest.
 _MOST_SOURCES = 10
 
 
 def info(
-    session: Session,
-    all_sources: options.AllSources = False,
-    json: options.StatusJson = False,
+    session: Session, all_sources: options.AllSources = False, json: options.StatusJson = False
 ) -> int:
-    """Show what a table is, and what is in it: model, documents, sources, size, index.
+    """Show the model, the number of documents, the size, the index and the sources of the table.
 
-    Off a terminal, it is a name and a value on each line, separated by a tab; the size
-    is in bytes, and a source has the number of its occurrences and of their documents.
+    On a terminal, show the ten largest sources, or all of them with --sources. Elsewhere,
+    print a name and a value per line, separated by a tab, and all sources, each with its
+    occurrences and documents. The size is then in bytes.
+
+    Examples:
+      jtv info
+      jtv info --table notes --json
+
     """
     with session.console.status("counting"), session.store() as store:
         table = session.open_table(store)
@@ -50,10 +54,14 @@ def info(
 
 
 def tables(session: Session, json: options.Records = False) -> int:
-    """Show all tables of jtv's that the store holds.
+    """List the tables of the store with their models, dimensions and numbers of documents.
 
-    Off a terminal, a table is a line: name, model, dimensions and documents, separated
-    by tabs.
+    If the output is not a terminal, print one table per line, separated by tabs.
+
+    Examples:
+      jtv tables
+      jtv tables --database notes.db
+
     """
     with session.console.status("counting"), session.store() as store:
         found = [(spec, store.open(spec.name).count()) for spec in store.tables()]
@@ -71,7 +79,8 @@ def tables(session: Session, json: options.Records = False) -> int:
 
         print_rows(_COLUMNS, rows, session.output)
     else:
-        session.console.note(f"there are no tables in {location}; make one with: jtv init")
+        hint = session.console.complete_hint("jtv init")
+        session.console.report(f"No tables in {location}. Create one with: {hint}")
     return ExitCode.OK
 
 
@@ -87,7 +96,7 @@ def _facts(spec: TableSpec, documents: int) -> dict[str, object]:
 
 
 def _amounts(session: Session, size: int | None, index: IndexStatus) -> dict[str, object]:
-    """Return how large the table is and how far its index, for people or for programs."""
+    """Return the size of the table and the state of its index, for people or for programs."""
     if session.output.is_terminal:
         readable = None if size is None else format_size(size)
         return {"size": readable, "index": format_index(index)}
@@ -119,4 +128,5 @@ def _print_sources(session: Session, sources: Sequence[SourceCount], *, most: in
         print_rows(columns, rows, session.output)
     if left_out > 0:
         more = format_count(left_out, "more source")
-        session.console.note(f"{more}; list all of them with: jtv info --sources")
+        command = session.console.complete_hint("jtv info --sources")
+        session.console.report(f"{more}; list all with: {command}")

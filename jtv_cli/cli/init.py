@@ -1,4 +1,4 @@
-"""`jtv init`: make the table and its index."""
+"""`jtv init`: create the table and its index."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jtv_cli.render.units import format_count
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jtv_cli.records import Change, TableSpec
+    from jtv_cli.records import Change, IndexStatus, TableSpec
     from jtv_cli.stores import Store
 
 
@@ -29,80 +29,95 @@ def init(
     yes: options.Yes = False,
     json: options.Report = False,
 ) -> int:
-    """Make the table and its index, where they are not there yet.
+    """Create the table and its index. Do nothing if they exist.
 
-    The table remembers its model: --model, else JTV_MODEL, else
-    jina-embeddings-v2-base-en where there is an API key, else, on the embedded store,
-    the built-in hashing-v1, which works offline and matches words rather than meaning.
+    The table remembers its model. It is the one that --model or JTV_MODEL names. Without
+    either it is jina-embeddings-v2-base-en if an API key is set, else a built-in model.
 
-    On TiDB it waits until the vector index is built; interrupted, the same command goes
-    on. The table of TiDB's own tutorial becomes jtv's, with all that is in it; jtv says
-    first what that changes, and asks.
+    On TiDB, wait until the vector index is built; to resume after an interrupt, run the
+    same command again. A table of TiDB's tutorial is upgraded in place: jtv shows what
+    changes and asks first.
 
-    A model that jtv does not list, --model NAME, is used with the server that runs it,
-    --api-base URL; its dimensions are learned from one call. The table remembers
-    --dimensions, --query-prefix and --document-prefix too.
+    Examples:
+      jtv init
+      jtv init --table notes --model jina-embeddings-v3
 
-    With --drop, the table is dropped first, whatever its model, and made anew.
+
+    --model also names a model that jtv does not list, if --api-base is a server that runs
+    it; jtv sends one request to learn its dimensions. The table remembers --dimensions,
+    --query-prefix and --document-prefix as well.
+
     """
     vectors = VectorOptions(dimensions, query_prefix, document_prefix)
     with session.store(writable=True) as store:
         with session.looking_at(store):
-            there = find_spec(store.tables(), session.table_name)
-        if there is not None and drop:
+            existing = find_spec(store.tables(), session.table_name)
+        if existing is not None and drop:
             wanted = session.new_spec(session.model_for_new_table(vectors))
-            _drop(session, store, there, yes=yes)
+            _drop(session, store, existing, yes=yes)
         else:
-            wanted = _wanted(session, there, vectors)
+            wanted = _wanted(session, existing, vectors)
         with session.looking_at(store):
             changes = store.plan(wanted, index=not no_index)
         _confirm_adoption(session, store, wanted, changes, yes=yes)
-        with session.console.status("making the table") as progress:
+        with session.console.status("creating the table") as progress:
             store.apply(wanted, changes, wait=not no_wait, progress=progress)
         _report(session, store, wanted, changes, json=json)
     return ExitCode.OK
 
 
-def _wanted(session: Session, there: TableSpec | None, vectors: VectorOptions) -> TableSpec:
-    """Return what the table should be: what it is already, else what the options say.
+def create_table(session: Session, store: Store) -> None:
+    """Create the table that the settings name, with the default model for a new table."""
+    spec = session.new_spec(session.model_for_new_table())
+    with session.console.status("creating the table") as progress:
+        store.apply(spec, store.plan(spec), progress=progress)
+    session.console.report(_created(spec))
+    session.note_offline(spec)
 
-    Raises TableMismatch where the options demand another table than there is.
+
+def _wanted(session: Session, existing: TableSpec | None, vectors: VectorOptions) -> TableSpec:
+    """Return the spec that the table should have: its own if it exists.
+
+    Raises TableMismatch if the options ask for other vectors than an existing table has.
     """
-    if there is None:
+    if existing is None:
         return session.new_spec(session.model_for_new_table(vectors))
-    session.require_model(there)
-    require_options(there, vectors)
-    return there
+    session.require_model(existing)
+    require_options(existing, vectors)
+    return existing
 
 
-def _drop(session: Session, store: Store, there: TableSpec, *, yes: bool) -> None:
+def _drop(session: Session, store: Store, existing: TableSpec, *, yes: bool) -> None:
     with session.looking_at(store):
-        documents = format_count(store.open(there.name).count(), "document")
-    what = f"table {there.name} with {documents} in {store.location}"
+        documents = format_count(store.open(existing.name).count(), "document")
+    what = f"table {existing.name} with {documents} in {store.location}"
     if not yes:
-        session.confirm(f"drop {what}", otherwise="nothing was dropped")
-    with session.console.status(f"dropping table {there.name}"):
-        store.drop(there.name)
-    session.console.report(f"dropped {what}")
+        session.confirm("drop", what, otherwise="nothing was dropped")
+    with session.console.status(f"dropping table {existing.name}"):
+        store.drop(existing.name)
+    session.console.report(f"Dropped {what}")
 
 
 def _confirm_adoption(
     session: Session, store: Store, spec: TableSpec, changes: Sequence[Change], *, yes: bool
 ) -> None:
-    """Say what would become of a table that jtv did not make, and ask; of its own, say it."""
+    """Print what changes in a table that jtv did not create, and ask.
+
+    Repairs of jtv's own tables are only printed.
+    """
     for change in changes:
         if change.action is Action.MEND:
             session.console.report(f"table {spec.name}: {change.description}")
     if not any(change.action is Action.ADOPT for change in changes):
         return
     session.console.report(
-        f"table {spec.name} in {store.location} is the tutorial's. To make it jtv's, without"
-        f" touching an id, a text or a vector, jtv would:"
+        f"Table {spec.name} in {store.location} was created by TiDB's tutorial. To use it, jtv"
+        " makes these changes. Ids, texts and vectors stay as they are."
     )
     for change in changes:
         session.console.report(f"- {change.description}")
     if not yes:
-        session.confirm(f"change table {spec.name} so", otherwise="nothing was changed")
+        session.confirm("change", f"table {spec.name}", otherwise="nothing was changed")
 
 
 def _report(
@@ -123,26 +138,28 @@ def _report(
             }
         )
     else:
-        for line in _done(spec, {change.action for change in changes}, index.state, index.detail):
+        for line in _done(spec, {change.action for change in changes}, index):
             session.console.report(line)
     session.note_connection(store, table)
     session.note_offline(spec)
     session.sign_off(store, spec)
 
 
-def _done(spec: TableSpec, actions: set[Action], index: IndexState, detail: str) -> list[str]:
-    """Return what was done, in words."""
+def _done(spec: TableSpec, actions: set[Action], index: IndexStatus) -> list[str]:
+    """Return what was done, one sentence for each action."""
     lines = []
     if Action.CREATE in actions:
-        lines.append(
-            f"made table {spec.name}: {spec.dimensions} dimensions, {spec.metric} distance"
-        )
+        lines.append(_created(spec))
     if Action.MEND in actions:
-        lines.append(f"table {spec.name} is whole again")
+        lines.append(f"Repaired table {spec.name}")
     if Action.ADOPT in actions:
-        lines.append(f"table {spec.name} is jtv's now, with all that was in it")
-    if Action.INDEX in actions and index is IndexState.READY:
-        lines.append(f"built the vector index: {detail}")
-    if Action.INDEX in actions and index is IndexState.BUILDING:
-        lines.append(f"the server goes on building the vector index ({detail})")
-    return lines or [f"table {spec.name} is there already: nothing to do"]
+        lines.append(f"Upgraded table {spec.name} with all its documents")
+    if Action.INDEX in actions and index.state is IndexState.READY:
+        lines.append(f"Built the vector index: {index.detail}")
+    if Action.INDEX in actions and index.state is IndexState.BUILDING:
+        lines.append(f"The server is still building the vector index ({index.detail})")
+    return lines or [f"Table {spec.name} already exists"]
+
+
+def _created(spec: TableSpec) -> str:
+    return f"Created table {spec.name} ({spec.dimensions} dimensions, {spec.metric} distance)"

@@ -125,7 +125,7 @@ def remove(session: Session, model: options.PulledModel, yes: options.Yes = Fals
         _require_pulled(model, directory)
     where = printable(str(target))
     if not yes:
-        session.confirm(f"delete {where}", otherwise="nothing was deleted")
+        session.confirm("delete", where, otherwise="nothing was deleted")
     try:
         shutil.rmtree(target)
     except OSError as error:

@@ -16,7 +16,7 @@ _LARGEST_ID = (1 << 63) - 1  # that a store can keep
 
 
 class Color(str, Enum):
-    """When to use colours."""
+    """When to use colors."""
 
     AUTO = "auto"
     ALWAYS = "always"
@@ -31,16 +31,16 @@ class Sort(str, Enum):
 
 
 def _checked_distance(distance: float | None) -> float | None:
-    """Return the distance, if it is one. Typer's own ranges let NaN pass."""
+    """Return a valid distance; Typer's own ranges accept NaN."""
     if distance is not None and not 0 <= distance <= 2:
         raise typer.BadParameter(f"{distance} is not between 0 and 2")
     return distance
 
 
 def _checked_seconds(seconds: float) -> float:
-    """Return the seconds, `inf` too, if they are any. Typer's own ranges let NaN pass."""
+    """Return a valid number of seconds, perhaps `inf`; Typer's own ranges accept NaN."""
     if not seconds >= 0:
-        raise typer.BadParameter(f"{seconds} is no number of seconds")
+        raise typer.BadParameter(f"{seconds} is not a number of seconds")
     return seconds
 
 
@@ -57,35 +57,45 @@ def _checked_delimiter(delimiter: str | None) -> str | None:
 # The options that every command has; `session.with_session` adds them.
 Database = Annotated[
     str | None,
-    typer.Option(metavar="STORE", help="'embedded', 'tidb', a path or a database URL."),
+    typer.Option(
+        metavar="STORE",
+        help="Use this store: 'embedded', 'tidb', a path or a database URL."
+        " [env: JTV_DATABASE, TIDB_DATABASE_URL]",
+    ),
 ]
-Table = Annotated[str | None, typer.Option(metavar="NAME", help="The table to work on.")]
+Table = Annotated[str | None, typer.Option(metavar="NAME", help="Use this table. [env: JTV_TABLE]")]
 Model = Annotated[
-    str | None, typer.Option(metavar="NAME", help="The model that the table must have.")
+    str | None,
+    typer.Option(metavar="NAME", help="Require this model of the table. [env: JTV_MODEL]"),
 ]
-ApiBase = Annotated[str | None, typer.Option(metavar="URL", help="Where the embeddings API is.")]
-NoKey = Annotated[bool, typer.Option("--no-key", help="Send no API key.")]
-Colors = Annotated[Color, typer.Option("--color", help="When to use colours.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show where an error came from.")]
+ApiBase = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="Send requests to this embeddings API. [env: JINA_API_BASE]"),
+]
+NoKey = Annotated[bool, typer.Option("--no-key", help="Send no API key. [env: JINA_API_KEY=]")]
+Colors = Annotated[Color, typer.Option("--color", help="When to use colors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Print a traceback with errors.")]
 
 Files = Annotated[
     list[str], typer.Argument(metavar="FILE...", help="Files or directories; - is standard input.")
 ]
 Globs = Annotated[
     list[str] | None,
-    typer.Option("--glob", metavar="PATTERN", help="In directories, read only files that match."),
+    typer.Option(
+        "--glob", metavar="PATTERN", help="In directories, read only files that match PATTERN."
+    ),
 ]
 InputFormat = Annotated[
     SourceFormat | None,
-    typer.Option("--input", help="Format of the files. Default: by their names."),
+    typer.Option("--input", help="Read the files in this format. Default: by their names."),
 ]
 TextFields = Annotated[
     list[str] | None,
     typer.Option(
         "--text-field",
         metavar="NAME",
-        help="Field with the text; repeat it to join several. Default: text, else content.",
+        help="Use this field as the text; repeat to join several. Default: text, else content.",
     ),
 ]
 Paragraphs = Annotated[
@@ -96,7 +106,7 @@ Delimiter = Annotated[
     typer.Option(
         metavar="CHAR",
         callback=_checked_delimiter,
-        help="Character between the fields of csv and tsv. Default: detected.",
+        help="Split csv and tsv at this character. Default: detected.",
     ),
 ]
 NoHeader = Annotated[
@@ -104,11 +114,11 @@ NoHeader = Annotated[
     typer.Option("--no-header", help="Read the first record as data; name the fields 1, 2, ..."),
 ]
 Concurrency = Annotated[
-    int, typer.Option(metavar="N", min=1, max=MOST_AT_ONCE, help="The most requests at a time.")
+    int, typer.Option(metavar="N", min=1, max=MOST_AT_ONCE, help="Send up to N requests at a time.")
 ]
-# What a free key of Jina AI is granted.
+# The concurrency limit of a free Jina AI key.
 CONCURRENCY = 2
-# Somebody waits for a search; nobody need wait for an ingest.
+# A person waits for a search, but rarely for an ingest.
 QUERY_SECONDS = 15.0
 INGEST_SECONDS = 900.0
 MaxWait = Annotated[
@@ -116,26 +126,26 @@ MaxWait = Annotated[
     typer.Option(
         metavar="SECONDS",
         callback=_checked_seconds,
-        help="How long to repeat a request that fails; 0: never.",
+        help="How long to keep retrying a failed request; 0 disables retries.",
     ),
 ]
 MaxTokens = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Stop before more than N tokens are used.")
+    int | None, typer.Option(metavar="N", min=1, help="Stop before using more than N tokens.")
 ]
 Truncate = Annotated[
     bool, typer.Option("--truncate", help="Cut texts that are too long for the model.")
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first bad record.")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Stop at the first record that cannot be read or embedded.")
+]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Only say what would be embedded, and its price.")
+    bool, typer.Option("--dry-run", help="Only print what would be embedded, and its cost.")
 ]
 SourceName = Annotated[
     str | None,
-    typer.Option("--source", metavar="NAME", help="Record NAME as the source of the texts."),
+    typer.Option("--source", metavar="NAME", help="Store NAME as the source of the texts."),
 ]
-Drop = Annotated[
-    bool, typer.Option("--drop", help="First drop the table, and all the documents in it.")
-]
+Drop = Annotated[bool, typer.Option("--drop", help="Drop the table with all its documents first.")]
 Dimensions = Annotated[
     int | None,
     typer.Option(
@@ -148,70 +158,86 @@ QueryPrefix = Annotated[
 DocumentPrefix = Annotated[
     str | None, typer.Option(metavar="TEXT", help="Put TEXT before each document.")
 ]
-NoIndex = Annotated[bool, typer.Option("--no-index", help="Build no vector index.")]
+NoIndex = Annotated[bool, typer.Option("--no-index", help="Do not build a vector index.")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait until the index is built.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 DocumentIds = Annotated[list[int], typer.Argument(metavar="ID...", help="Ids of documents.")]
 OptionalIds = Annotated[
     list[int] | None, typer.Argument(metavar="[ID...]", help="Ids of documents.")
 ]
 SyncedSource = Annotated[
     str | None,
-    typer.Option("--source", metavar="NAME", help="Name of the source; standard input needs one."),
+    typer.Option(
+        "--source", metavar="NAME", help="Use NAME as the source; required for standard input."
+    ),
 ]
 DeletedSource = Annotated[
     str | None,
     typer.Option(
-        "--source", metavar="NAME", help="Delete what was read there; - is standard input."
+        "--source",
+        metavar="NAME",
+        help="Delete what was read from this source; - is standard input.",
     ),
 ]
 DeletedTexts = Annotated[
     str | None,
     typer.Option("--texts", metavar="FILE", help="Delete the texts in FILE; - is standard input."),
 ]
-DeleteDryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")]
+DeleteDryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what would be deleted.")]
 SyncDryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Only say what would be added and removed.")
+    bool, typer.Option("--dry-run", help="Only print what would be added and removed.")
 ]
-Report = Annotated[bool, typer.Option("--json", help="Report as a JSON object on stdout.")]
+Report = Annotated[
+    bool, typer.Option("--json", help="Print the report as a JSON object on stdout.")
+]
 
 StatusJson = Annotated[bool, typer.Option("--json", help="Print a JSON object.")]
 Timeout = Annotated[
     float,
-    typer.Option(metavar="SECONDS", callback=_checked_seconds, help="How long to wait at most."),
+    typer.Option(metavar="SECONDS", callback=_checked_seconds, help="Wait no longer than this."),
 ]
 Queries = Annotated[
-    int, typer.Option(metavar="N", min=1, max=1000, help="How many documents to use as queries.")
+    int, typer.Option(metavar="N", min=1, max=1000, help="Use N documents as queries.")
 ]
 
-SearchQuery = Annotated[str | None, typer.Argument(metavar="[QUERY]", help="What to look for.")]
+SearchQuery = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[QUERY]...", help="What to search for; - reads it from stdin."),
+]
 Like = Annotated[
-    int | None, typer.Option("--like", metavar="ID", help="Find what is near this document.")
+    int | None, typer.Option("--like", metavar="ID", help="Find documents similar to this one.")
 ]
 QueryFile = Annotated[
     str | None,
-    typer.Option("--queries", metavar="FILE", help="Search for each line; - is standard input."),
+    typer.Option(
+        "--queries", metavar="FILE", help="Search for each line of FILE; - is standard input."
+    ),
 ]
 SourceGlob = Annotated[
     str | None,
-    typer.Option("--source", metavar="GLOB", help="Search only sources that match; - is stdin."),
+    typer.Option(
+        "--source", metavar="GLOB", help="Search only sources that match GLOB; - is stdin."
+    ),
 ]
 Where = Annotated[
     list[str] | None,
-    typer.Option("--where", metavar="FIELD=VALUE", help="Search only what has this metadata."),
+    typer.Option(
+        "--where", metavar="FIELD=VALUE", help="Search only documents with this metadata."
+    ),
 ]
 WithVectors = Annotated[
-    bool, typer.Option("--vectors", help="Include the vectors; jtv import needs them.")
+    bool, typer.Option("--vectors", help="Include the vectors, which jtv import needs.")
 ]
 ExportFile = Annotated[
-    str, typer.Argument(metavar="FILE", help="What jtv export wrote; - is standard input.")
+    str,
+    typer.Argument(metavar="FILE", help="The output of jtv export --vectors; - is standard input."),
 ]
 From = Annotated[
     str,
     typer.Option("--from", metavar="STORE", help="Copy from 'embedded', 'tidb', a path or a URL."),
 ]
 To = Annotated[
-    str, typer.Option("--to", metavar="STORE", help="Copy to this store, named likewise.")
+    str, typer.Option("--to", metavar="STORE", help="Copy to this store, named in the same way.")
 ]
 
 Measure = Annotated[
@@ -220,41 +246,56 @@ Measure = Annotated[
 PulledModel = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
 OptionalModel = Annotated[str | None, typer.Argument(metavar="[MODEL]", help="The model's name.")]
 
-Records = Annotated[bool, typer.Option("--json", help="Print a JSON object for each.")]
+Records = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 AllSources = Annotated[
-    bool, typer.Option("--sources", help="On a terminal, list all sources, not the ten largest.")
+    bool,
+    typer.Option("--sources", help="Show all sources on a terminal, not only the ten largest."),
 ]
-NoApi = Annotated[bool, typer.Option("--no-api", help="Do not call the API.")]
+NoApi = Annotated[bool, typer.Option("--no-api", help="Do not call the embeddings API.")]
 
 OptionalQuery = Annotated[
-    str | None, typer.Argument(metavar="[QUERY]", help="What to measure distances to.")
+    list[str] | None,
+    typer.Argument(metavar="[QUERY]...", help="Print the distance of each document to this text."),
 ]
 K = Annotated[
-    int, typer.Option("--k", "-k", metavar="N", min=1, max=_MOST_SHOWN, help="How many to show.")
+    int,
+    typer.Option(
+        "--k", "-k", "--limit", "-n", metavar="N", min=1, max=_MOST_SHOWN, help="Print N hits."
+    ),
 ]
 MaxDistance = Annotated[
     float | None,
     typer.Option(
         metavar="D",
         callback=_checked_distance,
-        help="Leave out what is farther: 0 is the same, 2 the opposite.",
+        help="Omit documents farther than D: 0 is the same, 2 the opposite.",
     ),
 ]
-Exact = Annotated[bool, typer.Option("--exact", help="Look at every vector, use no index.")]
+Exact = Annotated[
+    bool, typer.Option("--exact", help="Compare every vector instead of using the index.")
+]
 Explain = Annotated[
-    bool, typer.Option("--explain", help="Say on stderr whether an index was used, or why not.")
+    bool, typer.Option("--explain", help="Print on stderr whether an index was used, or why not.")
 ]
 Limit = Annotated[
     int | None,
-    typer.Option(metavar="N", min=0, max=_MOST_SHOWN, help="Show N at most."),
+    typer.Option(
+        "--limit",
+        "-n",
+        "-k",
+        metavar="N",
+        min=0,
+        max=_MOST_SHOWN,
+        help="Print no more than N documents.",
+    ),
 ]
 After = Annotated[
     int | None, typer.Option(metavar="ID", min=0, max=_LARGEST_ID, help="Start after this id.")
 ]
-SortBy = Annotated[Sort, typer.Option("--sort", help="'distance' needs a QUERY.")]
+SortBy = Annotated[Sort, typer.Option("--sort", help="Order by id or by distance to QUERY.")]
 OutputFormat = Annotated[
     Format | None,
-    typer.Option("--format", "-f", help="Default: a table on a terminal, else tab-separated."),
+    typer.Option("--format", "-f", help="Output format. Default: table on a terminal, else tsv."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Short for --format jsonl.")]
-Nul = Annotated[bool, typer.Option("-0", help="End records with NUL instead of a new line.")]
+Nul = Annotated[bool, typer.Option("-0", help="End records with NUL instead of a newline.")]

@@ -1,27 +1,37 @@
-"""`jtv search` and `jtv list`: documents, near a query or all of them."""
+"""`jtv search`, `jtv list` and `jtv show`: documents near a query, all of them, or some by id."""
 
 from __future__ import annotations
 
+import sys
+from fnmatch import fnmatchcase
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from jtv_cli.cli import options
 from jtv_cli.cli.arguments import (
-    checked_query,
-    chosen_filter,
-    chosen_format,
+    choose_format,
+    first_few,
+    make_filter,
+    missing_documents,
     require_one,
+    require_utf8,
 )
 from jtv_cli.cli.options import QUERY_SECONDS, Sort
-from jtv_cli.cli.queries import answer_queries
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode, UsageError
-from jtv_cli.render.formats import Format, format_hits
+from jtv_cli.records import STDIN, Filter
+from jtv_cli.render.formats import Format, format_answers, format_documents, format_hits
+from jtv_cli.sources import InputFormat, ReadOptions, open_sources, read_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from jtv_cli.records import Hit
+    from jtv_cli.pipeline import SearchOptions, SearchResult
+    from jtv_cli.records import Answer
+    from jtv_cli.sources import RecordBlock
+    from jtv_cli.stores import Table
+
+    Results = Sequence[tuple[str, SearchResult]]
 
 
 def search(
@@ -42,21 +52,27 @@ def search(
 ) -> int:
     """Find the documents nearest to a query, to a document, or to each line of a file.
 
-    Off a terminal, a hit is a line: distance, id, text, source and line, separated
-    by tabs; with --queries, the query stands before them. The exit code is 1 where
-    nothing was found. --source and --where choose which documents are searched: one
-    place where a document was read must match them all.
+    The words of a query need no quotation marks. Put -- before a query that begins with "-".
+
+    If the output is not a terminal, print one hit per line: distance, id, text, source and
+    line number, separated by tabs. With --queries, the query comes first. --source and
+    --where select the documents to search: one occurrence must match all of them. The exit
+    code is 1 if nothing is found.
+
+    Examples:
+      jtv search what to cook with spinach
+      jtv search "invoices from May" --source 'mail/*' --limit 3 --json
+
     """
     from jtv_cli import pipeline
 
     require_one({"QUERY": query, "--like": like, "--queries": queries})
-    text = None if query is None else checked_query(query)
-    form = chosen_format(session, format, json=json, nul=nul)
-    search_options = pipeline.SearchOptions(
-        k, max_distance, chosen_filter(source, where), exact, explain, max_wait
-    )
+    text = _joined(query)
+    form = choose_format(session, format, json=json, nul=nul)
+    filter_ = make_filter(source, where)
+    search_options = pipeline.SearchOptions(k, max_distance, filter_, exact, explain, max_wait)
     if queries is not None:
-        return answer_queries(session, queries, search_options, form, nul=nul)
+        return _search_many(session, queries, search_options, form, nul=nul)
     with session.console.status("searching"), session.store() as store:
         table = session.open_table(store)
         if like is not None:
@@ -64,16 +80,19 @@ def search(
         else:
             embedder = session.embedder(table.spec)
             hits, explanation = pipeline.search(text or "", table, embedder, search_options)
+        unmatched = _unmatched(table, filter_) if filter_ and not hits else None
     if explanation:
         session.console.report(explanation)
+    if unmatched:
+        session.console.warning(unmatched[0], hint=unmatched[1])
     if form is not Format.TABLE:
-        _write(session, hits, form, nul=nul)
+        _write(session, format_hits(hits, form, session.output.escape, nul=nul))
     elif hits:
         from jtv_cli.render.tables import print_hits
 
         print_hits(hits, session.output, query=text or "")
-    else:
-        session.console.note("nothing found")
+    elif not unmatched:
+        session.console.report("Nothing found")
     return ExitCode.OK if hits else ExitCode.NOTHING_FOUND
 
 
@@ -88,19 +107,29 @@ def list_documents(
     json: options.Json = False,
     nul: options.Nul = False,
 ) -> int:
-    """Show every document, and its distance to a query.
+    """List all documents, with their distance to a query if there is one.
 
-    They come in the order of their ids, as they are read; --sort distance ranks them.
+    Documents are ordered by id. With --sort distance, they are ordered by their distance
+    to the query.
+
+    Examples:
+      jtv list --limit 20
+      jtv list "big animals" --sort distance
+
     """
     from jtv_cli import pipeline
 
+    text = _joined(query)
     by_distance = sort is Sort.DISTANCE
-    if by_distance and query is None:
-        raise UsageError("--sort distance needs a query", hint="jtv list QUERY --sort distance")
+    if by_distance and text is None:
+        raise UsageError(
+            "--sort distance needs a query", hint="run: jtv list QUERY --sort distance"
+        )
     if by_distance and after is not None:
-        raise UsageError("--after goes with the order of ids only", hint="leave out one of them")
-    text = None if query is None else checked_query(query)
-    form = chosen_format(session, format, json=json, nul=nul)
+        raise UsageError(
+            "--after and --sort distance cannot be combined", hint="remove one of them"
+        )
+    form = choose_format(session, format, json=json, nul=nul)
     with session.store() as store:
         with session.console.status("reading"):
             table = session.open_table(store)
@@ -113,17 +142,150 @@ def list_documents(
                 limit=limit,
                 max_wait=max_wait,
             )
-            # The others come quickly, once the first is there.
+            # The first hit takes the longest, so the status line stays until it is there.
             hits = chain([*islice(hits, 1)], hits)
         if form is Format.TABLE:
             from jtv_cli.render.tables import print_list
 
             print_list(hits, session.output, query=text)
         else:
-            _write(session, hits, form, nul=nul)
+            _write(session, format_hits(hits, form, session.output.escape, nul=nul))
     return ExitCode.OK
 
 
-def _write(session: Session, hits: Iterable[Hit], form: Format, *, nul: bool) -> None:
-    for piece in format_hits(hits, form, session.output.escape, nul=nul):
+def show(
+    session: Session,
+    ids: options.DocumentIds,
+    format: options.OutputFormat = None,  # noqa: A002
+    json: options.Json = False,
+    nul: options.Nul = False,
+) -> int:
+    """Show documents in full, with all their occurrences.
+
+    If the output is not a terminal, print one line per occurrence, as `jtv list` does. With
+    --json, print one line per document. The exit code is 1 if an id does not exist.
+
+    Examples:
+      jtv show 7
+      jtv show 7 12 --json
+
+    """
+    form = choose_format(session, format, json=json, nul=nul)
+    with session.store() as store, session.looking_at(store):
+        table = session.open_table(store)
+        documents = table.get(ids)
+    if form is Format.TABLE:
+        from jtv_cli.render.tables import print_documents
+
+        print_documents(documents, session.output)
+    else:
+        _write(session, format_documents(documents, form, session.output.escape, nul=nul))
+    found = {document.id for document in documents}
+    if missing := [number for number in dict.fromkeys(ids) if number not in found]:
+        session.console.error(missing_documents(table, missing))
+        return ExitCode.NOTHING_FOUND
+    return ExitCode.OK
+
+
+def _joined(words: Sequence[str] | None) -> str | None:
+    """Return the words of a query as one text, None if there are none; - is stdin.
+
+    Raises UsageError if the query is empty or not UTF-8.
+    """
+    if not words:
+        return None
+    text = _stdin() if list(words) == [STDIN] else " ".join(words)
+    if not (text := text.strip()):
+        raise UsageError("the query is empty")
+    require_utf8(text, "the query")
+    return text
+
+
+def _stdin() -> str:
+    if sys.stdin is None:
+        raise UsageError("standard input is closed")
+    try:
+        return sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+    except OSError as error:
+        raise UsageError(f"cannot read standard input: {error.strerror}") from error
+
+
+def _unmatched(table: Table, wanted: Filter) -> tuple[str, str] | None:
+    """Return an error and a hint if a source pattern matches no source of the table."""
+    if wanted.source is None or wanted.source == STDIN:
+        return None
+    names = [count.source for count in table.sources() if count.source is not None]
+    if any(fnmatchcase(name, wanted.source) for name in names):
+        return None
+    hint = f"the sources are: {first_few(names)}" if names else "the table has no named source"
+    return f'no source matches "{wanted.source}"', hint
+
+
+def _search_many(
+    session: Session, path: str, search_options: SearchOptions, form: Format, *, nul: bool
+) -> int:
+    """Answer each line of a file, in order, as soon as it is read."""
+    from jtv_cli import pipeline
+
+    read_options = ReadOptions(format=InputFormat.LINES)
+    with open_sources([path], read_options) as sources, session.store() as store:
+        table = session.open_table(store)
+        queries = _Queries(session, read_blocks(sources), are_typed=path == STDIN)
+        embedder = session.embedder(table.spec)
+        results = pipeline.search_many(queries.read(), table, embedder, search_options)
+        answers = queries.answers(results)
+        if form is Format.TABLE:
+            from jtv_cli.render.tables import print_answer
+
+            for query, hits in answers:
+                print_answer(query, hits, session.output)
+        else:
+            _write(session, format_answers(answers, form, session.output.escape, nul=nul))
+    if queries.skipped:
+        return ExitCode.IN_PART
+    return ExitCode.OK if queries.has_hits else ExitCode.NOTHING_FOUND
+
+
+class _Queries:
+    """The queries of a file: how many were `skipped`, and whether there are hits.
+
+    No status line is shown while a person may be typing queries on the terminal.
+    """
+
+    def __init__(self, session: Session, blocks: Iterable[RecordBlock], *, are_typed: bool) -> None:
+        self.skipped = 0
+        self.has_hits = False
+        self._session = session
+        self._blocks = blocks
+        self._are_typed = are_typed
+        self._explanations: set[str] = set()
+
+    def read(self) -> Iterator[Sequence[str]]:
+        """Yield the lines, as many at a time as can be read without waiting."""
+        for block in self._blocks:
+            for place, reason in block.bad_places():
+                self._session.name_skipped(place, reason)
+            self.skipped += len(block.bad)
+            yield [text for _, text, _ in block.texts]
+
+    def answers(self, groups: Iterator[Results]) -> Iterator[Answer]:
+        """Yield queries with their hits; write out those of a group before waiting for the next."""
+        while group := self._next(groups):
+            for query, (hits, explanation) in group:
+                if explanation and explanation not in self._explanations:
+                    self._explanations.add(explanation)
+                    self._session.console.report(explanation)
+                self.has_hits = self.has_hits or bool(hits)
+                yield query, hits
+            self._session.output.flush()
+
+    def _next(self, groups: Iterator[Results]) -> Results | None:
+        if self._are_typed:
+            return next(groups, None)
+        with self._session.console.status("searching"):
+            return next(groups, None)
+
+
+def _write(session: Session, pieces: Iterable[str]) -> None:
+    for piece in pieces:
         session.output.write(piece)

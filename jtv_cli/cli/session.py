@@ -1,10 +1,13 @@
-"""What every command needs: settings, the store, an embedder, and someone to talk to."""
+"""What every command needs: settings, the store, an embedder, stdout and stderr."""
 
 from __future__ import annotations
 
 import inspect
+import re
+import shlex
 import sys
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec
 
 import typer
@@ -14,6 +17,7 @@ from jtv_cli.cli import choice, options
 from jtv_cli.embedders.models import (
     JINA_KEYS_PAGE,
     OFFLINE_MODEL,
+    SENTENCE_MODEL,
     TUTORIAL_MODEL,
     Model,
     spec_for,
@@ -21,7 +25,7 @@ from jtv_cli.embedders.models import (
 from jtv_cli.errors import UsageError
 from jtv_cli.records import IndexState, TableSpec
 from jtv_cli.render.console import Console
-from jtv_cli.render.output import Output
+from jtv_cli.render.output import Output, OutputClosed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -32,16 +36,19 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
+# A command in a hint that takes --database and --table.
+_COMMAND = re.compile(r"\bjtv (?!copy|completion|help|models)((?:index )?[a-z]+)\b")
+
 
 class Streams(NamedTuple):
-    """The process's own streams, made by `run` and handed to the command."""
+    """The process's own streams, opened by `run` and passed to the command."""
 
     output: Output
     console: Console
 
 
 class Session(NamedTuple):
-    """One command's run."""
+    """One run of a command."""
 
     settings: config.Settings
     output: Output
@@ -50,7 +57,7 @@ class Session(NamedTuple):
 
     @property
     def database(self) -> config.Database:
-        """The store that the settings name. Raises UsageError where they name none."""
+        """The store that the settings name. Raises UsageError if they name none."""
         return config.find_database(self.settings)
 
     @property
@@ -60,18 +67,18 @@ class Session(NamedTuple):
 
     @property
     def demands_model(self) -> bool:
-        """Whether the command line names a model, which the table must then have."""
+        """Whether the command line names a model, which the table must have."""
         return self.settings.model.source == "--model"
 
     @contextmanager
     def store(self, *, writable: bool = False) -> Iterator[Store]:
-        """Open the store that the settings name, and close it."""
+        """Open the store that the settings name, and close it in the end."""
         with self.open_store(self.database, writable=writable) as store:
             yield store
 
     @contextmanager
     def open_store(self, database: config.Database, *, writable: bool = False) -> Iterator[Store]:
-        """Open a store, and close it."""
+        """Open a store, and close it in the end."""
         from jtv_cli.stores import open_store
 
         with self.console.status("opening the store"):
@@ -87,7 +94,7 @@ class Session(NamedTuple):
     def open_table(self, store: Store) -> Table:
         """Open the table that the settings name.
 
-        Raises TableMismatch where --model names another model than the table's.
+        Raises TableMismatch if --model names another model than the table's.
         """
         with self.looking_at(store):
             table = store.open(self.table_name)
@@ -96,11 +103,11 @@ class Session(NamedTuple):
         return table
 
     def looking_at(self, store: Store) -> AbstractContextManager[object]:
-        """On a terminal, show that the store is being asked for something, while it is."""
-        return self.console.status(f"looking at {store.location}")
+        """Show on a terminal that the store is being read."""
+        return self.console.status(f"reading {store.location}")
 
     def model_for_new_table(self, options: choice.VectorOptions | None = None) -> Model:
-        """Return the model that the settings name, else the default (see `choice`)."""
+        """Return the model that the settings name, or the default for a new table."""
         return choice.model_for_new_table(
             self.settings, is_embedded=self.database.is_embedded, options=options
         )
@@ -108,9 +115,9 @@ class Session(NamedTuple):
     def embedder(self, spec: TableSpec, *, truncate: bool = False) -> Embedder:
         """Open the embedder to use with a table.
 
-        `truncate` has it cut texts that are too long for the model.
+        `truncate` cuts texts that are too long for the model.
 
-        Raises UsageError where the API key is missing, or the API base cannot be used.
+        Raises UsageError if the API key is missing or the API base cannot be used.
         """
         model = choice.model_for_table(self.settings, spec)
         return choice.open_model(self.settings, model, truncate=truncate)
@@ -120,31 +127,32 @@ class Session(NamedTuple):
         return choice.open_model(self.settings, model)
 
     def require_model(self, spec: TableSpec) -> None:
-        """Raise TableMismatch where --model names another model than the table's."""
+        """Raise TableMismatch if --model names another model than the table's."""
         choice.require_model(self.settings, spec)
 
     def new_spec(self, model: Model) -> TableSpec:
-        """Return what the table would be with a model."""
+        """Return the spec of a new table with this model."""
         return spec_for(self.table_name, model)
 
     def note_offline(self, spec: TableSpec) -> None:
-        """Say that the offline model matches words only, and what to do for meaning."""
+        """Print that the built-in model matches words only, and what to do about it."""
         if spec.model != OFFLINE_MODEL:
             return
         if self.settings.api_key.value:
             self.console.warning(
-                f"table {spec.name} was made offline and matches words, not meaning; your API key"
-                f" is not used: make it anew with jtv init --drop --model {TUTORIAL_MODEL},"
-                " or another with --table NAME"
+                f"table {spec.name} does not use your API key: its model {OFFLINE_MODEL} matches"
+                " words, not meaning",
+                hint=f"recreate it with: jtv init --drop --model {TUTORIAL_MODEL}",
             )
         else:
-            self.console.note(
-                f"{OFFLINE_MODEL} works offline and matches words, not meaning;"
-                f" for meaning set JINA_API_KEY ({JINA_KEYS_PAGE}) and make another table"
+            self.console.report(
+                f"{OFFLINE_MODEL} works offline and matches words, not meaning. To search by"
+                f" meaning, run: jtv models pull {SENTENCE_MODEL}, or set JINA_API_KEY"
+                f" ({JINA_KEYS_PAGE}). Then create another table."
             )
 
     def note_connection(self, store: Store, table: Table) -> None:
-        """Say what someone who writes should know of the way to the store, and of its index."""
+        """Print what a writer should know about the connection and the index."""
         for note in store.notes:
             self.console.note(note)
         if self.database.is_embedded:
@@ -153,25 +161,33 @@ class Session(NamedTuple):
             index = table.index_status()
         if index.state is IndexState.NONE:
             self.console.warning(
-                f"table {table.spec.name} has no vector index: searches are full scans"
+                f"table {table.spec.name} has no vector index: searches are full scans",
+                hint="see why: jtv index status",
             )
 
-    def confirm(self, what: str, *, otherwise: str) -> None:
-        """Raise UsageError unless the user, on a terminal, says yes to what would be done."""
+    def confirm(self, verb: str, what: str, *, otherwise: str) -> None:
+        """Ask on a terminal whether to go on: `confirm("delete", "34 documents", …)`.
+
+        Raises UsageError for any answer but yes, and if there is nobody to ask.
+        """
         if not (self.console.is_terminal and sys.stdin is not None and sys.stdin.isatty()):
-            raise UsageError(f"this would {what}", hint="if you mean it, add --yes")
-        if not self.console.ask(f"{what[0].upper()}{what[1:]}?", sys.stdin):
-            raise UsageError(otherwise)
+            raise UsageError(f"this {verb}s {what}", hint="add --yes to confirm")
+        if not self.console.ask(f"{verb.capitalize()} {what}?", sys.stdin):
+            raise UsageError(f"canceled, {otherwise}")
 
     def name_skipped(self, place: str, reason: str) -> None:
-        """Say which record was left out."""
+        """Print which record was skipped, and why."""
         self.console.skipped(f"{place}: {reason}, skipped")
 
     def print_json(self, record: Mapping[str, object]) -> None:
-        """Print a report as one JSON object on a line of stdout."""
+        """Print a report as one JSON object on a line of stdout.
+
+        A closed pipe is no reason to stop: the exit code still says how the command ended.
+        """
         import orjson
 
-        self.output.write_line(orjson.dumps(record).decode())
+        with suppress(OutputClosed):
+            self.output.write_line(orjson.dumps(record).decode())
 
     def sign_off(self, store: Store, spec: TableSpec) -> None:
         """Print where a command wrote, which setting named that place, and the model."""
@@ -183,10 +199,10 @@ class Session(NamedTuple):
 def with_session(
     function: Callable[Concatenate[Session, P], int], *, without: Collection[str] = ()
 ) -> Callable[..., int]:
-    """Turn a function of a session and its own options into a command with the shared options.
+    """Return a command that has the shared options beside those of its own function.
 
-    Typer reads a command's options from its signature, so the shared ones, all but those
-    it does `without`, are written into it here, once, rather than into every command.
+    Typer reads the options from the signature, so the shared ones, apart from those named
+    in `without`, are added to it here.
     """
     every = inspect.signature(_open_session, eval_str=True).parameters
     shared = {name: option for name, option in every.items() if name not in without}
@@ -194,6 +210,8 @@ def with_session(
 
     def command(**arguments: Any) -> int:  # noqa: ANN401
         session = _open_session(**{name: arguments.pop(name) for name in shared})
+        if arguments.get("json"):
+            session.output.require_open()
         return function(session, **arguments)  # type: ignore[call-arg]
 
     command.__name__, command.__doc__ = function.__name__, function.__doc__
@@ -218,7 +236,27 @@ def _open_session(
     for stream in streams:
         stream.colored = _takes_color(stream, color)
     flags = config.Flags(database, table, model, api_base, no_key)
+    streams.console.complete_hint = partial(repeat_options, flags=flags)
     return Session(config.load_settings(flags), streams.output, streams.console, color)
+
+
+def repeat_options(hint: str, flags: config.Flags) -> str:
+    """Return a hint whose commands have the options that this call was given.
+
+    `jtv init` becomes `jtv init --table tickets` in a call with `--table tickets`.
+    """
+    given = {"--database": flags.database, "--table": flags.table}
+
+    def repeated(command: re.Match[str]) -> str:
+        options = given | ({"--model": flags.model} if command[1] == "init" else {})
+        words = [
+            f"{name} {shlex.quote(value)}"
+            for name, value in options.items()
+            if value is not None and name not in hint
+        ]
+        return " ".join((command[0], *words))
+
+    return _COMMAND.sub(repeated, hint)
 
 
 def _takes_color(stream: Output | Console, color: options.Color) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jtv_cli.cli import options
-from jtv_cli.cli.arguments import require_name, some_of
+from jtv_cli.cli.arguments import first_few, require_name
 from jtv_cli.cli.ingest import Outcome, ingest_into, reporting, say_guesses
 from jtv_cli.cli.interrupts import if_interrupted
 from jtv_cli.cli.session import Session
@@ -116,7 +116,7 @@ def _missing_files(
     names = [each.source for each in counts if each.source and each.source not in there]
     if gone := missing_files(files, read_options, names):
         are = "file is" if len(gone) == 1 else "files are"
-        session.console.note(f"{len(gone):,} {are} gone: {some_of(gone)}")
+        session.console.note(f"{len(gone):,} {are} gone: {first_few(gone)}")
     return [pipeline.MarkedLines(name).mark(table.source_lines(name)) for name in gone]
 
 
@@ -137,7 +137,8 @@ def _remove(
     if removed.occurrences and not yes:
         try:
             session.confirm(
-                f"remove {what} from table {table.spec.name} in {store.location}",
+                "remove",
+                f"{what} from table {table.spec.name} in {store.location}",
                 otherwise="nothing is removed",
             )
         except UsageError as declined:

@@ -169,7 +169,7 @@ def _retrieve(vectors: Vectors, table: Table, options: SearchOptions) -> SearchR
 def _document_vector(number: int, table: Table) -> Vectors:
     found = table.get([number], vectors=True)
     if not found:
-        raise UsageError(f"there is no document {number} in table {table.spec.name}")
+        raise UsageError(f"no document {number} in table {table.spec.name}")
     if found[0].vector is None:
         raise UsageError(f"document {number} has no vector", hint="choose another document")
     return found[0].vector

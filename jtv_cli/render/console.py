@@ -49,6 +49,7 @@ class Console:
         self._is_live = is_starting
         self._status = ""
         self._stream = stream
+        self.complete_hint: Callable[[str], str] = str
         # Reentrant, because a signal handler may write while its thread does.
         self._lock = RLock()
 
@@ -97,7 +98,7 @@ class Console:
     def _write_labelled(self, label: str, message: str, hint: str | None) -> None:
         self._write_line(f"jtv: {label}: {message}")
         if hint:
-            self._write_line(f"hint: {hint}")
+            self._write_line(f"hint: {self.complete_hint(hint)}")
 
     def ask(self, question: str, stdin: TextIO) -> bool:
         """Return whether the user answers yes; the end of the input is no."""

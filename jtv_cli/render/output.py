@@ -60,6 +60,11 @@ class Output:
         stream = self._stream
         return stream is not None and stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
 
+    def require_open(self) -> None:
+        """Raise OutputFailed if there is no stream."""
+        if self._stream is None:
+            raise OutputFailed("stdout is closed")
+
     def write(self, text: str) -> int:
         """Write a piece of data."""
         with self._attempt() as stream:

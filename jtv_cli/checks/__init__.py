@@ -1,1 +1,0 @@
-"""What `jtv doctor` looks at: settings, database, table, API; each within a time limit."""

@@ -1,0 +1,54 @@
+"""`jtv help TOPIC`: the documentation's pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import jtv_cli
+from jtv_cli.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from jtv_cli.cli.session import Streams
+
+_LIST = "topics"
+
+
+def print_topic(
+    context: typer.Context,
+    topic: Annotated[
+        str, typer.Argument(metavar="[COMMAND|TOPIC]", help="A command, a page, or 'topics'.")
+    ] = _LIST,
+) -> int:
+    """Show the help of a command, or a page of the documentation.
+
+    'jtv help topics' lists the pages.
+
+    Examples:
+      jtv help search
+      jtv help settings
+
+    """
+    streams: Streams = context.obj
+    pages = _pages()
+    if topic == _LIST:
+        for name, page in pages.items():
+            title = page.read_text("utf-8").partition("\n")[0].lstrip("# ")
+            streams.output.write_fields((f"jtv help {name}", title), (22,))
+    elif topic in pages:
+        streams.output.write(pages[topic].read_text("utf-8"))
+    else:
+        raise UsageError(
+            f'no command or topic "{topic}"', hint="see: jtv --help, or: jtv help topics"
+        )
+    return ExitCode.OK
+
+
+def _pages() -> dict[str, Path]:
+    """Return the documentation's pages by name: inside an installed package, or beside it."""
+    package = Path(jtv_cli.__file__).parent
+    folders = (package / "docs", package.parent / "docs")
+    found = next((sorted(folder.glob("*.md")) for folder in folders if folder.is_dir()), [])
+    return {page.stem: page for page in found}
