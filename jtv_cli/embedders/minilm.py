@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import json
 import math
+import sys
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from jtv_cli.embedders import BatchLimit
 from jtv_cli.embedders.weights import find_weights
@@ -24,18 +25,20 @@ from jtv_cli.embedders.wordpiece import WordPiece
 from jtv_cli.records import Embeddings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    import numpy.typing as npt
 
     from jtv_cli.embedders import EmbedderOptions
     from jtv_cli.embedders.models import Model
     from jtv_cli.records import Purpose, Vectors
 
-Floats = npt.NDArray[np.float32]
-Ids = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
-Linear = tuple[Floats, Floats]
-"""The weights (inputs, outputs) and the bias of a linear layer, or both of a LayerNorm."""
+    Floats = npt.NDArray[np.float32]
+    Ids = npt.NDArray[np.int64]
+    Mask = npt.NDArray[np.bool_]
+    Linear = tuple[Floats, Floats]
+    """The weights (inputs, outputs) and the bias of a linear layer, or both of a LayerNorm."""
 
 LAYERS, WIDTH, HEADS = 6, 384, 12
 EPSILON = 1e-12
@@ -48,6 +51,10 @@ _PADDING = 0  # the vocabulary's [PAD], which no text has
 
 _TOKENS_AT_ONCE = 2048
 """Padded tokens that are computed together: their activations fit the processor's cache."""
+
+_SMALL = 256
+"""Tokens up to which one thread is fastest: others would mostly wait for one another, on a
+busy machine for long."""
 
 _ONNX_FROM = 16
 """Texts from which on ONNX Runtime is worth its start-up."""
@@ -88,7 +95,7 @@ class MiniLmEmbedder:
 
     def __init__(self, model: Model, directory: Path) -> None:
         self.model = model
-        self.batch_limit = BatchLimit(texts=128, tokens=1 << 16)
+        self.batch_limit = BatchLimit(texts=64, tokens=1 << 13)
         self._tokenizer = WordPiece(directory / "vocab.txt")
         self._weights = read_weights(directory / "model.safetensors")
         self._onnx: Callable[[Floats, Mask], Floats] | None = None
@@ -136,12 +143,37 @@ class MiniLmEmbedder:
     def _layers(self, texts: int) -> Callable[[Floats, Mask], Floats]:
         """Return what computes the last hidden state (n, length, 384) from the first."""
         if texts < _ONNX_FROM or not find_spec("onnxruntime"):
-            return lambda hidden, is_token: _last_state(self._weights, hidden, is_token)
+            return self._by_numpy
         if self._onnx is None:
             from jtv_cli.embedders.minilm_onnx import open_layers
 
             self._onnx = open_layers(self._weights)
         return self._onnx
+
+    def _by_numpy(self, hidden: Floats, is_token: Mask) -> Floats:
+        is_small = is_token.size <= _SMALL
+        with _one_thread() if is_small else nullcontext():
+            return _last_state(self._weights, hidden, is_token)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Have OpenBLAS, if that is what numpy uses, compute in one thread."""
+    import ctypes
+
+    try:
+        # The functions of a library that it depends on can be found through it.
+        library = ctypes.CDLL(sys.modules["numpy._core._multiarray_umath"].__file__ or "")
+        threads = library.scipy_openblas_get_num_threads64_()
+        set_threads = library.scipy_openblas_set_num_threads64_
+    except (AttributeError, KeyError, OSError):
+        yield
+        return
+    set_threads(1)
+    try:
+        yield
+    finally:
+        set_threads(threads)
 
 
 def read_weights(path: Path) -> Weights:

@@ -101,7 +101,7 @@ class OnnxEmbedder:
         import tokenizers
 
         self.model = model
-        self.batch_limit = BatchLimit(texts=64, tokens=1 << 15)
+        self.batch_limit = BatchLimit(texts=32, tokens=1 << 13)
         self._truncate = truncate
         where = printable(str(directory))
         options = onnxruntime.SessionOptions()
