@@ -38,12 +38,12 @@ def silent_server() -> Iterator[str]:
         *("copy --from tidb --to x.db", "copy --from embedded --to tidb"),
     ],
 )
-def test_a_store_that_is_waited_for_is_named(jtv: Jtv, silent_server: str, command: str) -> None:
-    jtv.write("x", "a\n")
-    jtv.ok("init")
-    jtv.write("e", jtv.ok("export", "--vectors").stdout)
-    jtv.environment["TIDB_DATABASE_URL"] = f"mysql://user:a_password@{silent_server}/test"
-    with Terminal(jtv, *command.split(), env={"JTV_MODEL": "hashing-v1"}) as terminal:
+def test_a_store_that_is_waited_for_is_named(made: Jtv, silent_server: str, command: str) -> None:
+    made.write("x", "a\n")
+    if command == "import e":
+        made.write("e", made.ok("export", "--vectors").stdout)
+    made.environment["TIDB_DATABASE_URL"] = f"mysql://user:a_password@{silent_server}/test"
+    with Terminal(made, *command.split(), env={"JTV_MODEL": "hashing-v1"}) as terminal:
         terminal.wait_for(f"looking at {silent_server}/test …")
         assert terminal.screen.endswith(f"{ERASE}looking at {silent_server}/test …")
         assert "a_password" not in terminal.screen

@@ -130,7 +130,9 @@ def ingest_into(
     except Interrupted as interrupted:
         interrupted.detail = _summary(outcome.report)
         if lost := outcome.report.lost:
-            interrupted.detail += f"; {lost:,} texts were sent in vain and may be charged again"
+            interrupted.detail += (
+                f"; {format_count(lost, 'text')} sent but not stored, which may have been charged"
+            )
         if not any(source.path == STDIN for source in sources):
             interrupted.detail += "; the same command goes on from here"
         raise

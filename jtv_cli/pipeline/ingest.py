@@ -62,7 +62,7 @@ def ingest(
     """Embed and store the texts that the table does not have, and note where others were read.
 
     Texts are stored in the order of the input, in groups of `options.concurrency` batches.
-    At most two groups are read and not stored: so much may be paid for in vain if the
+    At most two groups are read and not stored: so much may be paid for and lost if the
     process is killed. However else the run ends, all that was answered is stored first.
 
     An exception in the calling thread, such as a signal handler raises, interrupts the run:
