@@ -278,7 +278,7 @@ class TestCommands:
     def test_doctor_tries_the_model(self, jtv: Jtv, models: Path) -> None:
         env = {"JTV_MODELS": str(models)}
         jtv.ok("init", env=env)
-        assert f"{NAME} answers in" in jtv.ok("doctor", env=env).stdout
+        assert f"{NAME} replied in" in jtv.ok("doctor", env=env).stdout
         result = jtv("doctor")
         assert result.code == 2
         assert f"jtv models pull {NAME}" in result.stdout

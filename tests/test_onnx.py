@@ -161,7 +161,7 @@ class TestCommands:
         for command in (["search", "cat"], ["ingest", "-"], ["search", "cat", "--model", "onnx:m"]):
             result = jtv(*command, stdin="river\n")
             assert result.code == 5
-            assert "is not the one that the table was made with" in result.stderr
+            assert "is not the one that the table was created with" in result.stderr
 
     @pytest.mark.usefixtures("directory")
     def test_another_pooling_is_refused(self, jtv: Jtv) -> None:

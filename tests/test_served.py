@@ -228,11 +228,11 @@ class TestFingerprint:
             jtv.environment["JINA_API_BASE"] = server.url
             jtv.ok("init", "--model", NAME)
             said = jtv.ok("doctor").stdout
-            assert "as when the table was created" in said
+            assert "the same vectors as the table" in said
             server.weights = "v2"
             result = jtv("doctor")
         assert result.code == 4
-        assert f"{NAME} is not the model that the table was made with" in result.stdout
+        assert f"{NAME} is not the model that the table was created with" in result.stdout
         assert len(server.requests) == 3
 
 

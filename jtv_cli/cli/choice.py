@@ -1,4 +1,4 @@
-"""Which model a new table gets, and which model a table is used with."""
+"""Choose the model of a new table, and the model to use with an existing one."""
 
 from __future__ import annotations
 
@@ -128,8 +128,8 @@ def require_model(settings: config.Settings, spec: TableSpec) -> None:
 def require_near(settings: config.Settings, table: Table) -> None:
     """Raise TableMismatch unless another provider's model makes the table's vectors.
 
-    It is asked only where --model names one: the API's model for a table that was made on
-    this machine, or the other way round. A stored text is embedded again and compared.
+    That is checked only if --model names such a model: the API's for a table created with a
+    local one, or the reverse. A stored text is embedded again and the vectors are compared.
     """
     spec = table.spec
     named = _demanded_model(settings)
@@ -145,21 +145,21 @@ def require_near(settings: config.Settings, table: Table) -> None:
         distance = cosine_distance(vector, document.vector)
         if distance > FARTHEST:
             raise TableMismatch(
-                f"table {spec.name} was made with {spec.model}, and {settings.model.value} makes"
-                f" other vectors: those of document {document.id} are {distance:.2f} apart",
+                f"table {spec.name} was created with {spec.model}, and {settings.model.value}"
+                f" makes other vectors: those of document {document.id} are {distance:.2f} apart",
                 hint="leave out --model, or name another --table",
             )
 
 
 def _require_same_weights(embedder: Embedder) -> None:
-    """Raise TableMismatch if a local model is not the one that a table was made with."""
+    """Raise TableMismatch if a local model is not the one that a table was created with."""
     from jtv_cli.embedders.fingerprint import FARTHEST, distance_to_fingerprint
 
     distance = distance_to_fingerprint(embedder)
     if distance > FARTHEST:
         location = printable(embedder.model.recipe.location)
         raise TableMismatch(
-            f"the model in {location} is not the one that the table was made with: a fixed"
+            f"the model in {location} is not the one that the table was created with: a fixed"
             f" text's vector has moved by a cosine distance of {distance:.2f}",
             hint="name the directory of the table's model: --model onnx:DIR",
         )

@@ -42,7 +42,7 @@ _FIELDS: dict[str, tuple[type, object]] = {
 """The type and the default of each field of the record; None stands for none."""
 
 _TOKENS_AT_ONCE = 4096
-_LONGEST_NAME, _LONGEST_PREFIX = 200, 200
+_LONGEST_NAME, _LONGEST_PREFIX, _LONGEST_PATH = 200, 200, 500
 
 
 def describe(directory: Path) -> Model:
@@ -53,6 +53,11 @@ def describe(directory: Path) -> Model:
     """
     _require_packages()
     record = _read_record(directory)
+    location = str(directory.absolute())
+    if len(location) > _LONGEST_PATH:  # a table's comment in TiDB has to hold it
+        raise UsageError(
+            f"the path of a model has up to {_LONGEST_PATH} characters", hint="move it"
+        )
     for name in ("model.onnx", "tokenizer.json"):
         if not (directory / name).is_file():
             raise UsageError(
@@ -72,7 +77,7 @@ def describe(directory: Path) -> Model:
             document_prefix=record["document_prefix"],
             pooling=record["pooling"],
             is_normalized=record["normalize"],
-            location=str(directory.absolute()),
+            location=location,
         ),
     )
 
