@@ -53,6 +53,11 @@ class Terminal:
         """What is left on the screen, without what was erased again."""
         return [re.sub("^.*\r\x1b\\[2K", "", line).rstrip() for line in self.screen.split("\n")]
 
+    @property
+    def messages(self) -> list[str]:
+        """The lines, with messages that were wrapped in one piece again."""
+        return "\n".join(self.lines).replace("\n  ", " ").split("\n")
+
     def type(self, keys: str) -> None:
         os.write(self._controller, keys.encode())
 

@@ -135,7 +135,7 @@ class TestTables:
     def test_none_on_a_terminal(self, jtv: Jtv) -> None:
         with Terminal(jtv, "tables") as terminal:
             assert terminal.wait() == 0
-        assert f"No tables in {jtv.database}" in terminal.screen.replace("\n", "")
+        assert f"No tables in {jtv.database}" in terminal.messages[0]
         assert not jtv.database.exists()
 
     def test_on_a_terminal(self, sampled: Jtv) -> None:

@@ -139,6 +139,36 @@ def test_large_texts_take_a_moment(jtv: Jtv, text: str) -> None:
             assert after.ru_utime - before.ru_utime < 4, command
 
 
+class TestEmpty:
+    """Where there is nothing to show, the next command is named."""
+
+    def test_a_table_without_documents(self, jtv: Jtv) -> None:
+        jtv.ok("init", "--table", "things")
+        for command, code in (("search x", 1), ("list", 0), ("list x", 0)):
+            with Terminal(jtv, *command.split(), "--table", "things", env=PLAIN) as terminal:
+                assert terminal.wait() == code
+            assert terminal.messages[0] == (
+                "Table things has no documents. Add some with: jtv ingest FILE --table things"
+            )
+        assert jtv.ok("list", "--table", "things").stderr == ""
+
+    def test_nothing_that_is_near_enough(self, filled: Jtv) -> None:
+        with Terminal(filled, "search", "xylophone", "--max-distance", "0.01") as terminal:
+            assert terminal.wait() == 1
+        assert "Nothing found. Try again without --max-distance" in terminal.screen
+
+    def test_a_blank_file(self, filled: Jtv) -> None:
+        filled.write("blank.txt", "\n \n")
+        assert "The input has no text." in str_of(shown(filled, "ingest", "blank.txt"))
+        assert "no text" not in filled.ok("ingest", "blank.txt").stderr
+
+    def test_no_table(self, jtv: Jtv) -> None:
+        for command in ("search x", "list"):
+            with Terminal(jtv, *command.split(), env=PLAIN) as terminal:
+                assert terminal.wait() == 5
+            assert "jtv init" in terminal.screen
+
+
 class TestLayout:
     def test_no_line_is_longer_and_nothing_is_lost(self) -> None:
         chance = random.Random(0)

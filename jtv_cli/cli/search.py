@@ -81,6 +81,8 @@ def search(
             embedder = session.embedder(table.spec)
             hits, explanation = pipeline.search(text or "", table, embedder, search_options)
         unmatched = _unmatched(table, filter_) if filter_ and not hits else None
+        if not hits and not unmatched and form is Format.TABLE:
+            session.console.report(_nothing_found(session, table, search_options))
     if explanation:
         session.console.report(explanation)
     if unmatched:
@@ -91,8 +93,6 @@ def search(
         from jtv_cli.render.tables import print_hits
 
         print_hits(hits, session.output, query=text or "")
-    elif not unmatched:
-        session.console.report("Nothing found")
     return ExitCode.OK if hits else ExitCode.NOTHING_FOUND
 
 
@@ -143,8 +143,11 @@ def list_documents(
                 max_wait=max_wait,
             )
             # The first hit takes the longest, so the status line stays until it is there.
-            hits = chain([*islice(hits, 1)], hits)
-        if form is Format.TABLE:
+            first = [*islice(hits, 1)]
+            hits = chain(first, hits)
+        if not first and session.output.is_terminal and not table.count():
+            session.console.report(_no_documents(session, table))
+        elif form is Format.TABLE:
             from jtv_cli.render.tables import print_list
 
             print_list(hits, session.output, query=text)
@@ -208,6 +211,20 @@ def _stdin() -> str:
         return sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
     except OSError as error:
         raise UsageError(f"cannot read standard input: {error.strerror}") from error
+
+
+def _nothing_found(session: Session, table: Table, search_options: SearchOptions) -> str:
+    """Return why a search found nothing, and what to try."""
+    if not table.count():
+        return _no_documents(session, table)
+    if search_options.filter or search_options.max_distance is not None:
+        return "Nothing found. Try again without --max-distance, --source or --where."
+    return "Nothing found"
+
+
+def _no_documents(session: Session, table: Table) -> str:
+    command = session.console.complete_hint("jtv ingest FILE")
+    return f"Table {table.spec.name} has no documents. Add some with: {command}"
 
 
 def _unmatched(table: Table, wanted: Filter) -> tuple[str, str] | None:
