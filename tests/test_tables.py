@@ -148,7 +148,7 @@ class TestEmpty:
             with Terminal(jtv, *command.split(), "--table", "things", env=PLAIN) as terminal:
                 assert terminal.wait() == code
             assert terminal.messages[0] == (
-                "Table things has no documents. Add some with: jtv ingest FILE --table things"
+                "Table things has no documents. Add some with: jtv ingest --table things FILE"
             )
         assert jtv.ok("list", "--table", "things").stderr == ""
 

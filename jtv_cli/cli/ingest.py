@@ -142,7 +142,8 @@ def ingest_into(
     if outcome.report.stopped:
         session.console.error(f"stopped before the end: {outcome.report.stopped}")
     _say(session, outcome)
-    if session.console.is_terminal and not (outcome.report.texts or outcome.report.stopped):
+    report = outcome.report
+    if session.console.is_terminal and report.texts == report.empty and not report.stopped:
         session.console.report("The input has no text. How it is read: jtv ingest --help")
 
 
