@@ -33,7 +33,7 @@ ROWS = [
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.ndjson", "A.JSONL", "a.jsonl.gz"])
 def test_json_lines(made: Jtv, name: str) -> None:
-    made.write(name, gzip.compress(JSONL) if name.endswith("gz") else JSONL)
+    made.write(name, gzip.compress(JSONL, mtime=0) if name.endswith("gz") else JSONL)
     result = made.ok("ingest", name)
     assert f"reading {name} as jsonl, the text from field text\n" in result.stderr
     assert result.counts.startswith("2 stored, 0 known, 1 empty, 0 skipped")
@@ -42,7 +42,7 @@ def test_json_lines(made: Jtv, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
 def test_csv(made: Jtv, name: str) -> None:
-    made.write(name, gzip.compress(CSV) if name.endswith("gz") else CSV)
+    made.write(name, gzip.compress(CSV, mtime=0) if name.endswith("gz") else CSV)
     assert "as csv, the text from field text" in made.ok("ingest", name).stderr
     assert stored(made) == ROWS
 
@@ -335,22 +335,25 @@ class TestFolders:
 
 class TestPacked:
     def test_standard_input_has_no_name_that_could_say_so(self, made: Jtv) -> None:
-        packed = gzip.compress(b'{"text": "one"}\n' * 2000 + b'{"text": "two"}\n')
+        packed = gzip.compress(b'{"text": "one"}\n' * 2000 + b'{"text": "two"}\n', mtime=0)
         made.ok("ingest", "-", "--input", "jsonl", stdin=packed)
         assert [text for text, *_ in stored(made)] == ["one", "two"]
-        exported = gzip.compress(made.ok("export", "--vectors").raw_stdout)
+        exported = gzip.compress(made.ok("export", "--vectors").raw_stdout, mtime=0)
         assert "2 stored" in made.ok("import", "-", "--table", "again", stdin=exported).stderr
-        assert made("ingest", "-", stdin=gzip.compress(b"one\n")[:-4]).code == 3
+        assert made("ingest", "-", stdin=gzip.compress(b"one\n", mtime=0)[:-4]).code == 3
 
     def test_lines_of_several_members_and_padding(self, made: Jtv) -> None:
-        made.write("a.txt.gz", gzip.compress(b"one\ntw") + gzip.compress(b"o\n") + b"\0" * 99)
+        made.write(
+            "a.txt.gz",
+            gzip.compress(b"one\ntw", mtime=0) + gzip.compress(b"o\n", mtime=0) + b"\0" * 99,
+        )
         made.ok("ingest", "a.txt.gz")
         assert [text for text, *_ in stored(made)] == ["one", "two"]
 
     @pytest.mark.parametrize("cut", [-1000, -4])
     def test_a_damaged_one_is_read_as_far_as_it_goes(self, made: Jtv, cut: int) -> None:
         lines = "".join(f"{os.urandom(20).hex()}\n" for _ in range(4000))
-        made.write("a.gz", gzip.compress(lines.encode())[:cut])
+        made.write("a.gz", gzip.compress(lines.encode(), mtime=0)[:cut])
         made.write("b.txt", "afterwards\n")
         result = made("ingest", "a.gz", "b.txt")
         assert result.code == 3
@@ -360,7 +363,7 @@ class TestPacked:
         assert f"a.gz:{len(texts)}: the end of the gzip data is missing, skipped" in result.stderr
 
     def test_where_it_is_damaged_is_said_by_its_line(self, made: Jtv) -> None:
-        whole = gzip.compress(b"one\n\n\xff\n\n\nsix")
+        whole = gzip.compress(b"one\n\n\xff\n\n\nsix", mtime=0)
         made.write("a.gz", whole[:-4])
         result = made("ingest", "a.gz")
         assert "jtv: warning: a.gz:6: the end of the gzip data is missing, skipped" in result.stderr
@@ -369,7 +372,7 @@ class TestPacked:
     def test_records_over_several_lines_before_the_damage_are_kept(self, made: Jtv) -> None:
         """Blocks never end with a record here, and so no window is full."""
         rows = [f'"{number}\n{os.urandom(600).hex()}"\n' for number in range(200)]
-        made.write("a.csv.gz", gzip.compress("".join(["text\n", *rows]).encode())[:-1000])
+        made.write("a.csv.gz", gzip.compress("".join(["text\n", *rows]).encode(), mtime=0)[:-1000])
         result = made("ingest", "a.csv.gz")
         texts = [text for text, *_ in stored(made)]
         assert len(texts) > 190
@@ -383,7 +386,7 @@ class TestPacked:
         assert (result.code, "not compressed with gzip" in result.error) == (2, True)
 
     def test_one_that_unpacks_to_very_much(self, made: Jtv) -> None:
-        made.write("a.gz", gzip.compress(b"same\n" * 200_000))
+        made.write("a.gz", gzip.compress(b"same\n" * 200_000, mtime=0))
         result = made.ok("ingest", "a.gz")
         assert result.counts.startswith("1 stored, 199,999 known")
 
@@ -397,7 +400,7 @@ class TestDelimited:
             ("a.csv", '"sep=;"\nid;text\n1;"Hallo, Welt"\n2;zwei\n'),
             ("a.csv", "id\ttext\n1\tHallo, Welt\n2\tzwei\n"),
             ("a.csv", "id;text\r1;Hallo, Welt\r2;zwei\r"),
-            ("a.csv.gz", gzip.compress(b"id;text\n1;Hallo, Welt\n2;zwei\n")),
+            ("a.csv.gz", gzip.compress(b"id;text\n1;Hallo, Welt\n2;zwei\n", mtime=0)),
         ],
     )
     def test_the_delimiter_is_recognised(self, made: Jtv, name: str, data: str | bytes) -> None:
@@ -521,7 +524,7 @@ class TestJson:
     def test_an_array_of_records(self, made: Jtv, name: str, indent: int | None) -> None:
         data = json.dumps(self.RECORDS, indent=indent, ensure_ascii=indent is None).encode()
         if name != "-":
-            made.write(name, gzip.compress(data) if name.endswith("gz") else data)
+            made.write(name, gzip.compress(data, mtime=0) if name.endswith("gz") else data)
         made.ok("ingest", name, "--input", "json", stdin=data)
         found = stored(made)
         assert [(text, more) for text, _, more in found] == [
@@ -601,7 +604,7 @@ class TestNotText:
             (b"SQLite format 3\0" + bytes(84), "an SQLite database"),
             ("Grüße\nnächste\n".encode("utf-16-le"), "UTF-16 text"),
             ("Grüße\nnächste\n".encode("utf-16-be"), "UTF-16 text"),
-            (gzip.compress(b"x\n"), "compressed with gzip"),
+            (gzip.compress(b"x\n", mtime=0), "compressed with gzip"),
             (b"PK\x03\x04rest", "a ZIP archive"),
             (b"\xff\xd8\xff\xe0\x10JFIF", "a JPEG image"),
         ],
@@ -668,7 +671,7 @@ class TestLimits:
     def test_a_record_that_is_too_large(
         self, made: Jtv, name: str, start: bytes, end: bytes, options: tuple[str, ...]
     ) -> None:
-        made.write(name, gzip.compress(start + self.LARGE + end, 1))
+        made.write(name, gzip.compress(start + self.LARGE + end, 1, mtime=0))
         result = self.limited(made, "ingest", name, *options)
         assert result.code == 3
         line = start.count(b"\n") + 1
@@ -694,7 +697,7 @@ class TestLimits:
 
     def test_a_bomb_among_texts_to_delete_and_exports(self, made: Jtv) -> None:
         made.ok("ingest", "-", stdin="one\n")
-        made.write("bomb.gz", gzip.compress(self.LARGE * 5, 1))
+        made.write("bomb.gz", gzip.compress(self.LARGE * 5, 1, mtime=0))
         result = self.limited(made, "delete", "--texts", "bomb.gz", "--yes")
         assert (result.code, "bomb.gz:1: it is larger than 64 MiB" in result.error) == (2, True)
         result = self.limited(made, "import", "bomb.gz")
