@@ -323,6 +323,10 @@ def test_a_disk_that_is_full(keyed: Jtv, api: JinaServer) -> None:
     assert result.code == 5
     stored = contents(keyed)
     assert 0 < len(stored) < 4000
+    assert sorted(api.bill) == sorted(stored)
+    assert keyed("ingest", "lines.txt", prefix=limited).code == 5
+    assert sorted(api.bill) == sorted(contents(keyed)), "nothing is paid for and lost"
+    stored = contents(keyed)
     paid = len(api.bill)
     keyed.ok("ingest", "lines.txt")
     assert sorted(contents(keyed)) == sorted(lines)

@@ -64,12 +64,14 @@ class NewText(NamedTuple):
 class Group:
     """Consecutive texts of the input, and the vectors of those that are not stored yet.
 
-    `unresolved` counts the texts that are neither answered nor skipped.
+    `unresolved` counts the texts that are neither answered nor skipped, `text_bytes` the
+    UTF-8 bytes of all.
     """
 
     def __init__(self, texts: Sequence[NewText]) -> None:
         self.texts = texts
         self.unresolved = len(texts)
+        self.text_bytes = sum(len(new.document.text.encode()) for new in texts)
         self._answers: list[tuple[Sequence[int], Vectors]] = []
 
     @property

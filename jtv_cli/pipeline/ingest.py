@@ -161,6 +161,7 @@ class _Run:
             longest=embedder.model.max_tokens if options.truncate else None,
         )
         self._groups: list[Group] = []
+        self._held_back: Group | None = None
         self._block: RecordBlock | None = None
         self._last_read = self._gathering_since = time.monotonic()
         self._busy_since: float | None = None
@@ -228,12 +229,18 @@ class _Run:
     def _is_finished(self) -> bool:
         if self._scheduler.is_closed:
             return self._ends_at_once or not self._scheduler.in_flight
-        is_read = self._input_ended and self._block is None
-        return is_read and self._deduplicator.is_empty and not self._groups
+        is_read = self._input_ended and self._block is None and self._deduplicator.is_empty
+        return is_read and self._held_back is None and not self._groups
 
     def _read_ahead(self) -> None:
         """Take in what was read, until there are groups enough to be embedded."""
         while not self._scheduler.is_closed and len(self._groups) < self._most_groups:
+            if self._held_back is not None and self._groups:
+                return
+            if self._held_back is not None:
+                group, self._held_back = self._held_back, None
+                self._add_group(group)
+                continue
             is_full = self._deduplicator.is_full
             if self._block is not None and not is_full:
                 block, self._block = self._block, None
@@ -272,11 +279,22 @@ class _Run:
         self.wanted.put(not self._input_ended)
 
     def _add_group(self, group: Group) -> None:
-        """Make sure that a group can be stored, and schedule its requests."""
-        size = sum(len(new.document.text.encode()) for new in group.texts)
-        dimensions = self._table.spec.dimensions
-        self._table.reserve(size + len(group.texts) * (4 * dimensions + BYTES_PER_DOCUMENT))
-        self._groups.append(group)
+        """Schedule the requests of a group, or hold it back until the others are stored.
+
+        That is if there is no room for it besides them. Raises StoreError if there is none
+        even for it alone, before anything of it is paid for.
+        """
+        groups = [*self._groups, group]
+        texts = sum(len(each.texts) for each in groups)
+        per_document = 4 * self._table.spec.dimensions + BYTES_PER_DOCUMENT
+        try:
+            self._table.reserve(sum(each.text_bytes for each in groups) + texts * per_document)
+        except StoreError:
+            if not self._groups:
+                raise
+            self._held_back = group
+            return
+        self._groups = groups
         limit, longest = self._scheduler.limit, self._embedder.model.max_tokens
         self._scheduler.add(cut_group(group, limit, longest))
 
@@ -298,7 +316,8 @@ class _Run:
     def _next_event(self, *, wait: bool) -> Event | None:
         """Return the next event; None when there is something else to do first."""
         until = self._scheduler.next_time()
-        if not self._deduplicator.is_empty and len(self._groups) < self._most_groups:
+        can_add = len(self._groups) < self._most_groups and self._held_back is None
+        if can_add and not self._deduplicator.is_empty:
             until = min(until, self._idle_at())
         seconds = max(0.0, until - time.monotonic()) if wait else 0.0
         self._busy_since = None

@@ -19,7 +19,8 @@ _OVERHEAD = 1.3
 _LEAST_BYTES = 1 << 20  # a segment of the index, and the pages that any write changes
 _PAGE_BYTES = 16384 + 24  # in the write-ahead log
 _ENTRIES = 300  # hashes on a page of their index
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# Not EFBIG: the space is held in one file, and the limit is checked for each of the others.
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Space:
