@@ -125,7 +125,36 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("name", FAULTS)
+# One text may be the cause of these.
+BY_TEXT = ("422", "500", "no JSON", "not finite", "all zero", "missing item")
+
+
+@pytest.mark.parametrize("name", BY_TEXT)
+def test_a_text_that_always_fails_is_skipped_and_named(
+    ready: Jtv, api: JinaServer, name: str
+) -> None:
+    fault, says = FAULTS[name]
+    lines = "".join(f"line {number}\n" for number in range(700))
+    api.misbehave(fault, times=None, when=lambda request: "line 699" in request.texts)
+    result = ready("ingest", "-", "--max-wait", "5", stdin=lines)
+    assert result.code == 3
+    [skipped] = [line for line in result.stderr.splitlines() if "-:700" in line]
+    assert says in skipped or name == "500"
+    assert (api.key or "") not in result.stderr
+    assert len(ready.ok("list").rows) == 699
+    api.behave()
+    assert "1 stored, 699 known" in ready.ok("ingest", "-", stdin=lines).counts
+
+
+def test_a_batch_that_fails_only_as_a_whole_is_stored(ready: Jtv, api: JinaServer) -> None:
+    lines = "".join(f"line {number}\n" for number in range(700))
+    fault, _ = FAULTS["duplicate index"]
+    api.misbehave(fault, times=None, when=lambda request: "line 699" in request.texts)
+    ready.ok("ingest", "-", "--max-wait", "5", stdin=lines)
+    assert len(ready.ok("list").rows) == 700
+
+
+@pytest.mark.parametrize("name", sorted(FAULTS.keys() - {*BY_TEXT, "duplicate index"}))
 def test_a_failure_is_one_line_and_nothing_half_stored(
     ready: Jtv, api: JinaServer, name: str
 ) -> None:
@@ -134,9 +163,11 @@ def test_a_failure_is_one_line_and_nothing_half_stored(
     api.misbehave(fault, when=lambda request: "line 699" in request.texts)
     result = ready("ingest", "-", "--max-wait", "0", stdin=lines)
     assert result.code == 4
-    summary, error = result.stderr.splitlines()
+    summary, error, hint = result.stderr.splitlines()
     assert summary.startswith("Stored 512 new documents (0 already stored, 0 skipped)")
-    assert says in error
+    assert error.startswith("jtv: error: ")
+    assert hint.startswith("hint: ")
+    assert says in error + hint
     assert (api.key or "") not in result.stderr
     assert len(ready.ok("list").rows) == 512
     # The same command goes on from there.

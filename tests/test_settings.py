@@ -191,7 +191,7 @@ class TestFiles:
         path = jtv.write(".env", f"A=1\nJTV_DATABASE={value}\n")
         result = jtv("tables")
         assert result.code == 2
-        said = f"{path}:2: the value of JTV_DATABASE has a control character in it"
+        said = f"{path}:2: the value of JTV_DATABASE contains a control character"
         assert said in result.stderr
         assert hint in result.stderr
         jtv.write(".env", r"JTV_DATABASE='C:\Users\bin\v2.db'")
