@@ -80,7 +80,7 @@ def test_on_a_terminal(sampled: Jtv) -> None:
         assert terminal.wait() == 0
     lines = [line for line in terminal.lines if line]
     assert lines[0] == f"ok       store        {sampled.database} (default)"
-    assert not [line for line in lines if "looking" in line]
+    assert not [line for line in lines if "checking" in line]
 
 
 class TestSettings:

@@ -44,13 +44,13 @@ def test_a_store_that_is_waited_for_is_named(made: Jtv, silent_server: str, comm
         made.write("e", made.ok("export", "--vectors").stdout)
     made.environment["TIDB_DATABASE_URL"] = f"mysql://user:a_password@{silent_server}/test"
     with Terminal(made, *command.split(), env={"JTV_MODEL": "hashing-v1"}) as terminal:
-        terminal.wait_for(f"looking at {silent_server}/test …")
-        assert terminal.screen.endswith(f"{ERASE}looking at {silent_server}/test …")
+        terminal.wait_for(f"reading {silent_server}/test …")
+        assert terminal.screen.endswith(f"{ERASE}reading {silent_server}/test …")
         assert "a_password" not in terminal.screen
 
 
 @pytest.mark.parametrize(
-    ("command", "message"), [("tables", "counting"), ("doctor", "looking at database")]
+    ("command", "message"), [("tables", "counting"), ("doctor", "checking database")]
 )
 def test_what_is_waited_for_comes_back_after_a_wait_within_it(
     jtv: Jtv, silent_server: str, command: str, message: str
@@ -67,7 +67,7 @@ def test_it_is_cut_to_what_fits_on_a_line(jtv: Jtv, columns: int) -> None:
     with Terminal(jtv, "info", "--database", path, columns=columns) as terminal:
         assert terminal.wait() == 5
     waited = re.findall(r"\x1b\[2K([^\r\n]* …)", terminal.screen)
-    assert "looking at 数学" in str(waited)
+    assert "reading 数学" in str(waited)
     assert max(map(cells, waited)) + len("^C") < columns
 
 

@@ -42,7 +42,7 @@ def delete(
     require_utf8(source or "", "--source")
     with session.store(writable=not dry_run) as store:
         table = session.open_table(store)
-        with session.console.status("looking"):
+        with session.console.status("finding documents"):
             found = _find(table, ids, source, texts)
         if dry_run:
             _report(session, table, found, found.removed, "would delete", json=json)
