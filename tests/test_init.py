@@ -112,7 +112,7 @@ def test_report_as_json(jtv: Jtv) -> None:
         "table": TABLE,
         "model": "hashing-v1",
         "dimensions": 768,
-        "changes": [f"make table {TABLE} in {jtv.database}"],
+        "changes": [f"create table {TABLE} in {jtv.database}"],
         "index": "none",
     }
     assert json.loads(jtv.ok("init", "--json").stdout)["changes"] == []
@@ -192,7 +192,7 @@ class TestForeignFiles:
         for command in (["init"], ["init", "--drop", "--yes"], ["ingest", "-"], ["list"]):
             result = jtv(*command, "--database", "other.db")
             assert result.code == 5
-            assert "a database that jtv did not make" in result.error
+            assert "a database that jtv did not create" in result.error
         assert path.read_bytes() == before
 
     def test_a_file_that_is_no_database(self, jtv: Jtv) -> None:
@@ -212,7 +212,7 @@ class TestForeignFiles:
         for command in ("init", "list"):
             result = jtv(command, "--database", "..")
             assert result.code == 5
-            assert result.error == "jtv: error: .. is a folder\nhint: name a file in it"
+            assert result.error == "jtv: error: .. is a directory\nhint: name a file in it"
 
     def test_a_folder_that_is_not_there(self, jtv: Jtv) -> None:
         result = jtv("init", "--database", "no/such/jtv.db")

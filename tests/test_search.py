@@ -164,7 +164,7 @@ class TestReadOnly:
     def test_but_not_written(self, locked: Jtv, command: list[str]) -> None:
         result = locked(*command, stdin="new\n", prefix=self.prefix)
         assert result.code == 5
-        assert result.error.startswith(f"jtv: error: {locked.database} cannot be written")
+        assert result.error.startswith(f"jtv: error: {locked.database} is read-only")
 
     def test_reading_leaves_nothing_behind(self, sampled: Jtv) -> None:
         before = sampled.database.read_bytes()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import Jtv
+    from jina_server import JinaServer
     from jtv_cli.stores.sqlite.table import SqliteTable
 
 
@@ -240,6 +241,22 @@ print(table.count())
             (small_disk / "filler").unlink()
             table.reserve(size)
             assert table.count() == 500
+
+    def test_nothing_is_paid_for_that_cannot_be_stored(
+        self, keyed: Jtv, api: JinaServer, small_disk: Path
+    ) -> None:
+        keyed.environment["JTV_DATABASE"] = str(small_disk / "jtv.db")
+        keyed.write("many.txt", "".join(f"{number} {'x' * 300}\n" for number in range(6000)))
+        keyed.ok("init")
+        before = -1
+        # Each run stores what fits, and pays for no more than that.
+        while before < len(api.bill):
+            before = len(api.bill)
+            result = keyed("ingest", "many.txt")
+            assert result.code == 5
+            assert "no space left" in result.stderr
+            assert len(api.bill) == len(keyed.ok("list").rows)
+        assert before > 0
 
 
 def fill(directory: Path) -> None:
