@@ -386,8 +386,9 @@ def test_what_a_second_signal_loses_is_counted(keyed: Jtv, api: JinaServer, seed
     assert len(stored) == report["stored"]
     assert stored <= set(api.bill)
     api.settle()
-    assert len(set(api.bill) - stored) <= report["lost"]
-    assert f"{report['lost']:,} texts sent but not stored" in stderr.decode()
+    lost = report.get("lost", 0)  # none, if the answers came before the signal
+    assert len(set(api.bill) - stored) <= lost
+    assert (b"sent but not stored" in stderr) == bool(lost)
 
 
 @pytest.mark.parametrize("seed", range(12))
