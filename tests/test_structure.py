@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "__init__": set(),
     "__main__": {"jtv_cli", "cli", "config"},
     "cli": {
-        *("jtv_cli", "config", "sources", "pipeline", "exchange", "checks", "render"),
+        *("jtv_cli", "config", "sources", "pipeline", "transfer", "checks", "render"),
         *("embedders", "stores"),
     },
     "config": set(),
@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "hosts": set(),
     "sources": set(),
     "pipeline": {"sources", "embedders", "stores"},
-    "exchange": {"stores"},
+    "transfer": {"stores"},
     "checks": {"config", "embedders", "stores"},
     "render": set(),
     "embedders": {"jtv_cli"},

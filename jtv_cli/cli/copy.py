@@ -81,14 +81,14 @@ def _two_stores(
 
 
 def _copy(session: Session, source: Table, target: Table, account: Account) -> None:
-    from jtv_cli.exchange import transfer
+    from jtv_cli.transfer.copy import copy as copy_table
 
     def words() -> str:
         return f"copying: {account.done.stored + account.done.known:,} of {total}"
 
     with account, session.console.status("reading") as show:
         total = format_count(source.count(), "document")
-        missing = transfer.copy(
+        missing = copy_table(
             source,
             target,
             progress=account.follow(show, words),

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from jtv_cli.exchange.stream import ExportReader
     from jtv_cli.records import TableSpec
     from jtv_cli.sources import Source
     from jtv_cli.sources.stream import Stream
     from jtv_cli.stores import Table
+    from jtv_cli.transfer.export import ExportReader
 
 # In bytes. An export has up to two bytes for each one of a text, and at most six.
 _LARGEST_LINE = 4 * LARGEST_RECORD
@@ -58,7 +58,7 @@ def import_table(
     as the exported one was. A table that is not there is made, as `jtv init` would. Texts
     that are there already only gain their occurrences: to import twice changes nothing.
     """
-    from jtv_cli.exchange.stream import ExportReader
+    from jtv_cli.transfer.export import ExportReader
 
     with open_lines(file) as source, session.store(writable=True) as store:
         reader = ExportReader(source.path, _lines(source))
@@ -91,11 +91,11 @@ def _write(
     *,
     vectors: bool,
 ) -> None:
-    from jtv_cli.exchange import stream
+    from jtv_cli.transfer.export import export as export_lines
 
     with session.console.status("counting"):
         total = format_count(table.count(), "document")
-    lines = stream.export(table, vectors=vectors, skipped=account.skip)
+    lines = export_lines(table, vectors=vectors, skipped=account.skip)
     for number, line in enumerate(lines):
         if number % _LINES == 0:
             progress(f"exporting: {number:,} of {total}")
@@ -153,7 +153,7 @@ def _fill(
     """
     from itertools import chain
 
-    from jtv_cli.exchange.transfer import add_source_details, batches, transfer
+    from jtv_cli.transfer.copy import add_source_details, batches, store_documents
 
     def words() -> str:
         return f"{account}, {stream.consumed / stream.size:.0%}" if stream.size else str(account)
@@ -164,7 +164,7 @@ def _fill(
             parts = batches(reader.documents())
             first = next(parts, [])
             table = target.open()
-            transfer(
+            store_documents(
                 chain(first, chain.from_iterable(parts)),
                 table,
                 progress=account.follow(show, words),

@@ -1,13 +1,13 @@
-"""Documents that have their vectors already, stored in a table: nothing is embedded."""
+"""Store documents with the vectors they have, from an export or from another table."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from jtv_cli.batching import batched, batched_by_weight
-from jtv_cli.exchange.documents import searchable
 from jtv_cli.records import Document, SourceLine, Transferred
 from jtv_cli.text import too_long
+from jtv_cli.transfer.format import searchable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,22 +17,24 @@ if TYPE_CHECKING:
 
 _BATCH = 512
 _BATCH_CHARACTERS = 4 << 20
+_OCCURRENCE_CHARACTERS = 200  # that take about as much memory as one
 
 
-def transfer(
+def store_documents(
     documents: Iterable[StoredDocument],
     table: Table,
     *,
     progress: Callable[[Transferred], None],
     skipped: Callable[[StoredDocument, str], None],
 ) -> None:
-    """Store the documents that the table does not have; of the others, note where they were read.
+    """Store the documents that the table does not have, and add the occurrences of the others.
 
-    Every document has a usable vector of the table's model. `progress` hears, after each
-    batch, what was done so far, `skipped` of what is longer than the table takes.
+    Every document needs a usable vector of the table's model. `progress` is called after
+    each batch with what was done so far, `skipped` with each document that is too long for
+    the table and the reason.
     """
     done = Transferred()
-    for batch in batches(_fitting(documents, table, skipped)):
+    for batch in batches(_not_too_long(documents, table, skipped)):
         more = _store(_merged(batch), table)
         done = Transferred(
             done.stored + more.stored,
@@ -50,19 +52,19 @@ def copy(
     skipped: Callable[[StoredDocument, str], None],
     verifying: Callable[[int], None],
 ) -> int:
-    """Copy all documents from one table to another, and verify that they are there.
+    """Copy all documents from one table to another, and verify that they arrived.
 
-    `progress` hears what was copied so far, `skipped` of documents that cannot be copied,
-    and why, `verifying` how many were looked up. Documents that the source gains meanwhile
-    may or may not be copied.
+    `progress` is called with what was copied so far, `skipped` with each document that
+    cannot be copied and the reason, `verifying` with how many were looked up. Documents
+    that are added to the source meanwhile may or may not be copied.
 
-    Returns how many documents are missing in the end, because others have deleted them.
+    Returns how many documents are missing in the end, because others deleted them.
     """
     last = 0
-    left_out: set[int] = set()
+    skipped_ids: set[int] = set()
 
-    def leave_out(document: StoredDocument, reason: str) -> None:
-        left_out.add(document.id)
+    def skip(document: StoredDocument, reason: str) -> None:
+        skipped_ids.add(document.id)
         skipped(document, reason)
 
     def seen() -> Iterator[StoredDocument]:
@@ -71,9 +73,9 @@ def copy(
             last = document.id
             yield document
 
-    transfer(searchable(seen(), leave_out), target, progress=progress, skipped=leave_out)
+    store_documents(searchable(seen(), skip), target, progress=progress, skipped=skip)
     add_source_details(details_of(source), target)
-    copied = (d for d in _until(source, last) if d.id not in left_out)
+    copied = (d for d in _until(source, last) if d.id not in skipped_ids)
     return _missing(copied, target, verifying)
 
 
@@ -94,7 +96,7 @@ def add_source_details(details: Mapping[str, Mapping[str, Any]], table: Table) -
             table.set_source_details(missing)
 
 
-def _fitting(
+def _not_too_long(
     documents: Iterable[StoredDocument],
     table: Table,
     skipped: Callable[[StoredDocument, str], None],
@@ -129,14 +131,17 @@ def _missing(
 
 
 def batches(documents: Iterable[StoredDocument]) -> Iterator[list[StoredDocument]]:
-    """Yield as many documents together as are stored at once."""
+    """Yield the documents in batches, each stored in one transaction."""
     return batched_by_weight(
-        documents, lambda document: len(document.text), _BATCH_CHARACTERS, _BATCH
+        documents,
+        lambda each: len(each.text) + _OCCURRENCE_CHARACTERS * len(each.occurrences),
+        _BATCH_CHARACTERS,
+        _BATCH,
     )
 
 
 def _merged(batch: Sequence[StoredDocument]) -> dict[bytes, StoredDocument]:
-    """Return each text once, by its hash, and each place that it was read at once."""
+    """Return each text once, by its hash, with all its occurrences."""
     merged: dict[bytes, StoredDocument] = {}
     for document in batch:
         first = merged.get(document.hash, document)
@@ -149,8 +154,10 @@ def _merged(batch: Sequence[StoredDocument]) -> dict[bytes, StoredDocument]:
 def _store(documents: dict[bytes, StoredDocument], table: Table) -> Transferred:
     ids = table.known(list(documents))
     done = _add([d for key, d in documents.items() if key not in ids], table)
-    news = _note([(ids[key], d) for key, d in documents.items() if key in ids], table)
-    return done._replace(occurrences=done.occurrences + news)
+    occurrences = _add_occurrences(
+        [(ids[key], d) for key, d in documents.items() if key in ids], table
+    )
+    return done._replace(occurrences=done.occurrences + occurrences)
 
 
 def _add(documents: Sequence[StoredDocument], table: Table) -> Transferred:
@@ -163,11 +170,11 @@ def _add(documents: Sequence[StoredDocument], table: Table) -> Transferred:
     return Transferred(added.documents, 0, added.occurrences)
 
 
-def _note(documents: Iterable[tuple[int, StoredDocument]], table: Table) -> int:
-    """Note where known documents were read; return how many occurrences are new."""
+def _add_occurrences(documents: Iterable[tuple[int, StoredDocument]], table: Table) -> int:
+    """Add occurrences to stored documents; return how many are new."""
     places: dict[str | None, list[SourceLine]] = {}
     for number, document in documents:
         for source, line, metadata, end_line in document.occurrences:
             place = SourceLine(line or 0, number, metadata, end_line)
             places.setdefault(source, []).append(place)
-    return sum(table.add_occurrences(source, found) for source, found in places.items())
+    return sum(table.add_occurrences(source, added) for source, added in places.items())

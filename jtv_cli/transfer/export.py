@@ -1,4 +1,4 @@
-"""A whole export: written with a count and a digest at its end, which reading checks."""
+"""Write a table as an export, and read one; its closing record proves it complete."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from jtv_cli.errors import UsageError
-from jtv_cli.exchange.documents import (
+from jtv_cli.transfer.copy import details_of
+from jtv_cli.transfer.format import (
+    Header,
     decode_document,
+    decode_header,
     decode_source,
     encode_document,
+    encode_header,
     encode_source,
     searchable,
 )
-from jtv_cli.exchange.header import Header, decode_header, encode_header
-from jtv_cli.exchange.transfer import details_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -26,10 +28,10 @@ if TYPE_CHECKING:
 def export(
     table: Table, *, vectors: bool, skipped: Callable[[StoredDocument, str], None]
 ) -> Iterator[bytes]:
-    """Yield a table as an export, line by line.
+    """Yield the lines of an export of a table.
 
-    With `vectors`, documents whose vector cannot be searched for are left out, and
-    `skipped` hears of them, and why.
+    With `vectors`, a document without a usable vector is left out, and `skipped` is called
+    with it and the reason.
     """
     import orjson
 
@@ -52,9 +54,9 @@ def export(
 
 
 class ExportReader:
-    """Reads the lines of an export, its header at once. `path` is what errors call it.
+    """Reads an export from its lines, the header at once. Errors name it by `path`.
 
-    Raises UsageError where it is none, was made by a newer jtv, or has no vectors.
+    Raises UsageError if it is no export, was written by a newer jtv, or has no vectors.
     """
 
     def __init__(self, path: str, lines: Iterator[bytes]) -> None:
@@ -69,7 +71,7 @@ class ExportReader:
         self._digest.update(line + b"\n")
         if not header.has_vectors:
             raise UsageError(
-                f"{path} has no vectors, and jtv import pays for none",
+                f"{path} has no vectors, and jtv import embeds nothing",
                 hint="export the table with --vectors, or embed its texts:"
                 " jq -c 'select(.content) | (.occurrences[].metadata // {}) + {content}'"
                 " | jtv ingest - --input jsonl --text-field content",
@@ -77,9 +79,9 @@ class ExportReader:
         self.spec: TableSpec = header.spec
 
     def documents(self) -> Iterator[StoredDocument]:
-        """Yield the documents, each checked, and check in the end that these were all.
+        """Yield the documents, checked one by one; the closing record proves them complete.
 
-        Raises UsageError, with the line, for the first thing that is wrong.
+        Raises UsageError that names the first line that is wrong.
         """
         count = 0
         while "sha256" not in (record := self._record()):
@@ -96,18 +98,18 @@ class ExportReader:
         self._check_end(record, count)
 
     def _record(self) -> Mapping[str, Any]:
-        """Return the next line as an object; the digest is of all lines but the closing one."""
+        """Return the next record; the digest is of all lines but the closing one."""
         import orjson
 
         line = self._read_line()
         if line is None:
-            raise self._broken("the export was cut: its closing record is missing")
+            raise self._broken("the export is truncated: its closing record is missing")
         try:
             record = orjson.loads(line)
         except orjson.JSONDecodeError:
-            raise self._broken("this is no JSON: the export was cut or changed") from None
+            raise self._broken("not JSON: the export is truncated or was changed") from None
         if not isinstance(record, dict):
-            raise self._broken("this is no record of a document")
+            raise self._broken("not a document record")
         if "sha256" not in record:
             self._digest.update(line + b"\n")
         return record
@@ -115,12 +117,12 @@ class ExportReader:
     def _check_end(self, closing: Mapping[str, Any], count: int) -> None:
         if closing.get("documents") != count:
             raise self._broken(
-                f"the number of documents is {count}, not {closing.get('documents')}"
+                f"the export has {count} documents, but should have {closing.get('documents')}"
             )
         if closing["sha256"] != self._digest.hexdigest():
-            raise self._broken("the export was changed: its digest does not match")
+            raise self._broken("the export was changed: its SHA-256 does not match")
         if self._read_line() is not None:
-            raise self._broken("something follows the closing record")
+            raise self._broken("there is more after the closing record")
 
     def _read_line(self) -> bytes | None:
         self._number += 1

@@ -1,10 +1,11 @@
-"""A document as a line of an export, and what a document must have to be stored."""
+"""The records of an export: header, documents and sources, as lines of JSON and back."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jtv_cli.records import Occurrence, StoredDocument
+from jtv_cli.errors import UsageError, of_newer_format
+from jtv_cli.records import Occurrence, Recipe, StoredDocument, TableSpec
 from jtv_cli.text import is_metadata, text_hash
 
 if TYPE_CHECKING:
@@ -12,11 +13,66 @@ if TYPE_CHECKING:
 
     from jtv_cli.records import Vectors
 
+FORMAT = "jtv-export"
+VERSION = 2
+
+_MOST_DIMENSIONS = 16_383  # what TiDB takes
+_LONGEST_NAME = 200
 _MOST_LINES = 1 << 53  # up to here, every reader of JSON keeps integers exact
 
 
+class Header(NamedTuple):
+    """The first record of an export: the exported table, and whether vectors follow."""
+
+    spec: TableSpec
+    has_vectors: bool
+
+
+def encode_header(header: Header) -> bytes:
+    """Return the line of a header."""
+    import orjson
+
+    spec = header.spec
+    record = {
+        "format": FORMAT,
+        "version": VERSION,
+        "table": spec.name,
+        "model": spec.model,
+        "task": spec.task,
+        "dimensions": spec.dimensions,
+        "metric": spec.metric,
+        **({"recipe": recipe} if (recipe := spec.recipe.to_record()) else {}),
+        "vectors": header.has_vectors,
+    }
+    return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def decode_header(line: bytes, path: str) -> Header:
+    """Return the header of an export, from its first line.
+
+    Raises UsageError if the line is no header, or has a newer version.
+    """
+    record = _object(line)
+    if record is None or record.get("format") != FORMAT:
+        raise UsageError(
+            f"{path} is not an export of jtv", hint="create one with: jtv export --vectors"
+        )
+    version = record.get("version")
+    if not isinstance(version, int) or version > VERSION:
+        raise of_newer_format(UsageError, path, version, VERSION)
+    keys = ("table", "model", "task", "dimensions", "metric")
+    spec = TableSpec(*(record.get(key) for key in keys))  # type: ignore[arg-type]
+    try:
+        spec = spec._replace(recipe=Recipe.from_record(record.get("recipe")))
+    except ValueError:
+        record = {}
+    if not (_is_valid(spec) and isinstance(record.get("vectors"), bool)):
+        raise UsageError(f"{path}:1: the header is damaged", hint="export the table again")
+    return Header(spec, bool(record["vectors"]))
+
+
 def encode_document(document: StoredDocument) -> bytes:
-    """Return a document's line, with its vector where it has one."""
+    """Return the line of a document, with its vector if it has one."""
     import orjson
 
     record: dict[str, object] = {
@@ -32,7 +88,7 @@ def encode_document(document: StoredDocument) -> bytes:
 
 
 def _record(where: Occurrence) -> dict[str, object]:
-    """Return an occurrence; the line it ends in only if that is another than its first."""
+    """Return the record of an occurrence, with `end_line` only if it spans several lines."""
     record = where._asdict()
     if where.end_line is None:
         del record["end_line"]
@@ -40,16 +96,16 @@ def _record(where: Occurrence) -> dict[str, object]:
 
 
 def encode_source(source: str, details: Mapping[str, Any]) -> bytes:
-    """Return the line that says how a source was read."""
+    """Return the line of a source that has details."""
     import orjson
 
     return orjson.dumps({"source": source, "details": details}, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def decode_source(record: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """Return a source and how it was read.
+    """Return a source and its details from their record.
 
-    Raises ValueError, with what is wrong with it.
+    Raises ValueError that says what is wrong with it.
     """
     source, details = record.get("source"), record.get("details")
     if isinstance(source, str) and source and isinstance(details, dict) and is_metadata(details):
@@ -58,13 +114,13 @@ def decode_source(record: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
 
 
 def decode_document(record: Mapping[str, Any], dimensions: int) -> StoredDocument:
-    """Return the document of a record.
+    """Return a document from its record; its vector has to have `dimensions` numbers.
 
-    Raises ValueError, with what is wrong with it.
+    Raises ValueError that says what is wrong with it.
     """
     text, number = record.get("content"), record.get("id")
     if not isinstance(text, str) or type(number) is not int:
-        raise ValueError("this is no record of a document")
+        raise ValueError("not a document record")
     if not text:
         raise ValueError("the text is empty")
     occurrences = _occurrences(record.get("occurrences"))
@@ -75,9 +131,9 @@ def decode_document(record: Mapping[str, Any], dimensions: int) -> StoredDocumen
 def searchable(
     documents: Iterable[StoredDocument], skipped: Callable[[StoredDocument, str], None]
 ) -> Iterator[StoredDocument]:
-    """Yield the documents that can be searched for; `skipped` hears of the others, and why.
+    """Yield the documents that a search can find; call `skipped` with each other one and why.
 
-    Only the tutorial's table, or a damaged one, holds documents that cannot be.
+    Only a table that another program filled, or a damaged one, has such documents.
     """
     from jtv_cli.stores.distances import are_usable
 
@@ -104,7 +160,7 @@ def _occurrence(value: object) -> Occurrence:
             and (end_line is None or _is_line(end_line))
         ):
             return Occurrence(source, line, metadata, end_line)
-    raise ValueError("an occurrence is not source, line and metadata")
+    raise ValueError("an occurrence is invalid")
 
 
 def _is_line(value: object) -> bool:
@@ -123,8 +179,35 @@ def _vector(value: object, dimensions: int) -> Vectors:
     except (TypeError, ValueError):
         raise ValueError("the vector is missing or not base64") from None
     if len(data) != 4 * dimensions:
-        raise ValueError(f"the vector has {len(data)} bytes, not 4 for each of {dimensions}")
+        raise ValueError(
+            f"the vector has {len(data)} bytes, not {4 * dimensions} for {dimensions} dimensions"
+        )
     vector: Vectors = np.frombuffer(data, "<f4")
     if not are_usable(vector[None]):
         raise ValueError("the vector's length is zero or not finite")
     return vector
+
+
+def _object(line: bytes) -> Mapping[str, Any] | None:
+    import orjson
+
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _is_valid(spec: TableSpec) -> bool:
+    return (
+        isinstance(spec.name, str)
+        and _is_name(spec.model)
+        and (spec.task is None or _is_name(spec.task))
+        and type(spec.dimensions) is int
+        and 1 <= spec.dimensions <= _MOST_DIMENSIONS
+        and spec.metric == "cosine"
+    )
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME and value.isprintable()

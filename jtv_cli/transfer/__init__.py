@@ -1,4 +1,4 @@
-"""Whole tables on their way: to and from a stream of JSON lines, and between stores.
+"""Whole tables: to and from a stream of JSON lines, and from one store to another.
 
 A stream is a header, a record for each document, one for each source that has details,
 and a closing record, a line each:
@@ -11,6 +11,6 @@ and a closing record, a line each:
 
 An occurrence of more than one line has its last as `end_line`. A vector is its float32
 numbers, little-endian, in base64. The digest is of all the bytes before the closing
-record, so that a cut is noticed even at the end of a line. Version 1 of the format had
-neither `end_line` nor sources.
+record, so that a truncated export is detected even if it ends with a whole line. Version 1
+of the format had neither `end_line` nor sources.
 """
