@@ -13,8 +13,9 @@ JtvError
 ├── StoreError              5  the database refused or failed
 │   ├── NoTable                the table does not exist
 │   ├── NoIndex                the table has no index
-│   └── TableMismatch          the table has another model
-│       └── TableDropped          the table was dropped since it was opened
+│   ├── TableMismatch          the table has another model
+│   │   └── TableDropped          the table was dropped since it was opened
+│   └── DocumentDeleted        a document was deleted since its id was looked up
 └── OutputFailed           74  stdout could not be written
 
 A message says in one sentence what is wrong, a hint says in the imperative what to do.
@@ -164,6 +165,16 @@ class TableDropped(TableMismatch):
     def __init__(self, table: str) -> None:
         super().__init__(
             f"table {table} was dropped while this command was running",
+            hint="run the command again",
+        )
+
+
+class DocumentDeleted(StoreError):
+    """A document was deleted since its id was looked up: look it up again."""
+
+    def __init__(self, table: str) -> None:
+        super().__init__(
+            f"a document was deleted from table {table} while this command was running",
             hint="run the command again",
         )
 

@@ -214,20 +214,25 @@ def find_spec(specs: Iterable[TableSpec], name: str) -> TableSpec | None:
     return next((spec for spec in specs if spec.name.lower() == name.lower()), None)
 
 
-class Action(Enum):
-    """What a step does: make a table or its missing parts, adopt the tutorial's, build an index."""
+class ChangeKind(Enum):
+    """What a step of a plan does to a table or its index."""
 
     CREATE = "create"
-    ADOPT = "adopt"
-    MEND = "mend"
+    CONVERT = "convert"
+    REPAIR = "repair"
     INDEX = "index"
 
 
 class Change(NamedTuple):
-    """One step that `Store.apply` would take, and what to call it to a user."""
+    """One step that `Store.apply` takes.
 
-    action: Action
+    `description` says what it does, in the imperative. A step that `needs_confirmation` changes
+    a table that jtv did not create.
+    """
+
+    kind: ChangeKind
     description: str
+    needs_confirmation: bool = False
 
 
 class Added(NamedTuple):
@@ -322,16 +327,16 @@ class Outcome(Enum):
     FAILED = "failed"
 
 
-TIFLASH = "TiFlash"
-"""The name of the check that says whether a cluster can have vector indexes."""
-
-
 class Check(NamedTuple):
-    """One thing that was looked at: what it is, how it is, and what to do about it."""
+    """The result of one check of `jtv doctor`: its subject, its outcome, and what to do about it.
+
+    `has_index` says that the database can have a vector index, whatever the size of a table.
+    """
 
     name: str
     outcome: Outcome
     detail: str
+    has_index: bool = False
 
 
 class IngestReport(NamedTuple):

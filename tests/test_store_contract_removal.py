@@ -125,7 +125,7 @@ class TestSources:
         self, table: Table, line: int | None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("jtv_cli.stores.sqlite.table._LINES", 7)
-        monkeypatch.setattr("jtv_cli.stores.tidb.reading._PLACES", 7)
+        monkeypatch.setattr("jtv_cli.stores.tidb.table._OCCURRENCES", 7)
         table.add(
             [
                 document(f"text {number}", Occurrence("a", number // 10), Occurrence("a", line))
@@ -140,8 +140,8 @@ class TestSources:
 
     def test_a_text_that_is_everywhere(self, table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
         """One transaction of TiDB does not take all of its occurrences."""
-        monkeypatch.setattr("jtv_cli.stores.tidb.transactions._PIECE_BYTES", 15_000)
-        monkeypatch.setattr("jtv_cli.stores.tidb.transactions._MOST_BYTES", 50_000)
+        monkeypatch.setattr("jtv_cli.stores.tidb.statements._OCCURRENCES_BYTES", 15_000)
+        monkeypatch.setattr("jtv_cli.stores.tidb.statements._TRANSACTION_BYTES", 50_000)
         where = [Occurrence("a.txt", line, {"line": line}) for line in range(1, 1001)]
         few = documents(3)
         added = table.add([few[0], document("}", *where), *few[1:]], vectors(4))

@@ -76,4 +76,4 @@ def test_the_index_answers_where_the_rest_is_too_far(table: Table) -> None:
 def test_an_exact_search(table: Table) -> None:
     hits, said = search(table, "even", exact=True)
     assert texts(hits) == expected(2)
-    assert said.startswith("no index was used: --exact looks at every vector")
+    assert said.startswith("no index was used: --exact compares all vectors")

@@ -13,7 +13,7 @@ from jtv_cli.cli.session import Session
 from jtv_cli.embedders.fingerprint import FARTHEST, distance_to_fingerprint
 from jtv_cli.embedders.models import TUTORIAL_MODEL, find_model, model_of, resolve_model
 from jtv_cli.errors import ExitCode, JtvError, StoreError, UsageError, mask_secrets
-from jtv_cli.records import TIFLASH, Check, IndexState, Outcome, Purpose, TableSpec
+from jtv_cli.records import Check, IndexState, Outcome, Purpose, TableSpec
 from jtv_cli.render.output import OutputClosed
 from jtv_cli.render.units import format_count
 from jtv_cli.text import printable
@@ -129,12 +129,12 @@ class _Checkup:
 
     def _database(self) -> Iterator[Check]:
         with self._session.store() as store:
-            has_tiflash = False
+            can_index = False
             for check in store.checks():
                 yield check
                 if check.outcome is Outcome.FAILED:
                     return
-                has_tiflash |= check.name == TIFLASH and check.outcome is Outcome.OK
+                can_index |= check.has_index
             try:
                 table = store.open(self._session.table_name)
                 self._session.require_model(table.spec)
@@ -142,7 +142,7 @@ class _Checkup:
             except StoreError as error:
                 yield Check("table", Outcome.FAILED, str(error))
             else:
-                yield from _check_table(table, has_tiflash=has_tiflash)
+                yield from _check_table(table, can_index=can_index)
 
     def _api(self) -> Iterator[Check]:
         session = self._session
@@ -210,10 +210,10 @@ def _base(settings: Settings) -> str:
     return _with_source(settings.api_base)
 
 
-def _check_table(table: Table, *, has_tiflash: bool) -> Iterator[Check]:
+def _check_table(table: Table, *, can_index: bool) -> Iterator[Check]:
     """Yield a check of the table and one of its index.
 
-    `has_tiflash` says that the cluster can have an index: none is then a warning, even if
+    `can_index` says that the database can have an index: none is then a warning, even if
     the table is small.
     """
     spec, documents = table.spec, table.count()
@@ -229,7 +229,7 @@ def _check_table(table: Table, *, has_tiflash: bool) -> Iterator[Check]:
             Outcome.WARNING,
             f"{what}; it was created by TiDB's tutorial; to write to it, run: jtv init",
         )
-    yield _check_index(table, needs_index=has_tiflash or documents > _MANY)
+    yield _check_index(table, needs_index=can_index or documents > _MANY)
 
 
 def _check_index(table: Table, *, needs_index: bool) -> Check:
@@ -287,7 +287,8 @@ def _print(session: Session, check: Check, *, json: bool) -> None:
     detail = session.console.complete_hint(check.detail)
     detail = printable(mask_secrets(detail))
     if json:
-        session.print_json(check._replace(detail=detail)._asdict())
+        record = {"name": check.name, "outcome": check.outcome, "detail": detail}
+        session.print_json(record)
         return
     try:
         session.output.write_fields((check.outcome.value, check.name, detail), _WIDTHS)

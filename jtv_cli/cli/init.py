@@ -8,7 +8,7 @@ from jtv_cli.cli import options
 from jtv_cli.cli.choice import VectorOptions, require_options
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode
-from jtv_cli.records import Action, IndexState, find_spec
+from jtv_cli.records import ChangeKind, IndexState, find_spec
 from jtv_cli.render.units import format_count
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def init(
             wanted = _wanted(session, existing, vectors)
         with session.looking_at(store):
             changes = store.plan(wanted, index=not no_index)
-        _confirm_adoption(session, store, wanted, changes, yes=yes)
+        _confirm_changes(session, store, wanted, changes, yes=yes)
         with session.console.status("creating the table") as progress:
             store.apply(wanted, changes, wait=not no_wait, progress=progress)
         _report(session, store, wanted, changes, json=json)
@@ -98,7 +98,7 @@ def _drop(session: Session, store: Store, existing: TableSpec, *, yes: bool) -> 
     session.console.report(f"Dropped {what}")
 
 
-def _confirm_adoption(
+def _confirm_changes(
     session: Session, store: Store, spec: TableSpec, changes: Sequence[Change], *, yes: bool
 ) -> None:
     """Print what changes in a table that jtv did not create, and ask.
@@ -106,13 +106,13 @@ def _confirm_adoption(
     Repairs of jtv's own tables are only printed.
     """
     for change in changes:
-        if change.action is Action.MEND:
+        if change.kind is ChangeKind.REPAIR:
             session.console.report(f"table {spec.name}: {change.description}")
-    if not any(change.action is Action.ADOPT for change in changes):
+    if not any(change.needs_confirmation for change in changes):
         return
     session.console.report(
-        f"Table {spec.name} in {store.location} was created by TiDB's tutorial. To use it, jtv"
-        " makes these changes. Ids, texts and vectors stay as they are."
+        f"Table {spec.name} in {store.location} was not created by jtv. To use it, jtv makes"
+        " these changes. Ids, texts and vectors stay as they are."
     )
     for change in changes:
         session.console.report(f"- {change.description}")
@@ -138,25 +138,25 @@ def _report(
             }
         )
     else:
-        for line in _done(spec, {change.action for change in changes}, index):
+        for line in _done(spec, {change.kind for change in changes}, index):
             session.console.report(line)
     session.note_connection(store, table)
     session.note_offline(spec)
     session.sign_off(store, spec)
 
 
-def _done(spec: TableSpec, actions: set[Action], index: IndexStatus) -> list[str]:
-    """Return what was done, one sentence for each action."""
+def _done(spec: TableSpec, kinds: set[ChangeKind], index: IndexStatus) -> list[str]:
+    """Return what was done, a line for each kind of change."""
     lines = []
-    if Action.CREATE in actions:
+    if ChangeKind.CREATE in kinds:
         lines.append(_created(spec))
-    if Action.MEND in actions:
+    if ChangeKind.REPAIR in kinds:
         lines.append(f"Repaired table {spec.name}")
-    if Action.ADOPT in actions:
+    if ChangeKind.CONVERT in kinds:
         lines.append(f"Upgraded table {spec.name} with all its documents")
-    if Action.INDEX in actions and index.state is IndexState.READY:
+    if ChangeKind.INDEX in kinds and index.state is IndexState.READY:
         lines.append(f"Built the vector index: {index.detail}")
-    if Action.INDEX in actions and index.state is IndexState.BUILDING:
+    if ChangeKind.INDEX in kinds and index.state is IndexState.BUILDING:
         lines.append(f"The server is still building the vector index ({index.detail})")
     return lines or [f"Table {spec.name} already exists"]
 

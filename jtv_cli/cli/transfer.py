@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from jtv_cli.cli.interrupts import Interrupted
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import StoreError
-from jtv_cli.records import Action, TableSpec, Transferred
+from jtv_cli.records import TableSpec, Transferred
 from jtv_cli.render.units import format_count
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class Target:
     """A table that is to be filled: made if it is not there, its index built in the end.
 
-    Raises TableMismatch where the table has another model, StoreError where it is the
-    tutorial's.
+    Raises TableMismatch if the table has another model, StoreError if it must be converted
+    first.
     """
 
     def __init__(self, session: Session, store: Store, spec: TableSpec) -> None:
@@ -30,10 +30,10 @@ class Target:
         self._spec = spec
         with session.looking_at(store):
             self._changes = store.plan(spec, index=False)
-        if any(change.action is Action.ADOPT for change in self._changes):
+        if any(change.needs_confirmation for change in self._changes):
             raise StoreError(
-                f"table {spec.name} in {store.location} is the tutorial's",
-                hint="jtv init makes it jtv's, and says first what that changes",
+                f"table {spec.name} in {store.location} is not a jtv table yet",
+                hint="convert it with: jtv init (which shows the changes first)",
             )
 
     def open(self) -> Table:

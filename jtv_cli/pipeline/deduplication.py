@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from jtv_cli.errors import DocumentDeleted
 from jtv_cli.pipeline.batches import NewText, estimated_tokens
 from jtv_cli.records import Document, Occurrence, SourceLine
 from jtv_cli.text import text_hashes
@@ -60,12 +61,10 @@ class Deduplicator:
         Raises StoreError.
         """
         hashes = text_hashes(text for _, text, _ in block.texts)
-        ids = self._table.known(hashes)
-        stored: list[SourceLine] = []
+        ids = self._store_occurrences(block, hashes)
         new = 0
         for key, (line, text, metadata) in zip(hashes, block.texts, strict=True):
             if key in ids:
-                stored.append(SourceLine(line, ids[key], metadata))
                 continue
             occurrence = Occurrence(block.source, line, metadata)
             self._occurrences += 1
@@ -75,7 +74,6 @@ class Deduplicator:
             else:
                 self._gather(text, key, occurrence, block.path, limit)
                 new += 1
-        self._table.add_occurrences(block.source, stored)
         return len(hashes) - new
 
     def next_group(self, *, unfinished: bool = False) -> list[NewText] | None:
@@ -88,6 +86,22 @@ class Deduplicator:
         """Remove documents that are stored or skipped."""
         for document in documents:
             self._occurrences -= len(self._unstored.pop(document.hash).occurrences)
+
+    def _store_occurrences(self, block: RecordBlock, hashes: Sequence[bytes]) -> dict[bytes, int]:
+        """Store the occurrences of stored texts; return the ids of these texts by hash."""
+        while True:
+            ids = self._table.known(hashes)
+            lines = [
+                SourceLine(line, ids[key], metadata)
+                for key, (line, _, metadata) in zip(hashes, block.texts, strict=True)
+                if key in ids
+            ]
+            try:
+                self._table.add_occurrences(block.source, lines)
+            except DocumentDeleted:
+                # Another process has just deleted one of them: its text is new again.
+                continue
+            return ids
 
     def _gather(
         self, text: str, key: bytes, occurrence: Occurrence, path: str, limit: BatchLimit

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from jtv_cli.batching import batched, batched_by_weight
+from jtv_cli.errors import DocumentDeleted
 from jtv_cli.records import Document, SourceLine, Transferred
 from jtv_cli.text import too_long
 from jtv_cli.transfer.format import searchable
@@ -152,12 +153,19 @@ def _merged(batch: Sequence[StoredDocument]) -> dict[bytes, StoredDocument]:
 
 
 def _store(documents: dict[bytes, StoredDocument], table: Table) -> Transferred:
-    ids = table.known(list(documents))
-    done = _add([d for key, d in documents.items() if key not in ids], table)
-    occurrences = _add_occurrences(
-        [(ids[key], d) for key, d in documents.items() if key in ids], table
-    )
-    return done._replace(occurrences=done.occurrences + occurrences)
+    stored = occurrences = 0
+    while True:
+        ids = table.known(list(documents))
+        added = _add([d for key, d in documents.items() if key not in ids], table)
+        stored, occurrences = stored + added.stored, occurrences + added.occurrences
+        try:
+            occurrences += _add_occurrences(
+                [(ids[key], d) for key, d in documents.items() if key in ids], table
+            )
+        except DocumentDeleted:
+            # Another process deleted one since: it is new again.
+            continue
+        return Transferred(stored, 0, occurrences)
 
 
 def _add(documents: Sequence[StoredDocument], table: Table) -> Transferred:

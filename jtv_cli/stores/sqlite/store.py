@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from jtv_cli.errors import NoTable
-from jtv_cli.records import Action, Change, Check, Outcome, TableSpec, find_spec
+from jtv_cli.records import Change, ChangeKind, Check, Outcome, TableSpec, find_spec
 from jtv_cli.stores import Store
 from jtv_cli.stores.sqlite import health
 from jtv_cli.stores.sqlite.connection import (
@@ -70,7 +70,8 @@ class SqliteStore(Store):
         """
         existing = find_spec(self.tables(), spec.name)
         if existing is None:
-            return [Change(Action.CREATE, f"create table {spec.name} in {self.location}")]
+            description = f"create table {spec.name} in {self.location}"
+            return [Change(ChangeKind.CREATE, description)]
         existing.require_same_vectors(spec)
         return []
 

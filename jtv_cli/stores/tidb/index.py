@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from jtv_cli.stores.tidb.connection import Database
 
-_OURS = "jtv_vector"
-_ADD = f"ADD VECTOR INDEX {_OURS} ((VEC_COSINE_DISTANCE(content_vec))) USING HNSW"
-# Any name will do: the tutorial's readers may have made one by hand. It stays quoted.
+_NAME = "jtv_vector"
+_ADD = f"ADD VECTOR INDEX {_NAME} ((VEC_COSINE_DISTANCE(content_vec))) USING HNSW"
+# Under any name, which stays quoted: users may have created the index by hand.
 _COSINE = re.compile(
     r"VECTOR INDEX (`(?:[^`]|``)+`)\s*\(\(VEC_COSINE_DISTANCE\(`content_vec`\)\)\)", re.IGNORECASE
 )
@@ -38,8 +38,8 @@ _REPLICA = sa.text(
     "SELECT available, progress FROM information_schema.tiflash_replica"
     " WHERE table_schema = DATABASE() AND table_name = :table AND replica_count > 0"
 )
-# TiDB passes single-column conditions to TiFlash in lower case, which then misses names with
-# capitals; so compare one lower-cased string.
+# TiDB passes conditions on single columns to TiFlash in lower case, where they miss names with
+# capitals: hence one lower-cased string.
 _PROGRESS = sa.text(
     "SELECT COALESCE(SUM(rows_stable_indexed + rows_delta_indexed), 0) AS indexed,"
     " COALESCE(SUM(rows_stable_not_indexed + rows_delta_not_indexed), 0) AS pending,"
@@ -54,20 +54,21 @@ _JOBS = (
 )
 
 _BACKFILL_FAILED = 9014
+# The server goes on without the connection, or another process was faster.
 _NO_FAILURES = {*CONNECTION_LOST, DUPLICATE_INDEX}
 
-_LOOK_SECONDS = 0.5
-_LOOKS = 3
-# A replica or an index that has got no further for so long needs a look at the cluster.
+_POLL_SECONDS = 0.5
+_POLLS = 3
+# A replica or an index without progress for so long needs an administrator.
 _STALL_SECONDS = 600.0
 
 
 class VectorIndex:
-    """The index of one table, for cosine distance.
+    """The vector index of one table, for cosine distance.
 
-    The statement that builds it returns when the index is built, and that may take longer
-    than a connection lasts. The server goes on without the connection, so how far it has
-    come is asked for in short statements of their own.
+    The statement that adds it returns when the index is built, which may take longer than a
+    connection lasts. The server goes on without the connection, so progress is polled for in
+    short statements.
     """
 
     def __init__(self, database: Database, table: str) -> None:
@@ -75,20 +76,20 @@ class VectorIndex:
         self._table = table
 
     def status(self) -> IndexStatus:
-        """Return how far the index is, and the TiFlash replica that it stands on."""
+        """Return the state of the index and of the TiFlash replica that it is built on."""
         return self._database.read(self._status)
 
     def build(self, *, wait: bool, progress: Callable[[str], None]) -> None:
-        """Make what is missing of replica and index, and wait until both are ready.
+        """Create the replica and the index unless they exist, and wait until both are ready.
 
-        In a cluster without TiFlash there can be no index, which is said to the user.
-        Without `wait`, it returns as soon as the server goes on by itself.
+        In a cluster without TiFlash there can be no index: this is a notice, not an error.
+        Without `wait`, it returns once the server works by itself.
 
-        Raises StoreError where the build fails, or gets no further for ten minutes.
+        Raises StoreError if the build fails, or makes no progress for ten minutes.
         """
         statement = None
         try:
-            # Where two statements add it at once, the server undoes the second, and with it
+            # If two statements add it at once, the server rolls back the second, and with it
             # what the first has built.
             with self._database.lock(f"jtv index {self._table}"):
                 self._database.read(lambda connection: self._replicate(connection, progress))
@@ -98,24 +99,26 @@ class VectorIndex:
             if wait:
                 self._wait(statement, progress)
         except _NoTiflashError:
-            self._database.on_notice("this cluster has no TiFlash, so there can be no vector index")
+            self._database.on_notice(
+                "the cluster has no TiFlash, so the table cannot have a vector index"
+            )
         except DBAPIError as error:
             if code_of(error) == _BACKFILL_FAILED:
                 raise self._failure(str(error.orig and error.orig.args[-1])) from error
             raise self._database.translated(error) from error
 
     def rebuild(self, progress: Callable[[str], None]) -> None:
-        """Build the index anew, but wait for one that is being built; one made by hand stays.
+        """Drop and recreate the index; one that was created by hand stays.
 
-        Searches look at every vector meanwhile. Raises StoreError as `build` does.
+        Searches are full scans meanwhile. Raises StoreError as `build` does.
         """
         name = self._database.read(self._name)
-        if name == f"`{_OURS}`":
+        if name == f"`{_NAME}`":
             progress("dropping the vector index")
             self.drop()
         elif name is not None:
             self._database.on_notice(
-                f"index {name} was not made by jtv and stays; jtv index drop drops it"
+                f"kept index {name}, which jtv did not create; jtv index drop drops it"
             )
         self.build(wait=True, progress=progress)
 
@@ -123,17 +126,17 @@ class VectorIndex:
         """Drop the index; return whether there was one. The replica stays."""
         name = self._database.read(self._name)
         if name is not None:
-            # The driver takes every statement for a format, and % for a mark.
+            # The driver takes % for a placeholder.
             drop = f"ALTER TABLE `{self._table}` DROP INDEX IF EXISTS {name.replace('%', '%%')}"
             self._database.read(lambda connection: connection.exec_driver_sql(drop))
         return name is not None
 
     def _begin(self) -> _Statement:
-        """Send the statement that builds the index, and wait until the server is at it.
+        """Send the statement that adds the index, and wait until the server works on it.
 
-        It is sent once: the server may go on with it although the connection was lost.
+        It is sent once: the server may work on it although the connection was lost.
 
-        Raises DBAPIError where it refuses, StoreError where it cannot be reached.
+        Raises DBAPIError if the server refuses, StoreError if it cannot be reached.
         """
         connection = self._database.slow_connection()
 
@@ -142,7 +145,7 @@ class VectorIndex:
                 self._alter(connection, _ADD)
 
         statement = _Statement(add)
-        while not statement.ended(_LOOK_SECONDS) and not self._database.read(self._is_adding):
+        while not statement.ended(_POLL_SECONDS) and not self._database.read(self._is_adding):
             pass
         statement.check()
         return statement
@@ -163,33 +166,33 @@ class VectorIndex:
                 last, since = status.detail, time.monotonic()
             elif time.monotonic() - since > _STALL_SECONDS:
                 raise StoreError(
-                    f"{status.detail}, and no further for {_STALL_SECONDS / 60:.0f} minutes",
-                    hint="look at the cluster's TiFlash; the same command goes on waiting",
+                    f"no progress for {_STALL_SECONDS / 60:.0f} minutes: {status.detail}",
+                    hint="check the cluster's TiFlash; run the same command to keep waiting",
                 )
             progress(status.detail)
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
 
     def _settled_status(self) -> IndexStatus:
-        """Return the status; NONE only if several looks find none.
+        """Return the status; NONE only if several polls find none.
 
-        An index that is finished between the two questions of one look, whether it is there
-        and whether it is being added, is seen by neither.
+        An index that is finished between the two queries of a poll, for the index and for the
+        job that adds it, is found by neither.
         """
-        for _ in range(_LOOKS):
+        for _ in range(_POLLS):
             if (status := self.status()).state is not IndexState.NONE:
                 break
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
         return status
 
     def _failure(self, why: str) -> StoreError:
         return StoreError(
-            f"table {self._table} got no vector index: {why}",
-            hint="see to TiFlash, then: jtv index build",
+            f"the vector index of table {self._table} was not built: {why}",
+            hint="check the cluster's TiFlash, then run: jtv index build",
         )
 
     def _replicate(self, connection: Connection, progress: Callable[[str], None]) -> None:
         if self._replica(connection) is None:
-            progress("making a TiFlash replica")
+            progress("creating a TiFlash replica")
             self._alter(connection, "SET TIFLASH REPLICA 1")
 
     def _alter(self, connection: Connection, what: str) -> None:
@@ -204,13 +207,17 @@ class VectorIndex:
         name = self._name(connection)
         is_adding = name is None and self._is_adding(connection)
         if name is None and not is_adding:
-            return IndexStatus(IndexState.NONE, detail="there is none; jtv init makes it")
+            return IndexStatus(IndexState.NONE, detail="none; create it with: jtv init")
         replica = self._replica(connection)
+        if replica is None and not is_adding:
+            # Statements on such a table fail with an internal error of TiDB.
+            detail = "it has no TiFlash replica; repair it with: jtv index build"
+            return IndexStatus(IndexState.FAILED, detail=detail)
         is_replicated = replica is not None and replica.available
         done = self._progress(connection, name)
         indexed, pending = int(done.indexed), int(done.pending)
         if done.error:
-            state, detail = IndexState.FAILED, f"TiFlash could not build it: {done.error}"
+            state, detail = IndexState.FAILED, f"TiFlash cannot build it: {done.error}"
         elif is_adding and (pending or is_replicated):
             state = IndexState.BUILDING
             detail = f"vector index: {indexed:,} of {indexed + pending:,} rows"
@@ -223,7 +230,7 @@ class VectorIndex:
         return IndexStatus(state, indexed, pending, detail)
 
     def _name(self, connection: Connection) -> str | None:
-        """Return the name of the index, as it is quoted."""
+        """Return the name of the index, quoted, None if there is none."""
         row = connection.exec_driver_sql(f"SHOW CREATE TABLE `{self._table}`").one()
         found = _COSINE.search(row[1])
         return found[1] if found else None
@@ -232,14 +239,14 @@ class VectorIndex:
         return connection.execute(_REPLICA, {"table": self._table}).first()
 
     def _progress(self, connection: Connection, name: str | None) -> Any:  # noqa: ANN401  # a row
-        """Return how far the index of that quoted name is, or the one to come."""
-        index = _OURS if name is None else name[1:-1].replace("``", "`")
+        """Return the progress of the index of that quoted name, or of the one being added."""
+        index = _NAME if name is None else name[1:-1].replace("``", "`")
         return connection.execute(_PROGRESS, {"table": self._table, "index": index}).one()
 
     def _is_adding(self, connection: Connection) -> bool:
-        """Return whether the server is at it.
+        """Return whether the server is adding the index.
 
-        A user who may not see its jobs sees what TiFlash tells of an index to come.
+        Without the privilege to see the server's jobs, TiFlash's progress tells.
         """
         try:
             return connection.exec_driver_sql(_JOBS, (self._table,)).first() is not None
@@ -251,25 +258,25 @@ class VectorIndex:
 
 
 class _NoTiflashError(Exception):
-    """The cluster has none, so there can be no vector index."""
+    """The cluster has no TiFlash, so there can be no vector index."""
 
 
 class _Statement:
-    """A statement that a thread of its own waits for."""
+    """A statement that runs in a thread."""
 
     def __init__(self, run: Callable[[], None]) -> None:
         self._run = run
         self._error: Exception | None = None
         self._ended = Event()
-        # A daemon: the server may be at it for hours after the process has ended.
+        # A daemon: the server may work on it for hours after the process has ended.
         Thread(target=self._work, daemon=True).start()
 
     def ended(self, seconds: float) -> bool:
-        """Wait so long for its end, and return whether it came."""
+        """Wait up to so many seconds, and return whether it has ended."""
         return self._ended.wait(seconds)
 
     def check(self) -> None:
-        """Raise what it has failed with, unless the server goes on, or another was faster."""
+        """Raise its error, unless the index is being built, or exists, all the same."""
         if self._error is not None and code_of(self._error) not in _NO_FAILURES:
             raise self._error
 

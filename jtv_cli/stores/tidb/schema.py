@@ -1,9 +1,9 @@
-"""The TiDB tables that one jtv table is made of, and what its COMMENT remembers.
+"""The TiDB tables that one jtv table consists of, and what its COMMENT records.
 
-A table NAME is three TiDB tables. `NAME` holds the documents, with the columns of
-TiDB's tutorial and a hash. `NAME_sources` names what was read, `NAME_occurrences`
-says which document stood in which line of it. The comment of `NAME`, as JSON, says
-what the table is; it is the last thing to be made.
+A table NAME consists of three TiDB tables. `NAME` holds the documents, with the columns of
+TiDB's tutorial and a hash. `NAME_sources` names the sources, `NAME_occurrences` says which
+document is in which line of them. The comment of `NAME`, a JSON object, says what the table is;
+`NAME` is created last.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from jtv_cli.records import Recipe, TableSpec
 FORMAT = 2
 """The current format; format 1 had no `details` of sources and no `end_line`."""
 
-# Tables beside the main one are told by their comment, which is the same in every format.
+# The comment of a table beside the main one is the same in every format.
 _PART_FORMAT = 1
 
-MOST_DIMENSIONS = 16_000
-"""What tidb-vector takes; TiDB itself takes 383 more."""
+MAX_DIMENSIONS = 16_000
+"""The limit of tidb-vector; that of TiDB is 16,383."""
 
 _SPEC_KEYS = ("model", "task", "dimensions", "metric", "identity")
 
@@ -34,16 +34,15 @@ _SPEC_KEYS = ("model", "task", "dimensions", "metric", "identity")
 NO_SOURCE = 0
 NO_LINE = 0
 
-
-_ALIKE: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
-# Else each server of a cluster hands out ids from a range of its own, out of order.
+_OPTIONS: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
+# Without it, each server of a cluster assigns ids from a range of its own, out of order.
 _IDS_IN_ORDER: dict[str, Any] = {"mysql_auto_id_cache": "1"}
 
 
 class Schema(NamedTuple):
-    """The three TiDB tables, as SQLAlchemy knows them.
+    """The three TiDB tables, as SQLAlchemy describes them.
 
-    The tutorial's table stands alone, and `has_parts` is false.
+    The tutorial's table is alone: `has_parts` is false.
     """
 
     documents: sa.Table
@@ -54,14 +53,23 @@ class Schema(NamedTuple):
 
     @property
     def parts(self) -> tuple[sa.Table, sa.Table]:
-        """The tables beside the one that has the name."""
+        """The tables beside the main one."""
         return self.sources, self.occurrences
 
     @property
-    def placed(self) -> sa.Join:
-        """Each occurrence beside the source that it is in; beside none where that is stdin."""
+    def occurrences_with_source(self) -> sa.Join:
+        """Each occurrence joined with its source, or with nothing for stdin."""
         is_in = self.sources.c.id == self.occurrences.c.source
         return self.occurrences.outerjoin(self.sources, is_in)
+
+
+class Description(NamedTuple):
+    """What the comment of a jtv table says of it."""
+
+    spec: TableSpec
+    is_converting: bool
+    """Whether the table is still being converted from the tutorial's."""
+    format: int
 
 
 def schema(spec: TableSpec, *, has_parts: bool = True, table_format: int = FORMAT) -> Schema:
@@ -79,10 +87,10 @@ def schema(spec: TableSpec, *, has_parts: bool = True, table_format: int = FORMA
         sa.Column("content_vec", VectorType(spec.dimensions), nullable=False),
         sa.Column("content_hash", sa.BINARY(32), nullable=False, unique=True),
         comment=encode_comment(spec),
-        **_ALIKE,
+        **_OPTIONS,
         **_IDS_IN_ORDER,
     )
-    # A path can be longer than an index takes: its hash stands for it.
+    # A path can be longer than a key of an index, so the index is on its hash.
     sources = sa.Table(
         f"{spec.name}_sources",
         metadata,
@@ -90,8 +98,8 @@ def schema(spec: TableSpec, *, has_parts: bool = True, table_format: int = FORMA
         sa.Column("source", MEDIUMTEXT, nullable=False),
         sa.Column("source_hash", sa.BINARY(32), nullable=False, unique=True),
         *details,
-        comment=part_comment(spec.name),
-        **_ALIKE,
+        comment=_part_comment(spec.name),
+        **_OPTIONS,
         **_IDS_IN_ORDER,
     )
     occurrences = sa.Table(
@@ -102,10 +110,10 @@ def schema(spec: TableSpec, *, has_parts: bool = True, table_format: int = FORMA
         sa.Column("line", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("metadata", MEDIUMTEXT),
         *end_line,
-        # An index would need a statement, and a right, of its own.
+        # A plain index would need a statement, and a privilege, of its own.
         sa.UniqueConstraint("source", "line", "document", name="by_source"),
-        comment=part_comment(spec.name),
-        **_ALIKE,
+        comment=_part_comment(spec.name),
+        **_OPTIONS,
     )
     return Schema(documents, sources, occurrences, has_parts, table_format)
 
@@ -118,73 +126,49 @@ def end_line_of(schema: Schema) -> sa.ColumnElement[Any]:
 
 
 def line_of(column: sa.ColumnElement[int]) -> sa.ColumnElement[int | None]:
-    """Return the line of an occurrence, null where it has none."""
+    """Return the line of an occurrence, null if it has none."""
     return sa.func.nullif(column, NO_LINE)
 
 
 def in_order(schema: Schema) -> tuple[sa.ColumnElement[Any], ...]:
-    """Return what occurrences are ordered by: the earliest source, stdin last, then the line."""
+    """Return the order of occurrences: by source, the earliest first and stdin last, and line."""
     columns = schema.occurrences.c
     return columns.source == NO_SOURCE, columns.source, columns.line
 
 
-def encode_comment(spec: TableSpec, *, adopting: bool = False) -> str:
-    """Return what a table's comment should say; `adopting` while the table is being changed."""
-    said = {"jtv": FORMAT} | {key: getattr(spec, key) for key in _SPEC_KEYS}
+def encode_comment(spec: TableSpec, *, is_converting: bool = False) -> str:
+    """Return the comment of a table; `is_converting` while it is converted from the tutorial's."""
+    record = {"jtv": FORMAT} | {key: getattr(spec, key) for key in _SPEC_KEYS}
     if recipe := spec.recipe.to_record():
-        said["recipe"] = recipe
-    return json.dumps(said | ({"adopting": True} if adopting else {}), ensure_ascii=False)
-
-
-def part_comment(name: str) -> str:
-    """Return the comment of the tables that belong to a table of that name."""
-    return json.dumps({"jtv": _PART_FORMAT, "part_of": name})
-
-
-def is_part(comment: str | None, name: str) -> bool:
-    """Return whether a comment is that of a table which belongs to the one of that name.
-
-    To TiDB, names are the same in any case.
-    """
-    return comment is not None and comment.lower() == part_comment(name).lower()
-
-
-class Description(NamedTuple):
-    """What the comment of a jtv table says of it."""
-
-    spec: TableSpec
-    is_adopting: bool
-    """Whether the table is still being changed from the tutorial's."""
-    format: int
+        record["recipe"] = recipe
+    return json.dumps(record | ({"adopting": True} if is_converting else {}), ensure_ascii=False)
 
 
 def decode_comment(name: str, comment: str) -> Description | None:
-    """Return what a comment says of its table.
+    """Return what the comment of a table says, None if it is not the comment of a jtv table.
 
-    None where the comment is not jtv's, or of a table that is part of another.
-
-    Raises StoreError where a newer jtv wrote it.
+    Raises StoreError if a newer jtv wrote it.
     """
     try:
-        said = json.loads(comment)
+        record = json.loads(comment)
     except ValueError:
         return None
-    if not isinstance(said, dict) or not isinstance(said.get("jtv"), int):
+    if not isinstance(record, dict) or not isinstance(record.get("jtv"), int):
         return None
-    if said["jtv"] > FORMAT:
-        raise of_newer_format(StoreError, f"table {name}", said["jtv"], FORMAT)
-    if not said.keys() >= set(_SPEC_KEYS):
+    if record["jtv"] > FORMAT:
+        raise of_newer_format(StoreError, f"table {name}", record["jtv"], FORMAT)
+    if not record.keys() >= set(_SPEC_KEYS):
         return None
     try:
-        recipe = Recipe.from_record(said.get("recipe"))
+        recipe = Recipe.from_record(record.get("recipe"))
     except ValueError:
         return None
-    spec = TableSpec(name, *(said[key] for key in _SPEC_KEYS))._replace(recipe=recipe)
-    return Description(spec, "adopting" in said, said["jtv"])
+    spec = TableSpec(name, *(record[key] for key in _SPEC_KEYS))._replace(recipe=recipe)
+    return Description(spec, "adopting" in record, record["jtv"])
 
 
 def comment_of(connection: sa.Connection, name: str) -> str | None:
-    """Return the comment of a table, None where there is none of that name."""
+    """Return the comment of a table, None if there is no table of that name."""
     comment: str | None = connection.scalar(
         sa.text(
             "SELECT table_comment FROM information_schema.tables"
@@ -195,19 +179,27 @@ def comment_of(connection: sa.Connection, name: str) -> str | None:
     return comment
 
 
-def make_parts(connection: sa.Connection, tables: Schema) -> None:
-    """Make the tables that belong to a table, empty, where they are not there yet.
+def set_comment(connection: sa.Connection, name: str, comment: str) -> None:
+    """Set the comment of a table."""
+    # A comment must be a plain literal, in which the session's SQL mode makes \ an escape
+    # character. The driver takes % for a placeholder.
+    literal = comment.replace("\\", "\\\\").replace("'", "''").replace("%", "%%")
+    connection.exec_driver_sql(f"ALTER TABLE `{name}` COMMENT = '{literal}'")
 
-    The right to drop is needed only where an interrupted drop left one with rows in it.
 
-    Raises StoreError where a table that is not jtv's has such a name.
+def create_parts(connection: sa.Connection, tables: Schema) -> None:
+    """Create the tables beside the main one, empty, unless they exist.
+
+    The privilege to drop is needed only if an interrupted drop left one with rows in it.
+
+    Raises StoreError if a table of such a name is not jtv's.
     """
     comments = [comment_of(connection, part.name) for part in tables.parts]
     for part, comment in zip(tables.parts, comments, strict=True):
-        if comment is not None and not is_part(comment, tables.documents.name):
+        if comment is not None and not _is_part(comment, tables.documents.name):
             raise StoreError(
-                f"there is a table {part.name} already that is not jtv's",
-                hint="name another --table",
+                f"a table {part.name} exists that jtv did not create",
+                hint="choose another table with --table",
             )
     for part, comment in zip(tables.parts, comments, strict=True):
         if comment is not None and _has_rows(connection, part):
@@ -218,8 +210,15 @@ def make_parts(connection: sa.Connection, tables: Schema) -> None:
         add_columns(connection, tables.documents.name)
 
 
+def drop_parts(connection: sa.Connection, tables: Schema) -> None:
+    """Drop the tables beside the main one, unless they belong to another."""
+    for part in tables.parts:
+        if _is_part(comment_of(connection, part.name), tables.documents.name):
+            connection.execute(DropTable(part, if_exists=True))
+
+
 def add_columns(connection: sa.Connection, name: str) -> None:
-    """Add the columns of format 2 to the tables of a table, unless they exist."""
+    """Add the columns of format 2 to the tables beside the main one, unless they exist."""
     connection.exec_driver_sql(
         f"ALTER TABLE `{name}_sources` ADD COLUMN IF NOT EXISTS details MEDIUMTEXT"
     )
@@ -228,13 +227,18 @@ def add_columns(connection: sa.Connection, name: str) -> None:
     )
 
 
+def _part_comment(name: str) -> str:
+    return json.dumps({"jtv": _PART_FORMAT, "part_of": name})
+
+
+def _is_part(comment: str | None, name: str) -> bool:
+    """Return whether a comment is that of a table beside the one of that name.
+
+    TiDB ignores the case of table names.
+    """
+    return comment is not None and comment.lower() == _part_comment(name).lower()
+
+
 def _has_rows(connection: sa.Connection, table: sa.Table) -> bool:
     row = connection.execute(sa.select(sa.literal(1)).select_from(table).limit(1)).first()
     return row is not None
-
-
-def drop_parts(connection: sa.Connection, tables: Schema) -> None:
-    """Drop the tables that belong to a table, and none of another's."""
-    for part in tables.parts:
-        if is_part(comment_of(connection, part.name), tables.documents.name):
-            connection.execute(DropTable(part, if_exists=True))

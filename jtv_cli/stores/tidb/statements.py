@@ -1,54 +1,107 @@
-"""What large statements are made of: rows, a megabyte at a time, keys, and vectors as text."""
+"""What large statements and transactions are made of: rows as text, and how many fit into one."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+from jtv_cli.batching import batched_by_weight
+from jtv_cli.errors import StoreError
+from jtv_cli.stores.metadata import encode_metadata
 
-    from jtv_cli.records import Vectors
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from jtv_cli.records import Document, Occurrence, SourceLine, Vectors
 
     Item = TypeVar("Item")
-    Row = tuple[str, tuple[str, ...]]
-    """Values in brackets with a mark in place of each text, and these texts."""
+    Row = tuple[str, tuple[str | None, ...]]
+    """A row's values in parentheses, with `%s` for each text, and these texts."""
 
 KEYS = 1000
-"""As many keys as one statement should look for."""
+"""The number of keys that one statement looks up."""
 
-_STATEMENT_CHARACTERS = 1_000_000
+# A statement of a megabyte takes the server as long per row as one of ten.
+_STATEMENT_BYTES = 1_000_000
+# The name of a table, its columns, and what else a statement has beside its rows.
+_STATEMENT_OVERHEAD = 1024
+
+# TiDB Cloud Starter accepts 10 MiB in a transaction.
+_TRANSACTION_BYTES = 8 << 20
+# Small enough for a text of the largest size to fit beside it.
+_OCCURRENCES_BYTES = 1 << 20
+_OCCURRENCE_BYTES = 150  # two keys of three numbers each
+
+# txn-entry-size-limit, which cannot be raised on TiDB Cloud, less the rest of a row.
+_ENTRY_BYTES = (6 << 20) - 1024
+# A float32 as text, with its comma.
+_NUMBER_BYTES = 16
 
 
-def inserts(into: str, key: str, rows: Iterable[Row]) -> Iterator[Row]:
-    """Yield statements that insert the rows whose keys are not there yet, and their texts.
+def largest_text(dimensions: int, packet_bytes: int) -> int:
+    """Return the bytes of the longest text that can be stored beside a vector.
 
-    `into` is a table and its columns, `key` the first column of its primary key. What
-    needs no quoting stands in the statements as it is: to have the driver look through
-    vectors costs more than it takes to write them. INSERT IGNORE would turn any error
-    into a NULL.
+    `packet_bytes` is the server's max_allowed_packet.
     """
-    values: list[str] = []
-    texts: list[str] = []
-    size = 0
-    for value, some in rows:
-        if size > _STATEMENT_CHARACTERS:
-            yield _statement(into, key, values), tuple(texts)
-            values, texts, size = [], [], 0
-        values.append(value)
-        texts += some
-        size += len(value) + sum(map(len, some))
-    if values:
-        yield _statement(into, key, values), tuple(texts)
+    # A literal takes up to twice as many bytes as its text.
+    in_packet = (packet_bytes - _STATEMENT_OVERHEAD - _NUMBER_BYTES * dimensions) // 2
+    return max(min(_ENTRY_BYTES - 4 * dimensions, in_packet), 0)
+
+
+def inserts(into: str, key: str, rows: Iterable[Row], packet_bytes: int) -> Iterator[Row]:
+    """Yield statements that insert the rows whose keys do not exist yet, and their texts.
+
+    `into` is a table and its columns, `key` the first column of its primary key. Values that
+    need no escaping are part of the statement: for the driver to search vectors for characters
+    to escape takes longer than to write them. INSERT IGNORE would turn any error into a NULL.
+    """
+    most = min(_STATEMENT_BYTES, packet_bytes - _STATEMENT_OVERHEAD)
+    for part in batched_by_weight(rows, _row_bytes, most):
+        values = ",".join(value for value, _ in part)
+        statement = f"INSERT INTO {into} VALUES {values} ON DUPLICATE KEY UPDATE {key} = {key}"
+        yield statement, tuple(text for _, texts in part for text in texts)
 
 
 def ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """Yield the items, each made by a thread while the one before is dealt with."""
+    """Yield the items, each computed by a thread while the previous one is used."""
     with ThreadPoolExecutor(1) as thread:
         upcoming = thread.submit(next, items, None)
         while (item := upcoming.result()) is not None:
             upcoming = thread.submit(next, items, None)
             yield item
+
+
+def transactions(
+    documents: Sequence[Document], vectors: Vectors
+) -> Iterator[tuple[list[Document], Vectors]]:
+    """Yield documents and their vectors for one transaction each.
+
+    A document with very many occurrences is yielded several times, each time with some.
+    """
+    pieces = (
+        (position, piece)
+        for position, document in enumerate(documents)
+        for piece in _pieces(document)
+    )
+    for part in batched_by_weight(
+        pieces, lambda item: _size(item[1]) + vectors[item[0]].nbytes, _TRANSACTION_BYTES
+    ):
+        yield [piece for _, piece in part], vectors[[position for position, _ in part]]
+
+
+def occurrence_transactions(places: Iterable[SourceLine]) -> Iterator[list[SourceLine]]:
+    """Yield occurrences for one transaction each."""
+    return batched_by_weight(places, _occurrence_size, _OCCURRENCES_BYTES)
+
+
+def text_size(document: Document) -> int:
+    """Return the bytes of a document's text."""
+    return len(document.text.encode())
+
+
+def metadata_size(occurrence: Occurrence | SourceLine) -> int:
+    """Return the bytes of an occurrence's metadata."""
+    return len((encode_metadata(occurrence.metadata) or "").encode())
 
 
 def vector_text(vector: Vectors) -> str:
@@ -59,13 +112,46 @@ def vector_text(vector: Vectors) -> str:
 
 
 def read_vector(text: str) -> Vectors:
-    """Return the (dimensions,) float32 vector that TiDB has written as text."""
+    """Return the (dimensions,) float32 vector that TiDB wrote as text.
+
+    Raises StoreError if it is not one.
+    """
     import numpy as np
     import orjson
 
-    vector: Vectors = np.array(orjson.loads(text), np.float32)
+    try:
+        vector: Vectors = np.array(orjson.loads(text), np.float32)
+    except ValueError as error:
+        raise StoreError(
+            "the server returned a vector that cannot be read", hint="run the same command again"
+        ) from error
     return vector
 
 
-def _statement(into: str, key: str, values: Iterable[str]) -> str:
-    return f"INSERT INTO {into} VALUES {','.join(values)} ON DUPLICATE KEY UPDATE {key} = {key}"
+def _row_bytes(row: Row) -> int:
+    value, texts = row
+    return len(value) + sum(_literal_bytes(text) for text in texts if text is not None)
+
+
+def _literal_bytes(text: str) -> int:
+    size = len(text) if text.isascii() else len(text.encode())
+    # See `string_literal` of the dialect: hexadecimal, or with quotes doubled.
+    return 2 * size if "\\" in text else size + text.count("'")
+
+
+def _pieces(document: Document) -> Iterator[Document]:
+    """Yield the document, each time with some of its occurrences."""
+    if len(document.occurrences) <= 1:
+        yield document
+        return
+    for part in batched_by_weight(document.occurrences, _occurrence_size, _OCCURRENCES_BYTES):
+        yield document._replace(occurrences=part)
+
+
+def _size(document: Document) -> int:
+    """Return about how many bytes a document takes, its occurrences included."""
+    return text_size(document) + sum(map(_occurrence_size, document.occurrences))
+
+
+def _occurrence_size(occurrence: Occurrence | SourceLine) -> int:
+    return _OCCURRENCE_BYTES + metadata_size(occurrence)

@@ -1,4 +1,4 @@
-"""A TiDB database as a store: which of its tables are jtv's, and how one is made."""
+"""A TiDB database as a store: which of its tables are jtv's, and how to create one."""
 
 from __future__ import annotations
 
@@ -9,23 +9,28 @@ import sqlalchemy as sa
 from sqlalchemy.schema import CreateTable, DropTable
 
 from jtv_cli.errors import NoTable, StoreError
-from jtv_cli.records import Action, Change, IndexState
-from jtv_cli.stores.tidb.adoption import adopt, plan_adoption, tutorial_spec
+from jtv_cli.records import Change, ChangeKind, Check, IndexState, Outcome
 from jtv_cli.stores.tidb.connection import Database
+from jtv_cli.stores.tidb.errors import is_serverless, version_error
 from jtv_cli.stores.tidb.index import VectorIndex
-from jtv_cli.stores.tidb.mending import mend, plan_mending
 from jtv_cli.stores.tidb.schema import (
     FORMAT,
-    MOST_DIMENSIONS,
+    MAX_DIMENSIONS,
     comment_of,
+    create_parts,
     decode_comment,
     drop_parts,
     encode_comment,
-    make_parts,
     schema,
 )
-from jtv_cli.stores.tidb.server import checks, require_vectors, server_version
 from jtv_cli.stores.tidb.table import TidbTable
+from jtv_cli.stores.tidb.tutorial import (
+    convert,
+    plan_conversion,
+    plan_repair,
+    repair,
+    tutorial_spec,
+)
 from jtv_cli.stores.tidb.url import parse_url
 
 if TYPE_CHECKING:
@@ -34,14 +39,14 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from jtv_cli.records import Check, TableSpec
+    from jtv_cli.records import TableSpec
 
 _TABLE = sa.text(
-    "SELECT table_name, table_comment FROM information_schema.tables"
+    "SELECT table_name, table_comment, @@max_allowed_packet FROM information_schema.tables"
     " WHERE table_schema = DATABASE() AND table_name = :table"
 )
 _CANDIDATES = sa.text(
-    "SELECT table_name, table_comment FROM information_schema.tables"
+    "SELECT table_name, table_comment, @@max_allowed_packet FROM information_schema.tables"
     " WHERE table_schema = DATABASE() AND table_name IN ("
     "  SELECT table_name FROM information_schema.columns"
     "  WHERE table_schema = DATABASE() AND column_name = 'content_vec'"
@@ -52,20 +57,26 @@ _COLUMNS = sa.text(
     " FROM information_schema.columns"
     " WHERE table_schema = DATABASE() AND table_name = :table ORDER BY ordinal_position"
 )
+_VERSION = sa.text("SELECT VERSION()")
+_TLS_STATUS = sa.text("SHOW STATUS LIKE 'Ssl%'")
+_TIFLASH_NODES = sa.text(
+    "SELECT COUNT(*) FROM information_schema.cluster_info WHERE type = 'tiflash'"
+)
 
 
 class _Found(NamedTuple):
-    """A table of jtv's, or the tutorial's, which `is_adopted` tells apart."""
+    """A table of jtv's, or the tutorial's, which is not converted."""
 
     spec: TableSpec
-    is_adopted: bool
+    is_converted: bool
+    packet_bytes: int
     format: int = FORMAT
 
 
 class TidbStore:
-    """A database of a TiDB cluster. Nothing is connected to before it is asked.
+    """A database of a TiDB cluster. Nothing is connected to before the first call.
 
-    `notice` hears of what is tried again, and of an index that cannot be.
+    `notice` is called with a line for each retry, and if there can be no index.
 
     Raises UsageError for a URL that cannot be used.
     """
@@ -78,50 +89,58 @@ class TidbStore:
         self._database = Database(address, notice)
 
     def tables(self) -> list[TableSpec]:
-        """Return jtv's tables and, as it stands, the tutorial's.
+        """Return jtv's tables and the tutorial's, by name.
 
-        Of one that a newer jtv made, `notice` hears.
+        `notice` is called for a table of a newer jtv.
         """
 
         def work(connection: Connection) -> list[TableSpec]:
             rows = connection.execute(_CANDIDATES).all()
-            found = [self._judge_one_of_many(connection, *row) for row in rows]
+            found = [self._identify_if_possible(connection, *row) for row in rows]
             return [table.spec for table in found if table is not None]
 
         return self._database.read(work)
 
     def open(self, name: str) -> TidbTable:
-        """Return a table. Raises NoTable where there is none of that name."""
+        """Return a table. Raises NoTable if there is none of that name."""
         found = self._look_up(name)
         if found is None:
             raise NoTable(name, self.location)
         return TidbTable(
-            self._database, found.spec, is_adopted=found.is_adopted, table_format=found.format
+            self._database,
+            found.spec,
+            is_converted=found.is_converted,
+            table_format=found.format,
+            packet_bytes=found.packet_bytes,
         )
 
     def plan(self, spec: TableSpec, *, index: bool = True) -> list[Change]:
-        """Return what is still to do: make, mend or adopt the table, make its index.
+        """Return what is to do: create, repair or convert the table, and build its index.
 
-        Raises TableMismatch where it has another model, StoreError where it is neither
-        jtv's nor the tutorial's, or the server is no TiDB with vectors.
+        Raises TableMismatch if it has another model, StoreError if it is neither jtv's nor the
+        tutorial's, or the server is not a TiDB with vectors.
         """
-        require_vectors(self._database.read(server_version), self.location)
-        if not 1 <= spec.dimensions <= MOST_DIMENSIONS:
+        version = self._database.read(_version)
+        if (failure := version_error(version, self.location)) is not None:
+            raise failure
+        if not 1 <= spec.dimensions <= MAX_DIMENSIONS:
             raise StoreError(
-                f"TiDB takes no vectors of {spec.dimensions:,} dimensions",
-                hint=f"take a model of up to {MOST_DIMENSIONS:,}, or --database embedded",
+                f"TiDB cannot store vectors of {spec.dimensions:,} dimensions",
+                hint=f"use a model of up to {MAX_DIMENSIONS:,} dimensions, or --database embedded",
             )
-        build = Change(Action.INDEX, "build the vector index, on a TiFlash replica of the table")
+        build = Change(
+            ChangeKind.INDEX, "build the vector index, on a TiFlash replica of the table"
+        )
         found = self._look_up(spec.name)
         if found is None:
-            create = Change(Action.CREATE, f"make table {spec.name} in {self.location}")
+            create = Change(ChangeKind.CREATE, f"create table {spec.name} in {self.location}")
             return [create, build] if index else [create]
         found.spec.require_same_vectors(spec)
-        if found.is_adopted:
+        if found.is_converted:
             tables = schema(found.spec)
-            changes = self._database.read(lambda connection: plan_mending(connection, tables))
+            changes = self._database.read(lambda connection: plan_repair(connection, tables))
         else:
-            changes = plan_adoption(found.spec.name)
+            changes = plan_conversion(found.spec.name)
         if index and self._index(found.spec).status().state is not IndexState.READY:
             changes.append(build)
         return changes
@@ -135,102 +154,157 @@ class TidbStore:
         progress: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Carry out a plan. It may be interrupted and repeated."""
-        actions = {change.action for change in changes}
-        if actions & {Action.CREATE, Action.ADOPT, Action.MEND}:
-            progress("making the table")
+        kinds = {change.kind for change in changes}
+        if kinds - {ChangeKind.INDEX}:
+            progress("creating the table")
             with self._lock(spec.name):
-                self._make(spec, progress)
-        if Action.INDEX in actions:
+                self._create_or_change(spec, progress)
+        if ChangeKind.INDEX in kinds:
             self._index(spec).build(wait=wait, progress=progress)
 
     def drop(self, name: str) -> None:
-        """Remove a table and all it holds. Raises NoTable where there is none of that name."""
+        """Drop a table and all it holds. Raises NoTable if there is none of that name."""
 
         def work(connection: Connection) -> None:
             connection.execute(DropTable(tables.documents, if_exists=True))
             drop_parts(connection, tables)
 
-        # Else another process could make the table anew when only some of it is dropped.
+        # Without the lock, another process could create the table again halfway.
         with self._lock(name):
             tables = schema(self.open(name).spec)
             self._database.read(work)
 
     def checks(self) -> Iterator[Check]:
-        """Look at the connection, the server's version, and TiFlash."""
-        return checks(self._database, self._tls)
+        """Check the connection, the server's version, and TiFlash."""
+        try:
+            yield self._database.read(self._check_connection)
+        except StoreError as error:
+            yield Check("connection", Outcome.FAILED, str(error))
+            return
+        try:
+            version = self._database.read(_version)
+            failure = version_error(version, self.location)
+        except StoreError as error:
+            failure = error
+        if failure is not None:
+            yield Check("server", Outcome.FAILED, str(failure))
+            return
+        yield Check("server", Outcome.OK, version)
+        yield self._check_tiflash(version)
 
     def close(self) -> None:
         """Close the connections."""
         self._database.close()
 
-    def _make(self, spec: TableSpec, progress: Callable[[str], None]) -> None:
-        """Make, mend or adopt the table, if another process has not done it meanwhile."""
+    def _create_or_change(self, spec: TableSpec, progress: Callable[[str], None]) -> None:
+        """Create, repair or convert the table, unless another process has just done it."""
         found = self._look_up(spec.name)
         if found is None:
             self._create(_with_identity(spec._replace(identity="")))
             return
         found.spec.require_same_vectors(spec)
-        if found.is_adopted:
-            mend(self._database, schema(found.spec), progress)
+        if found.is_converted:
+            repair(self._database, schema(found.spec), progress)
         else:
-            adopt(self._database, _with_identity(found.spec), progress)
+            convert(self._database, _with_identity(found.spec), progress)
 
     def _create(self, spec: TableSpec) -> None:
-        """Make the tables, last the one whose comment says that all are there."""
+        """Create the tables, last the one whose comment says that all exist."""
         tables = schema(spec)
 
         def work(connection: Connection) -> None:
-            # An attempt whose connection was lost may have made the table, or be at it.
+            # An attempt whose connection was lost may have created the table.
             if comment_of(connection, spec.name) != encode_comment(spec):
-                make_parts(connection, tables)
+                create_parts(connection, tables)
                 connection.execute(CreateTable(tables.documents, if_not_exists=True))
 
         self._database.read(work)
 
     def _look_up(self, name: str) -> _Found | None:
-        """Return a table, None where there is none of that name.
+        """Return a table, None if there is none of that name.
 
-        Raises StoreError where it is neither jtv's nor the tutorial's.
+        Raises StoreError if it is neither jtv's nor the tutorial's.
         """
 
         def work(connection: Connection) -> _Found | None:
             row = connection.execute(_TABLE, {"table": name}).first()
             if row is None:
                 return None
-            if (found := _judge(connection, *row)) is None:
+            if (found := _identify(connection, *row)) is None:
                 raise StoreError(
                     f"table {row[0]} in {self.location} is neither jtv's nor the tutorial's",
-                    hint="name another --table",
+                    hint="choose another table with --table",
                 )
             return found
 
         return self._database.read(work)
 
-    def _judge_one_of_many(self, connection: Connection, name: str, comment: str) -> _Found | None:
+    def _identify_if_possible(
+        self, connection: Connection, name: str, comment: str, packet_bytes: int
+    ) -> _Found | None:
         try:
-            return _judge(connection, name, comment)
+            return _identify(connection, name, comment, packet_bytes)
         except StoreError as error:
             self._database.on_notice(str(error))
             return None
 
     def _lock(self, name: str) -> AbstractContextManager[None]:
-        """Keep other processes from making or dropping a table of that name, in any case."""
+        """Keep other processes from creating or dropping a table of that name, in any case."""
         return self._database.lock(f"jtv init {name.lower()}")
 
     def _index(self, spec: TableSpec) -> VectorIndex:
         return VectorIndex(self._database, spec.name)
 
+    def _check_connection(self, connection: Connection) -> Check:
+        """Return how the connection is secured, with notes on what is weak about that."""
+        tls, status = self._tls, dict(map(tuple, connection.execute(_TLS_STATUS)))
+        if not status.get("Ssl_cipher"):
+            how = "not encrypted"
+        elif tls.context is None:
+            how = f"{status['Ssl_version']}, {status['Ssl_cipher']}, not verified"
+        else:
+            how = f"{status['Ssl_version']}, {status['Ssl_cipher']}, signed by {tls.signer}"
+            how += ", host name checked" if tls.context.check_hostname else ""
+        outcome = Outcome.WARNING if tls.notes else Outcome.OK
+        return Check("connection", outcome, "; ".join((f"{self.location}, {how}", *tls.notes)))
 
-def _judge(connection: Connection, name: str, comment: str) -> _Found | None:
-    """Return what a table is, None where it is neither jtv's nor the tutorial's.
+    def _check_tiflash(self, version: str) -> Check:
+        name = "TiFlash"
+        if is_serverless(version):
+            detail = "included in every serverless cluster"
+            return Check(name, Outcome.OK, detail, has_index=True)
+        try:
+            nodes = self._database.read(
+                lambda connection: int(connection.scalar(_TIFLASH_NODES) or 0)
+            )
+        except StoreError as error:
+            return Check(name, Outcome.WARNING, f"cannot count its nodes: {error}")
+        if not nodes:
+            detail = "no nodes, so there is no vector index and searches are full scans; add a node"
+            return Check(name, Outcome.WARNING, detail)
+        detail = f"{nodes:,} {'node' if nodes == 1 else 'nodes'}"
+        return Check(name, Outcome.OK, detail, has_index=True)
 
-    Raises StoreError where a newer jtv made it.
+
+def _identify(connection: Connection, name: str, comment: str, packet_bytes: int) -> _Found | None:
+    """Return what a table is, None if it is neither jtv's nor the tutorial's.
+
+    Raises StoreError if a newer jtv created it.
     """
-    if (said := decode_comment(name, comment)) is not None:
-        return _Found(said.spec, is_adopted=not said.is_adopting, format=said.format)
+    if (description := decode_comment(name, comment)) is not None:
+        return _Found(
+            description.spec,
+            is_converted=not description.is_converting,
+            packet_bytes=packet_bytes,
+            format=description.format,
+        )
     columns = connection.execute(_COLUMNS, {"table": name}).all()
     tutorial = tutorial_spec(name, columns)
-    return _Found(tutorial, is_adopted=False) if tutorial else None
+    return _Found(tutorial, is_converted=False, packet_bytes=packet_bytes) if tutorial else None
+
+
+def _version(connection: Connection) -> str:
+    return str(connection.scalar(_VERSION))
 
 
 def _with_identity(spec: TableSpec) -> TableSpec:

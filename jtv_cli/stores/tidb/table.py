@@ -1,128 +1,164 @@
-"""One table of a TiDB database: reading and writing documents, and finding the nearest."""
+"""One table of a TiDB database: its documents, sources and occurrences."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from collections import defaultdict
+from itertools import chain, islice
+from math import isnan
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from jtv_cli.errors import NoIndex, StoreError, TableDropped
-from jtv_cli.records import Added, IndexState, Occurrence, SearchResults
-from jtv_cli.stores.places import new_source_lines
-from jtv_cli.stores.tidb.duplicates import hand_on_hashes
+from jtv_cli.batching import batched
+from jtv_cli.errors import DocumentDeleted, NoIndex, StoreError, TableDropped
+from jtv_cli.records import (
+    Added,
+    Hit,
+    IndexState,
+    Occurrence,
+    SearchResults,
+    SourceCount,
+    SourceLine,
+    StoredDocument,
+)
+from jtv_cli.stores.metadata import decode_metadata
+from jtv_cli.stores.places import by_source, new_source_lines
 from jtv_cli.stores.tidb.errors import NO_PRIVILEGE, TooLarge, code_of
 from jtv_cli.stores.tidb.index import VectorIndex
-from jtv_cli.stores.tidb.occurrences import noted
-from jtv_cli.stores.tidb.reading import Reading
+from jtv_cli.stores.tidb.rows import Rows
 from jtv_cli.stores.tidb.schema import (
     add_columns,
     comment_of,
     decode_comment,
     encode_comment,
+    end_line_of,
+    in_order,
+    line_of,
     schema,
+    set_comment,
 )
-from jtv_cli.stores.tidb.searching import Searching
-from jtv_cli.stores.tidb.transactions import (
+from jtv_cli.stores.tidb.search import (
+    EXACT,
+    INDEXED,
+    SearchPlan,
+    distance,
+    explain_search,
+    measure_recall,
+    search,
+    search_matching,
+    to_hits,
+)
+from jtv_cli.stores.tidb.statements import (
+    KEYS,
+    largest_text,
     metadata_size,
-    place_transactions,
+    occurrence_transactions,
+    read_vector,
     text_size,
     transactions,
 )
-from jtv_cli.stores.tidb.writing import Writing
+from jtv_cli.stores.tidb.tutorial import pass_on_hashes
+from jtv_cli.text import text_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-    from typing import Any, TypeVar
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Select
 
     from jtv_cli.records import (
         Document,
         Filter,
-        Hit,
         IndexCheck,
         IndexStatus,
         Removed,
-        SourceCount,
-        SourceLine,
-        StoredDocument,
         TableSpec,
         Vectors,
     )
     from jtv_cli.stores.tidb.connection import Database
-    from jtv_cli.stores.tidb.schema import Schema
 
     Result = TypeVar("Result")
 
-# txn-entry-size-limit, which TiDB Cloud does not let one raise, less what a row has
-# beside text and vector, with room to spare.
-_ROW_BYTES = (6 << 20) - 1024
+_NO_DISTANCE = sa.null().label("distance")
+# The number of documents read at once: with their texts, or only ids and distances.
+_BLOCK = 500
+_RANKED_BLOCK = 20_000
+_OCCURRENCES = 20_000
 
 
 class TidbTable:
-    """One table of a TiDB database: jtv's own, or the tutorial's as it stands.
+    """One table of a TiDB database: jtv's own, or the tutorial's as it is.
 
-    The statement of a search is one that the vector index can answer; where there is none,
-    the server looks at every vector.
+    Reading is done in short statements by id: no connection is held in between. `packet_bytes`
+    is the server's max_allowed_packet.
     """
 
     def __init__(
-        self, database: Database, spec: TableSpec, *, is_adopted: bool, table_format: int
+        self,
+        database: Database,
+        spec: TableSpec,
+        *,
+        is_converted: bool,
+        table_format: int,
+        packet_bytes: int,
     ) -> None:
         self.spec = spec
-        self.most_bytes: int | None = _ROW_BYTES - 4 * spec.dimensions
+        self.most_bytes: int | None = largest_text(spec.dimensions, packet_bytes)
         self._database = database
+        self._packet_bytes = packet_bytes
+        self._schema = schema(spec, has_parts=is_converted, table_format=table_format)
         self._index = VectorIndex(database, spec.name)
-        self._use(schema(spec, has_parts=is_adopted, table_format=table_format))
         self._can_migrate = True
 
     def count(self) -> int:
         """Return the number of documents."""
-        return self._reading.count()
+        statement = sa.select(sa.func.count()).select_from(self._schema.documents)
+        return self._database.read(lambda connection: int(connection.scalar(statement) or 0))
 
     def require_writable(self) -> None:
-        """Raise StoreError where documents could not be added."""
-        self._require_adopted()
-        self._database.read(lambda connection: Writing(connection, self._schema).insert_nothing())
+        """Raise StoreError if documents could not be added."""
+        self._require_converted()
+        self._database.read(lambda connection: self._rows(connection).insert_nothing())
 
     def reserve(self, size: int) -> None:
         """Do nothing: a server does not tell how much room it has."""
 
     def known(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
         """Return the ids of those of the hashes that are stored, found by their unique index."""
-        self._require_adopted()
-        return self._database.read(lambda connection: Writing(connection, self._schema).ids(hashes))
+        self._require_converted()
+        return self._database.read(lambda connection: self._rows(connection).ids(hashes))
 
     def add(self, documents: Sequence[Document], vectors: Vectors) -> Added:
         """Store documents with their occurrences, in one transaction unless they are huge.
 
-        Raises StoreError that names the place of what is larger than the server takes.
+        Raises StoreError that names where the text is from that is too large for the server.
         """
         from jtv_cli.stores.distances import check_vectors
 
         check_vectors(vectors, len(documents), self.spec.dimensions)
-        self._require_adopted()
+        self._require_converted()
         self._migrate_for(where for document in documents for where in document.occurrences)
         added = [self._add(*part) for part in transactions(documents, vectors)]
         return Added(sum(part.documents for part in added), sum(part.occurrences for part in added))
 
     def add_occurrences(self, source: str | None, places: Sequence[SourceLine]) -> int:
-        """Note where stored documents are in a source; return how many places were new.
+        """Record where stored documents are in a source; return how many places were new.
 
-        Very many are noted in several transactions.
+        Very many are recorded in several transactions.
         """
-        self._require_adopted()
+        self._require_converted()
         if not places:
             return 0
         self._migrate_for(places)
-        known = self._database.read(
-            lambda connection: noted(connection, self._schema, source, places)
+        stored = self._database.read(
+            lambda connection: self._rows(connection).occurrences(source, places)
         )
-        new, changed = new_source_lines(places, known)
-        added = sum(self._note(source, part) for part in place_transactions(new))
-        # Each is removed, and noted with its new metadata, in the same transaction.
+        new, changed = new_source_lines(places, stored)
+        added = sum(self._add_occurrences(source, part) for part in occurrence_transactions(new))
         return added + sum(
-            self._note(source, part, are_there=True) for part in place_transactions(changed)
+            self._add_occurrences(source, part, replace=True)
+            for part in occurrence_transactions(changed)
         )
 
     def search(
@@ -137,99 +173,342 @@ class TidbTable:
     ) -> SearchResults:
         """Return the k nearest documents to each of (m, dimensions) query vectors.
 
-        Rows without a distance, of an all-zero vector or none, are left out.
+        Documents without a distance, whose vector is NULL or all zeros, are left out.
         """
         if not len(vectors):
             return SearchResults([])
         far = 2.0 if max_distance is None else max_distance
         if filter is None:
-            return self._searching.all(vectors, k, exact=exact, far=far, explained=explain)
-        found = self._searching.fitting(vectors, k, filter, exact=exact, far=far)
-        return found if explain else found._replace(explanation="")
+            plan = self._plan(vectors[0], k, exact=exact) if exact or explain else None
+            results = self._database.read(
+                lambda connection: search(connection, self._schema, vectors, k, far=far, plan=plan)
+            )
+        elif not self._schema.has_parts:
+            reason = "the tutorial's table has no sources and no metadata"
+            results = SearchResults([[] for _ in vectors], reason)
+        else:
+            found = self._plan(vectors[0], k, exact=exact, has_filter=True)
+            results = self._database.read(
+                lambda connection: search_matching(
+                    connection, self._schema, vectors, k, far=far, filter=filter, plan=found
+                )
+            )
+        return results if explain else results._replace(explanation="")
 
     def scan(
         self, query: Vectors | None = None, *, after: int | None = None, limit: int | None = None
     ) -> Iterator[Hit]:
         """Yield the documents by id, with their distance to a (dimensions,) query."""
-        return self._reading.scan(query, after=after, limit=limit)
+        columns = self._schema.documents.c
+        measured = _NO_DISTANCE if query is None else distance(self._schema, query)
+        statement = sa.select(columns.id, columns.content, measured)
+        most = sys.maxsize if limit is None else limit
+        for rows in self._by_id(statement, after=after, limit=most, size=_BLOCK):
+            yield from self._hits(rows)
 
     def rank(self, query: Vectors, *, limit: int | None = None) -> Iterator[Hit]:
         """Yield the documents by distance to a (dimensions,) query, those without one last."""
-        return self._reading.rank(query, limit=limit)
+        import numpy as np
+
+        from jtv_cli.stores.distances import Ranking
+
+        ranking = Ranking(self.count())
+        statement = sa.select(self._schema.documents.c.id, distance(self._schema, query))
+        for rows in self._by_id(statement, size=_RANKED_BLOCK):
+            ids, distances = zip(*rows, strict=True)
+            # NaN, in place of null, is sorted behind all numbers.
+            ranking.offer(np.array(ids), np.array(distances, np.float32).clip(0, 2))
+        ranked = islice(chain.from_iterable(ranking.ranked(_BLOCK)), limit)
+        while block := list(islice(ranked, _BLOCK)):
+            yield from self._ranked_hits(block)
 
     def get(self, ids: Sequence[int], *, vectors: bool = False) -> list[StoredDocument]:
-        """Return the documents of these ids, in that order; those that are not there left out."""
-        return self._reading.get(ids, vectors=vectors)
+        """Return the documents of these ids, in that order, less those that do not exist."""
+        found: dict[int, StoredDocument] = {}
+        for part in batched(ids, _BLOCK):
+            statement = self._documents(vectors=vectors)
+            statement = statement.where(self._schema.documents.c.id.in_(part))
+            rows = self._database.read(lambda connection: connection.execute(statement).all())  # noqa: B023
+            found.update((document.id, document) for document in self._stored(rows))
+        return [found[number] for number in ids if number in found]
 
     def read(self, *, vectors: bool = False) -> Iterator[StoredDocument]:
-        """Yield all documents, whole, by id, in short reads."""
-        return self._reading.read(vectors=vectors)
+        """Yield all documents, with all their occurrences, by id."""
+        for rows in self._by_id(self._documents(vectors=vectors), size=_BLOCK):
+            yield from self._stored(rows)
 
     def delete(self, ids: Sequence[int]) -> Removed:
         """Remove documents with all their occurrences, in one transaction."""
-        return self._remove(ids, lambda writing: writing.delete(ids))
+        return self._remove(ids, lambda rows: rows.delete(ids))
 
     def sources(self) -> list[SourceCount]:
         """Return the sources that documents were read in, by name, stdin first."""
-        return self._reading.sources()
+        if not self._schema.has_parts:
+            return []
+        columns, sources = self._schema.occurrences.c, self._schema.sources.c
+        statement = (
+            sa.select(
+                sa.func.any_value(sources.source),
+                sa.func.count(),
+                sa.func.count(columns.document.distinct()),
+                sa.null() if self._schema.format == 1 else sa.func.any_value(sources.details),
+            )
+            .select_from(self._schema.occurrences_with_source)
+            .group_by(columns.source)
+        )
+        rows = self._database.read(lambda connection: connection.execute(statement).all())
+        return by_source(
+            SourceCount(source, occurrences, documents, decode_metadata(details))
+            for source, occurrences, documents, details in rows
+        )
 
     def source_lines(self, source: str | None) -> Iterator[SourceLine]:
-        """Yield what is noted of a source, by line, in short reads; line 0 where there is none."""
-        return self._reading.source_lines(source)
+        """Yield the occurrences in a source, by line, without metadata; line 0 for none."""
+        last = SourceLine(-1, 0)
+        while self._schema.has_parts:
+            lines = self._database.read(
+                lambda connection: self._rows(connection).source_lines(source, last, _OCCURRENCES)  # noqa: B023
+            )
+            yield from lines
+            if len(lines) < _OCCURRENCES:
+                return
+            last = lines[-1]
 
     def source_details(self, sources: Collection[str]) -> dict[str, Mapping[str, Any]]:
-        """Return how each of the sources was read."""
-        return self._reading.source_details(sources)
+        """Return how each of the sources was read, less those without occurrences or details."""
+        if not self._schema.has_parts or self._schema.format == 1:
+            return {}
+        columns = self._schema.sources.c
+        is_used = sa.exists().where(self._schema.occurrences.c.source == columns.id)
+        statement = sa.select(columns.source, columns.details).where(
+            columns.details.is_not(None), is_used
+        )
+        found: dict[str, Mapping[str, Any]] = {}
+        for part in batched(list(sources), KEYS):
+            chosen = statement.where(columns.source_hash.in_([text_hash(name) for name in part]))
+            rows = self._database.read(lambda connection: connection.execute(chosen).all())  # noqa: B023
+            found.update((source, decode_metadata(details) or {}) for source, details in rows)
+        return found
 
     def set_source_details(self, details: Mapping[str, Mapping[str, Any] | None]) -> None:
         """Record how sources were read, in one transaction; None removes the record."""
-        self._require_adopted()
+        self._require_converted()
         if details and self._migrate():
-            self._in_transaction(lambda writing: writing.set_source_details(details))
+            self._write(lambda rows: rows.set_source_details(details))
 
     def rename_source(self, old: str, new: str) -> int:
-        """Give a source another name, in one transaction; return its number of occurrences."""
-        self._require_adopted()
-        return self._in_transaction(lambda writing: writing.rename_source(old, new))
+        """Rename a source, in one transaction; return its number of occurrences."""
+        self._require_converted()
+        return self._write(lambda rows: rows.rename_source(old, new))
 
     def remove(self, source: str | None, places: Sequence[SourceLine]) -> Removed:
         """Remove occurrences, and documents with their last, in one transaction."""
         documents = {place.document for place in places}
-        return self._remove(documents, lambda writing: writing.remove(source, places))
+        return self._remove(documents, lambda rows: rows.remove_occurrences(source, places))
 
     def size(self) -> int | None:
-        """Return about how many bytes it takes, as far as the server has statistics."""
-        return self._reading.size()
+        """Return the size in bytes that the server estimates, None without statistics."""
+        names = [table.name for table in (self._schema.documents, *self._schema.parts)]
+        statement = sa.text(
+            "SELECT SUM(data_length + index_length) FROM information_schema.tables"
+            " WHERE table_schema = DATABASE() AND table_name IN :names"
+        ).bindparams(sa.bindparam("names", names, expanding=True))
+        size = self._database.read(lambda connection: connection.scalar(statement))
+        return int(size) if size else None
 
     def index_status(self) -> IndexStatus:
-        """Return how far the vector index and its TiFlash replica are."""
+        """Return the state of the vector index and its TiFlash replica."""
         return self._index.status()
 
     def build_index(self, *, progress: Callable[[str], None] = lambda _: None) -> None:
-        """Build the vector index, anew where jtv made one, and wait until it is ready."""
-        self._require_adopted()
+        """Build the vector index, anew if jtv created it, and wait until it is ready."""
+        self._require_converted()
         self._index.rebuild(progress)
 
     def drop_index(self) -> bool:
         """Drop the vector index; return whether there was one. The TiFlash replica stays."""
-        self._require_adopted()
+        self._require_converted()
         return self._index.drop()
 
     def check_index(
         self, queries: int, *, progress: Callable[[str], None] = lambda _: None
     ) -> IndexCheck:
-        """Measure recall@10 of the vector index. Raises NoIndex where there is none."""
-        from jtv_cli.stores.tidb.recall import check
-
+        """Measure recall@10 of the vector index. Raises NoIndex if it is not ready."""
         if self.index_status().state is not IndexState.READY:
             raise NoIndex(self.spec.name)
         progress("comparing the index with exact searches")
-        return self._database.read(lambda connection: check(connection, self._schema, queries))
+        return self._database.read(
+            lambda connection: measure_recall(connection, self._schema, queries)
+        )
 
-    def _use(self, schema: Schema) -> None:
-        self._schema = schema
-        self._reading = Reading(self._database, schema)
-        self._searching = Searching(self._database, schema, self._index)
+    def _rows(self, connection: Connection) -> Rows:
+        return Rows(connection, self._schema, self._packet_bytes)
+
+    def _plan(self, query: Vectors, k: int, *, exact: bool, has_filter: bool = False) -> SearchPlan:
+        """Return how the server answers a search."""
+        if exact:
+            return EXACT
+        is_indexed, reason = self._database.read(
+            lambda connection: explain_search(
+                connection, self._schema, query, k, has_filter=has_filter
+            )
+        )
+        if is_indexed:
+            return INDEXED
+        status = self._index.status()
+        if not reason and status.state is IndexState.READY:
+            reason = "the optimizer chose a full scan (small table)"
+        return SearchPlan(False, f"no index was used: {reason or status.detail}")
+
+    def _by_id(
+        self,
+        statement: Select[Any],
+        *,
+        after: int | None = None,
+        limit: int = sys.maxsize,
+        size: int,
+    ) -> Iterator[Sequence[Any]]:
+        """Yield the rows of a statement by id, up to `size` at a time."""
+        number = self._schema.documents.c.id
+        while limit > 0:
+            rest = statement if after is None else statement.where(number > after)
+            block = rest.order_by(number).limit(min(limit, size))
+            rows = self._database.read(lambda connection: connection.execute(block).all())  # noqa: B023
+            if not rows:
+                return
+            yield rows
+            after, limit = rows[-1].id, limit - len(rows)
+
+    def _hits(self, rows: Sequence[Any]) -> list[Hit]:
+        return self._database.read(lambda connection: to_hits(connection, self._schema, rows))
+
+    def _ranked_hits(self, ranked: Sequence[tuple[int, float]]) -> Iterator[Hit]:
+        """Yield the documents of (id, distance) in that order, less those deleted since."""
+        columns = self._schema.documents.c
+        statement = sa.select(columns.id, columns.content, _NO_DISTANCE)
+        block = statement.where(columns.id.in_([document for document, _ in ranked]))
+        rows = self._database.read(lambda connection: connection.execute(block).all())
+        hits = {hit.id: hit for hit in self._hits(rows)}
+        for document, value in ranked:
+            if document in hits:
+                yield hits[document]._replace(distance=None if isnan(value) else value)
+
+    def _documents(self, *, vectors: bool) -> Select[Any]:
+        columns = self._schema.documents.c
+        vector = columns.content_vec if vectors else sa.null()
+        # As text: SQLAlchemy's type would decode it number by number, which takes longer than
+        # all the rest.
+        return sa.select(columns.id, columns.content, sa.type_coerce(vector, sa.Text).label("text"))
+
+    def _stored(self, rows: Sequence[Any]) -> Iterator[StoredDocument]:
+        if not rows:
+            return
+        found = self._database.read(
+            lambda connection: self._occurrences(connection, [row.id for row in rows])
+        )
+        for number, content, vector in rows:
+            yield StoredDocument(
+                number,
+                content,
+                text_hash(content),
+                found[number],
+                None if vector is None else read_vector(vector),
+            )
+
+    def _occurrences(
+        self, connection: Connection, documents: Sequence[int]
+    ) -> Mapping[int, list[Occurrence]]:
+        found = defaultdict[int, list[Occurrence]](list)
+        if not self._schema.has_parts:
+            return found
+        columns, sources = self._schema.occurrences.c, self._schema.sources.c
+        statement = (
+            sa.select(
+                columns.document,
+                sources.source,
+                line_of(columns.line),
+                columns.metadata,
+                end_line_of(self._schema),
+            )
+            .select_from(self._schema.occurrences_with_source)
+            .where(columns.document.in_(documents))
+            .order_by(columns.document, *in_order(self._schema))
+        )
+        for document, source, line, metadata, end_line in connection.execute(statement):
+            where = Occurrence(source, line, decode_metadata(metadata), end_line)
+            found[document].append(where)
+        return found
+
+    def _write(self, work: Callable[[Rows], Result]) -> Result:
+        """Return what `work` returns, given the rows in one transaction on this table."""
+
+        def in_transaction(connection: Connection) -> Result:
+            result = work(self._rows(connection))
+            self._require_same(connection)
+            return result
+
+        return self._database.write(in_transaction)
+
+    def _add(self, documents: Sequence[Document], vectors: Vectors) -> Added:
+        def work(rows: Rows) -> Added:
+            stored = rows.insert_documents(documents, vectors)
+            ids = rows.lock_stored([document.hash for document in documents])
+            occurrences = rows.insert_occurrences(
+                (ids[document.hash], occurrence)
+                for document in documents
+                for occurrence in document.occurrences
+            )
+            return Added(stored, occurrences)
+
+        try:
+            return self._write(work)
+        except TooLarge as error:
+            entries = (
+                (max(text_size(document), metadata_size(where)), where.source, where.line)
+                for document in documents
+                for where in document.occurrences
+            )
+            raise _with_largest(error, entries) from error
+
+    def _add_occurrences(
+        self, source: str | None, places: Sequence[SourceLine], *, replace: bool = False
+    ) -> int:
+        """Insert occurrences in one transaction, in place of the stored ones with `replace`."""
+
+        def in_transaction(connection: Connection) -> int:
+            rows = self._rows(connection)
+            documents = {place.document for place in places}
+            stored = rows.lock(documents)
+            self._require_same(connection)
+            if stored < len(documents):
+                raise DocumentDeleted(self.spec.name)
+            if replace:
+                rows.replace_occurrences(source, places)
+            return rows.insert_occurrences(
+                (place.document, Occurrence(source, place.line, place.metadata, place.end_line))
+                for place in places
+            )
+
+        try:
+            return self._database.write(in_transaction)
+        except TooLarge as error:
+            entries = ((metadata_size(place), source, place.line) for place in places)
+            raise _with_largest(error, entries) from error
+
+    def _remove(self, documents: Collection[int], work: Callable[[Rows], Removed]) -> Removed:
+        """Return what `work` removes of documents that it finds locked, in one transaction."""
+        self._require_converted()
+
+        def in_transaction(connection: Connection) -> Removed:
+            rows = self._rows(connection)
+            rows.lock(documents)
+            self._require_same(connection)
+            removed = work(rows)
+            if removed.documents:
+                pass_on_hashes(connection, self._schema)
+            return removed
+
+        return self._database.write(in_transaction)
 
     def _migrate_for(self, places: Iterable[Occurrence | SourceLine]) -> None:
         if self._schema.format == 1 and any(place.end_line is not None for place in places):
@@ -238,15 +517,14 @@ class TidbTable:
     def _migrate(self) -> bool:
         """Bring the table to the current format; return False without the privilege to.
 
-        Each step may be repeated, so a crash or another process in between does no harm.
+        Each step may be repeated, so an interruption or another process does no harm.
         """
 
         def work(connection: Connection) -> bool:
             self._require_same(connection)
             try:
                 add_columns(connection, self.spec.name)
-                comment = f"ALTER TABLE `{self.spec.name}` COMMENT = %s"
-                connection.exec_driver_sql(comment, (encode_comment(self.spec),))
+                set_comment(connection, self.spec.name, encode_comment(self.spec))
             except DBAPIError as error:
                 if code_of(error) in NO_PRIVILEGE:
                     return False
@@ -258,7 +536,7 @@ class TidbTable:
             with self._database.lock(f"jtv init {self.spec.name.lower()}"):
                 self._can_migrate = self._database.read(work, is_slow=True)
             if self._can_migrate:
-                self._use(schema(self.spec))
+                self._schema = schema(self.spec)
             else:
                 self._database.on_notice(
                     f"table {self.spec.name} does not record how files were read: that takes"
@@ -267,91 +545,17 @@ class TidbTable:
                 )
         return self._schema.format > 1
 
-    def _in_transaction(self, work: Callable[[Writing], Result]) -> Result:
-        def in_transaction(connection: Connection) -> Result:
-            result = work(Writing(connection, self._schema))
-            self._require_same(connection)
-            return result
-
-        return self._database.write(in_transaction)
-
-    def _add(self, documents: Sequence[Document], vectors: Vectors) -> Added:
-        def work(connection: Connection) -> Added:
-            writing = Writing(connection, self._schema)
-            stored = writing.insert_documents(documents, vectors)
-            ids = writing.ids([document.hash for document in documents], lock=True)
-            occurrences = writing.insert_occurrences(
-                (ids[document.hash], occurrence)
-                for document in documents
-                for occurrence in document.occurrences
-            )
-            self._require_same(connection)
-            return Added(stored, occurrences)
-
-        try:
-            return self._database.write(work)
-        except TooLarge as error:
-            entries = (
-                (max(text_size(document), metadata_size(where)), where.source, where.line)
-                for document in documents
-                for where in document.occurrences
-            )
-            raise _naming_the_largest(error, entries) from error
-
-    def _note(
-        self, source: str | None, places: Sequence[SourceLine], *, are_there: bool = False
-    ) -> int:
-        """Note places in one transaction, in place of what is noted if they `are_there`."""
-
-        def work(connection: Connection) -> int:
-            writing = Writing(connection, self._schema)
-            documents = {place.document for place in places}
-            still_there = writing.lock(documents)
-            self._require_same(connection)
-            if still_there < len(documents):
-                raise StoreError(
-                    f"a document was deleted from table {self.spec.name} meanwhile",
-                    hint="run the same command again",
-                )
-            if are_there:
-                writing.forget(source, places)
-            return writing.insert_occurrences(
-                (place.document, Occurrence(source, place.line, place.metadata, place.end_line))
-                for place in places
-            )
-
-        try:
-            return self._database.write(work)
-        except TooLarge as error:
-            entries = ((metadata_size(place), source, place.line) for place in places)
-            raise _naming_the_largest(error, entries) from error
-
-    def _remove(self, documents: Collection[int], work: Callable[[Writing], Removed]) -> Removed:
-        """Return what some work removes of documents that are locked, in one transaction."""
-        self._require_adopted()
-
-        def in_transaction(connection: Connection) -> Removed:
-            writing = Writing(connection, self._schema)
-            writing.lock(documents)
-            self._require_same(connection)
-            removed = work(writing)
-            if removed.documents:
-                hand_on_hashes(connection, self._schema)
-            return removed
-
-        return self._database.write(in_transaction)
-
-    def _require_adopted(self) -> None:
+    def _require_converted(self) -> None:
         if not self._schema.has_parts:
             raise StoreError(
-                f"table {self.spec.name} is the tutorial's and can only be read",
-                hint="jtv init adds what is missing, and says first what that is",
+                f"table {self.spec.name} is the tutorial's and read-only",
+                hint="convert it with: jtv init (which shows the changes first)",
             )
 
     def _require_same(self, connection: Connection) -> None:
-        """Raise TableDropped where the table was dropped since, even if it was made again.
+        """Raise TableDropped if the table was dropped since, even if it was created again.
 
-        Once the transaction has locked something in it, no one else can drop it.
+        Once the transaction has locked a row of it, it can no longer be dropped.
         """
         comment = comment_of(connection, self.spec.name)
         found = None if comment is None else decode_comment(self.spec.name, comment)
@@ -359,10 +563,10 @@ class TidbTable:
             raise TableDropped(self.spec.name)
 
 
-def _naming_the_largest(
+def _with_largest(
     error: TooLarge, entries: Iterable[tuple[int, str | None, int | None]]
 ) -> StoreError:
-    """Return the error with the place of the largest of what has a size, a source and a line."""
+    """Return the error with the source and line of the largest entry, given their sizes."""
     largest = max(entries, key=lambda entry: entry[0], default=None)
     if largest is None:
         return error

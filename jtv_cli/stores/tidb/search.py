@@ -1,0 +1,343 @@
+"""Searches of a table: the nearest documents, filters, hits, and how they were found."""
+
+from __future__ import annotations
+
+import time
+from statistics import mean, median
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import sqlalchemy as sa
+
+from jtv_cli.records import (
+    GOOD_RECALL,
+    RECALL_AT,
+    Hit,
+    IndexCheck,
+    SearchResults,
+)
+from jtv_cli.stores.filters import all_compared, fits_metadata, fits_source, needles
+from jtv_cli.stores.metadata import decode_metadata
+from jtv_cli.stores.tidb.schema import NO_SOURCE, in_order, line_of
+from jtv_cli.stores.tidb.statements import vector_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sqlalchemy import ColumnElement, Connection, Select
+
+    from jtv_cli.records import Filter, Vectors
+    from jtv_cli.stores.tidb.schema import Schema
+
+    FirstOccurrence = tuple[str | None, int | None, Mapping[str, Any] | None]
+    """Source, line and metadata."""
+
+# How many times k documents to ask the index for where some of them may be of no use.
+_OVER_FETCH = 10
+# The number of documents to ask the index for at least where the last ones are at one distance.
+_TIED = 100
+_FULL_SCAN = "; documents without a distance made it a full scan"
+
+
+class Neighbors(NamedTuple):
+    """The documents nearest to a query vector, and how they were found."""
+
+    rows: Sequence[Any]
+    """Id, content and distance, nearest first, and by id at the same distance."""
+    was_scanned: bool
+    """Whether the index's answer was of no use, so that all vectors were compared."""
+
+
+class Matching:
+    """The occurrences that match a filter, or all without one.
+
+    The server finds, by `conditions`, the occurrences that may match. If this `is_exact`, they
+    all do. Otherwise the text of a field is somewhere in their metadata, perhaps in another
+    field, and `matches` must be called with each.
+    """
+
+    def __init__(
+        self, connection: Connection, schema: Schema, filter: Filter | None = None
+    ) -> None:
+        self._schema = schema
+        self._filter = filter
+        self.conditions: list[ColumnElement[bool]] = []
+        if filter is not None:
+            self._add_source(connection, filter)
+            self.conditions += [self._may_have(*field) for field in filter.where]
+        self.is_exact = filter is None or not filter.where
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether there is no filter."""
+        return self._filter is None
+
+    def matches(self, metadata: str | None) -> bool:
+        """Return whether an occurrence that meets the conditions matches, by its metadata."""
+        return self._filter is None or fits_metadata(self._filter, metadata)
+
+    def of_documents(self) -> list[ColumnElement[bool]]:
+        """Return the conditions that a document with a matching occurrence meets."""
+        if self.is_everything:
+            return []
+        chosen = sa.select(self._schema.occurrences.c.document).where(*self.conditions)
+        return [self._schema.documents.c.id.in_(chosen)]
+
+    def _add_source(self, connection: Connection, filter: Filter) -> None:
+        if filter.source is None:
+            return
+        columns = self._schema.sources.c
+        rows = connection.execute(sa.select(columns.source, columns.id))
+        named = [(None, NO_SOURCE), *map(tuple, rows)]
+        numbers = [number for source, number in named if fits_source(filter, source)]
+        self.conditions.append(self._schema.occurrences.c.source.in_(numbers))
+
+    def _may_have(self, name: str, text: str) -> ColumnElement[bool]:
+        metadata = self._schema.occurrences.c.metadata
+        return sa.or_(*(sa.func.instr(metadata, needle) > 0 for needle in needles(name, text)))
+
+
+def distance(schema: Schema, query: Vectors) -> ColumnElement[float]:
+    """Return the distance of each document to a (dimensions,) query, null where it has none."""
+    column = schema.documents.c.content_vec
+    return sa.func.vec_cosine_distance(column, vector_text(query)).label("distance")
+
+
+def nearest(
+    connection: Connection,
+    schema: Schema,
+    query: Vectors,
+    k: int,
+    *,
+    exact: bool,
+    conditions: Sequence[ColumnElement[bool]] = (),
+) -> Neighbors:
+    """Return the k documents nearest to a (dimensions,) query, less those without a distance.
+
+    `conditions` are what they must meet; the index can only answer without any.
+    """
+    if exact:
+        statement = _statement(schema, query, k, exact=True).where(*conditions)
+        rows = connection.execute(statement).all()
+        return Neighbors([row for row in rows if row.distance is not None], was_scanned=False)
+    # A statement that orders by the id too is none that the index can answer. One more than k
+    # shows whether the documents at the end are tied.
+    for wanted in (k + 1, max(_OVER_FETCH * k, _TIED)):
+        rows = connection.execute(_statement(schema, query, wanted, exact=False)).all()
+        if any(row.distance is None for row in rows):
+            # They come first and take the place of others.
+            return nearest(connection, schema, query, k, exact=True)._replace(was_scanned=True)
+        if len(rows) < wanted or rows[k - 1].distance < rows[-1].distance:
+            break
+    return Neighbors(sorted(rows, key=lambda row: (row.distance, row.id))[:k], was_scanned=False)
+
+
+class SearchPlan(NamedTuple):
+    """How the server answers a search, and the explanation of that."""
+
+    is_indexed: bool
+    explanation: str
+
+
+INDEXED = SearchPlan(True, "the vector index was used")
+EXACT = SearchPlan(False, "no index was used: --exact compares all vectors")
+
+
+def search(
+    connection: Connection,
+    schema: Schema,
+    queries: Vectors,
+    k: int,
+    *,
+    far: float,
+    plan: SearchPlan | None,
+) -> SearchResults:
+    """Return the k nearest of all documents to each query, up to a distance of `far`.
+
+    Without a plan, the results have no explanation.
+    """
+    found = [nearest(connection, schema, query, k, exact=plan is EXACT) for query in queries]
+    near = [[row for row in one.rows if row.distance <= far] for one in found]
+    hits = [to_hits(connection, schema, rows) for rows in near]
+    if plan is None:
+        return SearchResults(hits)
+    was_scanned = plan.is_indexed and any(one.was_scanned for one in found)
+    return SearchResults(hits, plan.explanation + (_FULL_SCAN if was_scanned else ""))
+
+
+def search_matching(
+    connection: Connection,
+    schema: Schema,
+    queries: Vectors,
+    k: int,
+    *,
+    far: float,
+    filter: Filter,
+    plan: SearchPlan,
+) -> SearchResults:
+    """Return the k nearest that match a filter to each query, up to a distance of `far`.
+
+    An index cannot filter: it is asked for more than k, and where too few of them match, all
+    that match are compared.
+    """
+    matching = Matching(connection, schema, filter)
+    was_scanned, compared = False, 0
+
+    def look(query: Vectors, wanted: int, *, exact: bool) -> tuple[list[Hit], bool]:
+        """Return the matches of the nearest, and whether there are no more within reach."""
+        nonlocal was_scanned
+        conditions = matching.of_documents() if exact else ()
+        rows, scanned = nearest(
+            connection, schema, query, wanted, exact=exact, conditions=conditions
+        )
+        was_scanned |= scanned
+        near = [row for row in rows if row.distance <= far]
+        are_all = len(near) < (wanted if exact else len(rows))
+        return to_hits(connection, schema, near, matching), are_all
+
+    hits = []
+    for query in queries:
+        wanted = k
+        found, are_all = (
+            look(query, k * _OVER_FETCH, exact=False) if plan.is_indexed else ([], False)
+        )
+        if not are_all and len(found) < k:
+            compared += 1
+            found, are_all = look(query, wanted, exact=True)
+        # Not all that meet the conditions match.
+        while len(found) < k and not are_all:
+            wanted *= _OVER_FETCH
+            found, are_all = look(query, wanted, exact=True)
+        hits.append(found[:k])
+    explanation = plan.explanation + (_FULL_SCAN if was_scanned else "")
+    return SearchResults(hits, explanation + all_compared(compared, len(queries)))
+
+
+def explain_search(
+    connection: Connection, schema: Schema, query: Vectors, k: int, *, has_filter: bool
+) -> tuple[bool, str]:
+    """Return whether the server answers a search from the index, and if not, why.
+
+    The reason is empty if the server gives none: only TiDB Cloud does, as a warning.
+    """
+    wanted = _OVER_FETCH * k if has_filter else k
+    compiled = _statement(schema, query, wanted + 1, exact=False).compile(
+        dialect=connection.dialect
+    )
+    rows = connection.exec_driver_sql(f"EXPLAIN {compiled}", compiled.construct_params())
+    if any("annIndex:" in str(column) for row in rows for column in row):
+        return True, ""
+    warnings = connection.exec_driver_sql("SHOW WARNINGS").all()
+    return False, "; ".join(row[2] for row in warnings if "index not used" in row[2])
+
+
+def to_hits(
+    connection: Connection, schema: Schema, rows: Sequence[Any], matching: Matching | None = None
+) -> list[Hit]:
+    """Return the hits of rows with id, content and distance, less those that do not match."""
+    matching = matching or Matching(connection, schema)
+    firsts = _first_occurrences(connection, schema, {row.id for row in rows}, matching)
+    return [
+        Hit(row.id, row.content, _clamped(row.distance), *firsts.get(row.id, ()))
+        for row in rows
+        if matching.is_everything or row.id in firsts
+    ]
+
+
+def measure_recall(connection: Connection, schema: Schema, queries: int) -> IndexCheck:
+    """Return how much of what an exact search finds the index finds, and how fast.
+
+    The table's own documents are the queries.
+    """
+    shares, by_index, by_scan = [], [], []
+    for document, vector in _sample(connection, schema, queries):
+        found, seconds = _timed(connection, schema, document, vector, exact=False)
+        by_index.append(seconds)
+        wanted, seconds = _timed(connection, schema, document, vector, exact=True)
+        by_scan.append(seconds)
+        shares.append(len(found & wanted) / max(len(wanted), 1))
+    recall = mean(shares) if shares else 1.0
+    below = f"below {GOOD_RECALL}: where it matters, search --exact"
+    return IndexCheck(
+        queries=len(shares),
+        recall=recall,
+        candidates=None,
+        needed=None,
+        index_seconds=median(by_index or [0.0]),
+        exact_seconds=median(by_scan or [0.0]),
+        verdict="good" if recall >= GOOD_RECALL else below,
+    )
+
+
+def _statement(schema: Schema, query: Vectors, k: int, *, exact: bool) -> Select[Any]:
+    columns = schema.documents.c
+    # By the label: with the expression, the vector would be sent a second time.
+    order = ("distance IS NULL", "distance", "id") if exact else ("distance",)
+    return (
+        sa.select(columns.id, columns.content, distance(schema, query))
+        .order_by(*map(sa.literal_column, order))
+        .limit(k)
+    )
+
+
+def _first_occurrences(
+    connection: Connection, schema: Schema, ids: Iterable[int], matching: Matching
+) -> Mapping[int, FirstOccurrence]:
+    """Return the first matching occurrence of each document."""
+    if not schema.has_parts or not ids:
+        return {}
+    columns, sources = schema.occurrences.c, schema.sources.c
+    position = sa.func.row_number().over(partition_by=columns.document, order_by=in_order(schema))
+    numbered = (
+        sa.select(schema.occurrences, position.label("position"))
+        .where(columns.document.in_(list(ids)), *matching.conditions)
+        .subquery()
+    )
+    statement = (
+        sa.select(
+            numbered.c.document, sources.source, line_of(numbered.c.line), numbered.c.metadata
+        )
+        .outerjoin_from(numbered, schema.sources, sources.id == numbered.c.source)
+        .order_by(numbered.c.document, numbered.c.position)
+    )
+    if matching.is_exact:
+        statement = statement.where(numbered.c.position == 1)
+    found: dict[int, FirstOccurrence] = {}
+    for document, source, line, metadata in connection.execute(statement):
+        if document not in found and matching.matches(metadata):
+            found[document] = source, line, decode_metadata(metadata)
+    return found
+
+
+def _clamped(distance: float | None) -> float | None:
+    """Return the distance within its range, which rounding in float32 may exceed."""
+    return None if distance is None else min(max(distance, 0.0), 2.0)
+
+
+def _sample(connection: Connection, schema: Schema, size: int) -> list[tuple[int, Vectors]]:
+    """Return ids and vectors of up to `size` documents, spread evenly over all ids."""
+    import numpy as np
+
+    columns = schema.documents.c
+    first, last = connection.execute(
+        sa.select(sa.func.min(columns.id), sa.func.max(columns.id))
+    ).one()
+    if first is None:
+        return []
+    statement = sa.select(columns.id, columns.content_vec).order_by(columns.id).limit(1)
+    found = {}
+    for start in np.unique(np.linspace(first, last, size).astype(int)).tolist():
+        # The last documents may have been deleted since.
+        row = connection.execute(statement.where(columns.id >= start)).first()
+        if row is not None and row.content_vec is not None and row.content_vec.any():
+            found[row.id] = row.content_vec
+    return list(found.items())
+
+
+def _timed(
+    connection: Connection, schema: Schema, document: int, vector: Vectors, *, exact: bool
+) -> tuple[set[int], float]:
+    """Return the ids of a document's neighbors, and how many seconds that took."""
+    started = time.perf_counter()
+    found = nearest(connection, schema, vector, RECALL_AT + 1, exact=exact)
+    seconds = time.perf_counter() - started
+    return set([row.id for row in found.rows if row.id != document][:RECALL_AT]), seconds
