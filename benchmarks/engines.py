@@ -72,13 +72,13 @@ class Jtv(Engine):
 
     def make(self, count: int) -> None:
         """Store documents of eighty characters, as `jtv ingest` does."""
-        from jtv_cli.embedders.models import OFFLINE_MODEL
+        from jtv_cli.embedders.models import HASHING_MODEL
         from jtv_cli.records import Document, Occurrence, TableSpec
         from jtv_cli.stores.sqlite import SqliteStore
         from jtv_cli.text import text_hash
 
         store = SqliteStore(self.path, writable=True)
-        spec = TableSpec("jinaai_tidb_demo_documents", OFFLINE_MODEL, None, DIMENSIONS)
+        spec = TableSpec("jinaai_tidb_demo_documents", HASHING_MODEL, None, DIMENSIONS)
         store.apply(spec, store.plan(spec))
         table = store.open(spec.name)
         for start, vectors in batches(count):

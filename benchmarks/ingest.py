@@ -28,7 +28,7 @@ import numpy as np
 from jtv_cli import pipeline
 from jtv_cli.cli import options
 from jtv_cli.embedders import BatchLimit
-from jtv_cli.embedders.models import OFFLINE_MODEL, find_model
+from jtv_cli.embedders.models import HASHING_MODEL, find_model
 from jtv_cli.pipeline import IngestOptions, RetryPolicy
 from jtv_cli.records import Embeddings, TableSpec
 from jtv_cli.sources import open_sources, read_blocks
@@ -55,7 +55,7 @@ def free_vectors() -> Vectors:
 class FreeEmbedder:
     """Gives out the same vectors over and over, at no cost."""
 
-    model = find_model(OFFLINE_MODEL)
+    model = find_model(HASHING_MODEL)
     batch_limit = BatchLimit(BATCH, 1 << 30)
 
     def embed(self, texts: Sequence[str], purpose: Purpose) -> Embeddings:  # noqa: ARG002
@@ -75,7 +75,7 @@ def write_lines(path: Path, count: int) -> None:
 def ours(lines: Path, database: Path) -> IngestReport:
     """Ingest the file as `jtv ingest` does."""
     store = SqliteStore(database, writable=True)
-    spec = TableSpec("documents", OFFLINE_MODEL, None, DIMENSIONS)
+    spec = TableSpec("documents", HASHING_MODEL, None, DIMENSIONS)
     store.apply(spec, store.plan(spec))
     with open_sources([str(lines)]) as sources:
         report = pipeline.ingest(

@@ -1,6 +1,6 @@
 """How well each embedder that runs on this machine finds what a query means, and how fast.
 
-    python benchmarks/quality.py [DIRECTORY] [--rounds 10]
+    python benchmarks/quality.py [DIRECTORY] [--models DIRECTORY] [--rounds 10]
 
 On the project's own sets in benchmarks/data, and on public ones: DIRECTORY may hold
 Cranfield (`cran/docs`, `cran/qry`, `cran/rel`) and XQuAD (`xquad/LANGUAGE.json`), which do
@@ -36,10 +36,12 @@ if TYPE_CHECKING:
 DEPTH = 10
 
 COLD = """
+from pathlib import Path
 from jtv_cli.embedders import EmbedderOptions, open_embedder
 from jtv_cli.embedders.models import find_model
 from jtv_cli.records import Purpose
-open_embedder(find_model({name!r})).embed(["who wrote the song"], Purpose.QUERY)
+options = EmbedderOptions(models_directory=Path({models!r}))
+open_embedder(find_model({name!r}), options).embed(["who wrote the song"], Purpose.QUERY)
 """
 
 
@@ -74,7 +76,7 @@ def main() -> None:
         if model.is_builtin or is_pulled(name, arguments.models)
     }
     print(machine())
-    _print_costs(embedders, arguments.rounds)
+    _print_costs(embedders, str(arguments.models or ""), arguments.rounds)
     for name, labelled in sets.items():
         print(f"\n{name}: {len(labelled.documents)} documents, {len(labelled.queries)} queries")
         print(f"{'':20}{'nDCG@10':>9}{'recall@10':>11}{'MRR@10':>9}{'first':>8}{'in 3':>8}")
@@ -121,8 +123,10 @@ def embed(embedder: Embedder, texts: Sequence[str], purpose: Purpose) -> Vectors
     )
 
 
-def _print_costs(embedders: dict[str, Embedder], rounds: int) -> None:
-    commands = {name: (sys.executable, "-c", COLD.format(name=name)) for name in embedders}
+def _print_costs(embedders: dict[str, Embedder], models: str, rounds: int) -> None:
+    commands = {
+        name: (sys.executable, "-c", COLD.format(name=name, models=models)) for name in embedders
+    }
     best = best_seconds({"pass": PASS, **commands}, rounds)
     lines = paraphrases().documents * 300
     print(f"{'':20}{'dimensions':>12}{'cold start':>12}{'lines/s':>10}")

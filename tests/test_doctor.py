@@ -151,7 +151,7 @@ class TestDatabase:
     def test_another_model_than_demanded(self, sampled: Jtv) -> None:
         result = sampled("doctor", "--no-api", "--model", "jina-embeddings-v3")
         assert result.code == 5
-        assert "hashing-v1" in details(result, "failed")["table"]
+        assert "static-v1" in details(result, "failed")["table"]
 
     def test_a_file_of_another_program(self, jtv: Jtv) -> None:
         jtv.write("x.db", "no database\n" * 1000)

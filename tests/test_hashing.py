@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jtv_cli.embedders.hashing import HashingEmbedder
-from jtv_cli.embedders.models import OFFLINE_MODEL, find_model
+from jtv_cli.embedders.models import HASHING_MODEL, find_model
 from jtv_cli.records import Purpose
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ QUESTIONS = {
 
 
 def embed(*texts: str, purpose: Purpose = Purpose.DOCUMENT) -> Vectors:
-    return HashingEmbedder(find_model(OFFLINE_MODEL)).embed(texts, purpose).vectors
+    return HashingEmbedder(find_model(HASHING_MODEL)).embed(texts, purpose).vectors
 
 
 def distance(one: str, other: str) -> float:
@@ -62,7 +62,7 @@ def ranked(query: str, texts: list[str]) -> list[str]:
 
 
 def test_answers_with_unit_vectors_in_order_and_costs_nothing() -> None:
-    embedder = HashingEmbedder(find_model(OFFLINE_MODEL))
+    embedder = HashingEmbedder(find_model(HASHING_MODEL))
     embeddings = embedder.embed(SAMPLE_TEXTS, Purpose.DOCUMENT)
     assert embeddings.tokens == 0
     assert embeddings.vectors.dtype == np.float32

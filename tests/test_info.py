@@ -143,7 +143,7 @@ class TestTables:
             assert terminal.wait() == 0
         head, _, row, *_ = [line.split() for line in terminal.lines if line]
         assert head == ["table", "model", "dimensions", "documents"]
-        assert row == [TABLE, "hashing-v1", "768", "34"]
+        assert row == [TABLE, "static-v1", "1024", "34"]
 
     def test_on_a_narrow_terminal_no_word_above_a_number_is_broken(self, sampled: Jtv) -> None:
         with Terminal(sampled, "tables", "--color", "never", columns=50) as terminal:

@@ -22,11 +22,11 @@ TUTORIAL_MODEL = "jina-embeddings-v2-base-en"
 def test_it_says_what_it_made_where_and_with_which_model(jtv: Jtv) -> None:
     result = jtv.ok("init")
     made, note, where = result.stderr.splitlines()
-    assert made == f"Created table {TABLE} (768 dimensions, cosine distance)"
+    assert made == f"Created table {TABLE} (1024 dimensions, cosine distance)"
     assert "offline" in note
-    assert "words" in note
+    assert "finds meaning in English, and shared words in any language" in note
     assert "JINA_API_KEY" in note
-    assert where == f"table {TABLE} (model hashing-v1) in ~/.local/share/jtv/jtv.db"
+    assert where == f"table {TABLE} (model static-v1) in ~/.local/share/jtv/jtv.db"
     assert result.stdout == ""
 
 
@@ -83,7 +83,7 @@ def test_another_model_for_a_table_that_is_there_is_refused(jtv: Jtv, command: l
     jtv.ok("ingest", "-", stdin="a\n")
     result = jtv(*command, "--model", TUTORIAL_MODEL, env={"JINA_API_KEY": "jina_0123456789"})
     assert result.code == 5
-    assert "hashing-v1" in result.error
+    assert "static-v1" in result.error
     assert TUTORIAL_MODEL in result.error
     assert len(jtv.ok("list").rows) == 1
     assert "there is no model gpt" in jtv(*command, "--model", "gpt").error
@@ -92,7 +92,7 @@ def test_another_model_for_a_table_that_is_there_is_refused(jtv: Jtv, command: l
 def test_a_model_from_the_environment_is_for_new_tables(jtv: Jtv) -> None:
     jtv.ok("init")
     result = jtv.ok("init", env={"JTV_MODEL": "jina-embeddings-v3"})
-    assert "(model hashing-v1) in " in result.last_line
+    assert "(model static-v1) in " in result.last_line
 
 
 def test_a_key_that_an_offline_table_does_not_use_is_noted(jtv: Jtv) -> None:
@@ -110,8 +110,8 @@ def test_report_as_json(jtv: Jtv) -> None:
     assert report == {
         "store": str(jtv.database),
         "table": TABLE,
-        "model": "hashing-v1",
-        "dimensions": 768,
+        "model": "static-v1",
+        "dimensions": 1024,
         "changes": [f"create table {TABLE} in {jtv.database}"],
         "index": "none",
     }

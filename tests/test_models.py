@@ -236,7 +236,7 @@ class TestCommands:
         result = jtv("init", "--model", NAME)
         assert result.code == 2
         assert f"jtv models pull {NAME}" in result.stderr
-        assert "hashing-v1" in jtv.ok("init", "--table", "before").stderr
+        assert "static-v1" in jtv.ok("init", "--table", "before").stderr
         said = jtv.ok("models", "pull", NAME, env=env).stderr
         assert "86.9 MiB, license Apache-2.0" in said
         where = jtv.data_folder / "models" / NAME
@@ -254,7 +254,7 @@ class TestCommands:
         result = jtv("search", "something to eat")
         assert result.code == 2
         assert f"jtv models pull {NAME}" in result.stderr
-        assert "hashing-v1" in jtv.ok("init", "--table", "after").stderr
+        assert "static-v1" in jtv.ok("init", "--table", "after").stderr
 
     def test_a_search_loads_only_what_it_uses(self, jtv: Jtv, models: Path) -> None:
         jtv.environment["JTV_MODELS"] = str(models)

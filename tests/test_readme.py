@@ -53,7 +53,7 @@ def test_the_commands_run_as_printed(jtv: Jtv) -> None:
 def test_the_example_is_what_jtv_prints(sampled: Jtv) -> None:
     shown = sampled.ok("search", "What is TiDB?", "-k", "2").rows
     for distance, number, text, *_ in shown:
-        assert f"{distance}   {number:>2}" in README
+        assert f"{distance}  {number:>2}" in README
         assert text.split()[0] in README
 
 

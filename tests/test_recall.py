@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jtv_cli.embedders.hashing import HashingEmbedder
-from jtv_cli.embedders.models import OFFLINE_MODEL, find_model
+from jtv_cli.embedders.models import HASHING_MODEL, find_model
 from jtv_cli.records import Purpose
 from jtv_cli.stores.sqlite.index import SEGMENT
 from tables import delete, recall, table_of
@@ -54,7 +54,7 @@ def lines() -> Vectors:
             if len(line.strip()) > 20:
                 texts[line.strip()] = None
     some = list(texts)[:: len(texts) // (COUNT + QUERIES)][: COUNT + QUERIES]
-    return HashingEmbedder(find_model(OFFLINE_MODEL)).embed(some, Purpose.DOCUMENT).vectors
+    return HashingEmbedder(find_model(HASHING_MODEL)).embed(some, Purpose.DOCUMENT).vectors
 
 
 def log_lines() -> list[str]:
@@ -76,7 +76,7 @@ def log_lines() -> list[str]:
 )
 def test_what_is_typed_is_not_a_document(tmp_path: Path, query: str) -> None:
     """A query of few words is far from every line, and many lines are about as near."""
-    embedder = HashingEmbedder(find_model(OFFLINE_MODEL))
+    embedder = HashingEmbedder(find_model(HASHING_MODEL))
     typed = [query.format(number, number * 31 % 256) for number in range(17)]
     queries = embedder.embed(typed, Purpose.QUERY).vectors
     stored = embedder.embed(log_lines(), Purpose.DOCUMENT).vectors

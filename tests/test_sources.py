@@ -742,15 +742,15 @@ class TestDryRun:
     def test_one_text(self, jtv: Jtv) -> None:
         texts, price, _ = jtv.ok("ingest", "-", "--dry-run", stdin="\n").stderr.splitlines()
         assert texts == "0 texts, 0 known, 1 empty, 0 skipped, 0 to embed"
-        assert price.startswith("about 0 tokens with hashing-v1: free")
+        assert price.startswith("about 0 tokens with static-v1: free")
         texts, price, _ = jtv.ok("ingest", "-", "--dry-run", stdin="a").stderr.splitlines()
         assert texts.startswith("1 text, 0 known")
-        assert price.startswith("about 1 token with hashing-v1")
+        assert price.startswith("about 1 token with static-v1")
 
     def test_as_json_without_a_table(self, jtv: Jtv) -> None:
         result = jtv("ingest", "-", "--dry-run", "--json", stdin=b"a\nb\n\xff\n")
         assert result.code == 3
         report = json.loads(result.stdout)
-        assert report["model"] == "hashing-v1"
+        assert report["model"] == "static-v1"
         assert (report["texts"], report["to_embed"], report["skipped"]) == (2, 2, 1)
         assert not jtv.database.exists()

@@ -121,7 +121,8 @@ class TestWithTiflash:
         result = flash("init")
         assert (result.code, result.error) == (
             2,
-            "jtv: error: no API key is set\nhint: set JINA_API_KEY",
+            "jtv: error: no API key is set\nhint: set JINA_API_KEY (https://jina.ai/embeddings),"
+            " or use the built-in model: jtv init --model static-v1",
         )
         assert database(flash).execute("SHOW TABLES") == []
 

@@ -9,8 +9,8 @@ from jtv_cli.embedders import EmbedderOptions, open_embedder
 from jtv_cli.embedders.models import (
     JINA_KEYS_PAGE,
     MODELS,
-    OFFLINE_MODEL,
     SENTENCE_MODEL,
+    STATIC_MODEL,
     TUTORIAL_MODEL,
     Model,
     find_model,
@@ -48,7 +48,7 @@ def model_for_new_table(
     """Return the model that the settings name, or the default for a new table.
 
     With an API key, the default is the tutorial's model; without one, in an embedded
-    store, the sentence model if it was downloaded, else the offline model. On TiDB there
+    store, the sentence model if it was downloaded, else the built-in one. On TiDB there
     is none, and UsageError is raised.
 
     A model that jtv does not list is asked for one vector, to learn its dimensions.
@@ -208,11 +208,11 @@ def _default_model(settings: config.Settings, *, is_embedded: bool) -> Model:
         return find_model(TUTORIAL_MODEL)
     if is_embedded:
         is_there = is_pulled(SENTENCE_MODEL, _models_directory(settings))
-        return find_model(SENTENCE_MODEL if is_there else OFFLINE_MODEL)
+        return find_model(SENTENCE_MODEL if is_there else STATIC_MODEL)
     raise UsageError(
         "no API key is set",
         hint=f"set JINA_API_KEY ({JINA_KEYS_PAGE}), or use the built-in model:"
-        f" jtv init --model {OFFLINE_MODEL}",
+        f" jtv init --model {STATIC_MODEL}",
     )
 
 

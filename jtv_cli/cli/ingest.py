@@ -124,7 +124,7 @@ def ingest_into(
         table.require_writable()
     session.note_connection(store, table)
     if session.settings.api_key.value:
-        session.note_offline(table.spec)
+        session.note_builtin(table.spec)
     try:
         _ingest(session, sources, blocks, embedder, table, ingest_options, outcome)
     except Interrupted as interrupted:

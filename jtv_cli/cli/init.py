@@ -72,7 +72,7 @@ def create_table(session: Session, store: Store) -> None:
     with session.console.status("creating the table") as progress:
         store.apply(spec, store.plan(spec), progress=progress)
     session.console.report(_created(spec))
-    session.note_offline(spec)
+    session.note_builtin(spec)
 
 
 def _wanted(session: Session, existing: TableSpec | None, vectors: VectorOptions) -> TableSpec:
@@ -141,7 +141,7 @@ def _report(
         for line in _done(spec, {change.kind for change in changes}, index):
             session.console.report(line)
     session.note_connection(store, table)
-    session.note_offline(spec)
+    session.note_builtin(spec)
     session.sign_off(store, spec)
 
 

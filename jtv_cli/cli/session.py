@@ -15,9 +15,10 @@ import typer
 from jtv_cli import config
 from jtv_cli.cli import choice, options
 from jtv_cli.embedders.models import (
+    HASHING_MODEL,
     JINA_KEYS_PAGE,
-    OFFLINE_MODEL,
     SENTENCE_MODEL,
+    STATIC_MODEL,
     TUTORIAL_MODEL,
     Model,
     spec_for,
@@ -134,21 +135,24 @@ class Session(NamedTuple):
         """Return the spec of a new table with this model."""
         return spec_for(self.table_name, model)
 
-    def note_offline(self, spec: TableSpec) -> None:
-        """Print that the built-in model matches words only, and what to do about it."""
-        if spec.model != OFFLINE_MODEL:
+    def note_builtin(self, spec: TableSpec) -> None:
+        """Print what a built-in model is good for, and what is better."""
+        if spec.model == STATIC_MODEL:
+            strength = "finds meaning in English, and shared words in any language"
+        elif spec.model == HASHING_MODEL:
+            strength = "matches words, not meaning"
+        else:
             return
         if self.settings.api_key.value:
             self.console.warning(
-                f"table {spec.name} does not use your API key: its model {OFFLINE_MODEL} matches"
-                " words, not meaning",
+                f"table {spec.name} does not use your API key: its model {spec.model} {strength}",
                 hint=f"recreate it with: jtv init --drop --model {TUTORIAL_MODEL}",
             )
         else:
             self.console.report(
-                f"{OFFLINE_MODEL} works offline and matches words, not meaning. To search by"
-                f" meaning, run: jtv models pull {SENTENCE_MODEL}, or set JINA_API_KEY"
-                f" ({JINA_KEYS_PAGE}). Then create another table."
+                f"{spec.model} works offline and {strength}. For better results, run:"
+                f" jtv models pull {SENTENCE_MODEL}, or set JINA_API_KEY ({JINA_KEYS_PAGE})."
+                " Then create another table."
             )
 
     def note_connection(self, store: Store, table: Table) -> None:

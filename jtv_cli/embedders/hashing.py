@@ -95,8 +95,7 @@ class HashingEmbedder:
         sums = np.zeros((len(texts), self.model.dimensions), np.float32)
         for words, rows in word_blocks(texts):
             block = sums[rows[0] : rows[-1] + 1]
-            weights = np.array([_COMMON_WEIGHT if word in _COMMON else 1.0 for word in words])
-            block += feature_sums(words, weights, np.array(rows) - rows[0], block.shape)
+            block += feature_sums(words, word_weights(words), np.array(rows) - rows[0], block.shape)
         return Embeddings(directions(sums))
 
 
@@ -150,6 +149,11 @@ class _WordsOnly(dict[int, str]):
 
 
 _WORDS_ONLY = _WordsOnly()
+
+
+def word_weights(words: Sequence[str]) -> Weights:
+    """Return the words' weights in `hashing-v1`: little for common English ones, else 1."""
+    return np.array([_COMMON_WEIGHT if word in _COMMON else 1.0 for word in words])
 
 
 def feature_sums(

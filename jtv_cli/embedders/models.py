@@ -64,7 +64,8 @@ PRICES_DATE = "September 2026"
 """When the prices were read."""
 
 TUTORIAL_MODEL = "jina-embeddings-v2-base-en"
-OFFLINE_MODEL = "hashing-v1"
+HASHING_MODEL = "hashing-v1"
+STATIC_MODEL = "static-v1"
 SENTENCE_MODEL = "all-minilm-l6-v2"
 
 ONNX = "onnx:"
@@ -103,7 +104,18 @@ MODELS = {
     model.name: model
     for model in (
         Model(
-            OFFLINE_MODEL,
+            STATIC_MODEL,
+            "static",
+            1024,
+            _NO_LIMIT,
+            price=0.0,
+            is_builtin=True,
+            runs_in_process=True,
+            languages="English, others by letters",
+            license="Apache-2.0",
+        ),
+        Model(
+            HASHING_MODEL,
             "hashing",
             768,
             _NO_LIMIT,

@@ -1,0 +1,1 @@
+"""The steps of `build_static_model.py`, which makes the table of `static-v1`."""
