@@ -198,7 +198,7 @@ def test_a_connection_that_is_lost(
     with Proxy(plain_tidb) as proxy:
         proxy.on(words, after=after, lose=True)
         result = paying.ok(*INGEST, env={"TIDB_DATABASE_URL": proxy.url})
-    said = [line for line in result.stderr.splitlines() if "trying again" in line]
+    said = [line for line in result.stderr.splitlines() if "retrying" in line]
     assert len(said) == 1
     assert "the connection to 127.0.0.1:" in said[0]
     assert said[0].endswith("and what the server has done already is not counted") is (
@@ -277,7 +277,7 @@ def test_the_server_stops(
         assert result.error.startswith(
             f"jtv: error: cannot connect to 127.0.0.1:{server.port}/test\nhint: "
         )
-        assert "trying again" in result.stderr
+        assert "retrying" in result.stderr
         server.restart()
         stored = count(paying, TABLE)
         assert stored >= 512
@@ -324,7 +324,7 @@ def test_without_the_right_to_write_nothing_is_paid_for(
     assert (result.code, api.bill) == (5, [])
     assert result.is_one_error
     line = result.error
-    assert f"a right is missing: {missing} command denied" in line
+    assert f"missing privilege: {missing} command denied" in line
     assert paying.ok("list").stdout == ""
 
 

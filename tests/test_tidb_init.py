@@ -130,7 +130,7 @@ class TestWithTiflash:
         said = flash.ok("init", "--no-index", *OFFLINE).stderr
         assert f"jtv: warning: table {TABLE} has no vector index: searches are full scans" in said
         assert (replicas(flash), state(flash)) == ([], IndexState.NONE)
-        assert "nothing to do" in flash.ok("init", "--no-index").stderr
+        assert "already exists" in flash.ok("init", "--no-index").stderr
         flash.ok("init")
         assert_finished(flash)
 
@@ -144,7 +144,7 @@ class TestWithTiflash:
     def test_an_index_made_by_hand_will_do(self, flash: Jtv) -> None:
         make_by_hand(flash, "`my%s ``100%` ((VEC_COSINE_DISTANCE(content_vec)))")
         flash.ok("index", "wait")
-        assert "nothing to do" in flash.ok("init").stderr
+        assert "already exists" in flash.ok("init").stderr
         assert_finished(flash)
         flash.ok("index", "drop")
         assert state(flash) is IndexState.NONE
@@ -176,7 +176,7 @@ class TestWithTiflash:
         make_by_hand(flash, "mine ((VEC_COSINE_DISTANCE(content_vec)))")
         before = definition(flash)
         said = flash.ok("index", "build").stderr.splitlines()
-        assert said[0] == "index `mine` was not made by jtv and stays; jtv index drop drops it"
+        assert said[0] == "kept index `mine`, which jtv did not create; jtv index drop drops it"
         assert definition(flash) == before
 
     def test_another_was_faster(self, flash: Jtv, proxy: Proxy, tiflash_tidb: str) -> None:
@@ -375,7 +375,7 @@ class TestBuilding:
             database(flash).execute(f"ADMIN CANCEL DDL JOBS {job}")
             assert terminal.wait() == 5
         assert "ancelled" in terminal.lines[-2]
-        assert terminal.lines[-2].startswith("jtv: error: ")
+        assert any(line.startswith("jtv: error: ") for line in terminal.lines)
         tiflash_server.set_index("ready")
         flash.ok("init")
         assert_finished(flash)
@@ -384,9 +384,9 @@ class TestBuilding:
         tiflash_server.set_index("failing")
         result = flash("init", *OFFLINE)
         assert result.code == 5
-        assert f"table {TABLE} got no vector index: TiFlash backfill" in result.error
+        assert f"table {TABLE} was not built: TiFlash backfill" in result.error
         assert "the stand-in was told to fail" in result.error
-        assert result.error.endswith("hint: see to TiFlash, then: jtv index build")
+        assert result.error.endswith("hint: check the cluster's TiFlash, then run: jtv index build")
         assert result.is_one_error
         tiflash_server.set_index("ready")
         flash.ok("index", "build")
@@ -398,8 +398,8 @@ class TestBuilding:
             terminal.wait_for("of 2,000 rows")
             tiflash_server.set_index("failing")
             assert terminal.wait() == 5
-        assert "the stand-in was told to fail" in terminal.lines[-2]
-        assert terminal.lines[-2].startswith("jtv: error: ")
+        assert "the stand-in was told to fail" in " ".join(terminal.lines)
+        assert any(line.startswith("jtv: error: ") for line in terminal.lines)
 
 
 class TestInterrupted:
@@ -454,7 +454,7 @@ class TestInterrupted:
     ) -> None:
         flash.ok("init", *OFFLINE)
         proxy.on("DROP INDEX", after=after, lose=True)
-        assert "trying again" in flash.ok("index", "drop").stderr
+        assert "retrying" in flash.ok("index", "drop").stderr
         assert state(flash) is IndexState.NONE
 
 
@@ -507,7 +507,7 @@ class TestRights:
         limited(rights)
         result = flash("init", *OFFLINE)
         assert result.code == 5
-        assert f"a right is missing: {missing} command denied" in result.error
+        assert f"missing privilege: {missing} command denied" in result.error
         assert "hunter2" not in flash("init", "--debug").stderr
 
     def test_an_index_of_another_metric_without_the_right_to_see_jobs(
@@ -558,7 +558,7 @@ class TestForeignTables:
         for command in (["init"], ["init", "--drop", "--yes"]):
             result = plain(*command, *OFFLINE)
             assert result.code == 5
-            assert f"there is a table {TABLE}_{part} already that is not jtv's" in result.error
+            assert f"a table {TABLE}_{part} exists that jtv did not create" in result.error
         assert "precious" in definition(plain, f"{TABLE}_{part}")
 
     def test_a_newer_format(self, plain: Jtv) -> None:
