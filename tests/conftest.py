@@ -280,9 +280,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run the tests marked tidb too, on a TiDB that is built with Go the first time "
         "(JTV_TEST_TIDB_URL: on a cluster of your own, where that will do)",
     )
+    parser.addoption("--long", action="store_true", help="run the tests marked long too")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "long: takes minutes, so runs with --long only")
     config.addinivalue_line("markers", "tidb: needs a real TiDB, so runs with --tidb only")
 
 
@@ -295,6 +297,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("tidb") and not item.config.getoption("--tidb"):
         pytest.skip("needs a real TiDB: --tidb")
+    if item.get_closest_marker("long") and not item.config.getoption("--long"):
+        pytest.skip("takes minutes: --long")
 
 
 @pytest.hookimpl(tryfirst=True)
