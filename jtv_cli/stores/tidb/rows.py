@@ -188,6 +188,8 @@ class Rows:
                 " SET new.details = COALESCE(new.details, old.details) WHERE new.id = %s",
                 (ids[old], ids[new]),
             )
+            is_old_source = sources.c.id == ids[old]
+            self._connection.execute(sa.update(sources).where(is_old_source).values(details=None))
         # The old row stays: a writer that has just looked up its id may still refer to it.
         return int(count or 0)
 
