@@ -245,9 +245,10 @@ class Added(NamedTuple):
 class Filter(NamedTuple):
     """Which documents to search: those with an occurrence that fits it all.
 
-    `source` is a shell pattern (fnmatch, case matters) as it stands, or in the shortest form
-    of a path; `-` is stdin, None any source. `where` has metadata fields and the text that
-    each must have. A field that is no string fits the text that is its JSON: 3, true, null.
+    `source` is a shell pattern (fnmatch, case matters) for names or for paths, absolute or
+    relative to the working directory; `-` is stdin, None any source. `where` has metadata
+    fields and the text that each must have. A field that is no string fits the text that is
+    its JSON: 3, true, null.
     """
 
     source: str | None = None

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
-
-from jtv_cli.records import STDIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,12 +16,6 @@ _CHARACTER_BYTES = 4  # of UTF-8, at most
 def printable(text: str) -> str:
     """Return a path or an argument, bytes of it that are not UTF-8 escaped."""
     return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
-
-
-def source_name(path: str) -> str:
-    """Return what a file is called as a source: its path in the shortest form, printable."""
-    name = printable(os.path.normpath(path))
-    return f"./{name}" if name == STDIN else name
 
 
 def may_nest_deeply(line: bytes) -> bool:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(jtv_cli.__file__).parent
 
-SHARED = {"errors", "records", "text", "batching", "hosts"}
+SHARED = {"errors", "records", "text", "source_names", "batching", "hosts"}
 # Which of jtv's own packages and modules each may import, beside itself and the shared ones.
 MAY_IMPORT = {
     "__init__": set(),
@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "errors": set(),
     "records": set(),
     "text": set(),
+    "source_names": set(),
     "batching": set(),
     "hosts": set(),
     "sources": set(),
@@ -124,12 +125,12 @@ ALL_COMMANDS = {"jtv_cli.cli.ingest", "jtv_cli.cli.index", "jtv_cli.cli.init"}
         (["completion", "zsh", "--", "search", "--"], ALL_COMMANDS),
         (["completion", "fish", "--", "list", "--model", ""], ALL_COMMANDS),
         (["completion", "bash", "--", "list", "--table", ""], {*ALL_COMMANDS, "platformdirs"}),
-        (["info"], {"platformdirs"}),
+        (["info"], {"platformdirs", "orjson"}),
         (["tables"], {"platformdirs"}),
         (["doctor"], {"platformdirs"}),
         (["export"], {"platformdirs", "orjson", "hashlib"}),
         (["export", "--vectors"], {"platformdirs", "orjson", "hashlib", "numpy"}),
-        (["copy", "--from", "embedded", "--to", "b.db"], {"platformdirs", "numpy"}),
+        (["copy", "--from", "embedded", "--to", "b.db"], {"platformdirs", "numpy", "orjson"}),
     ],
     # A set's text differs between processes, and parallel runs need the same ids.
     ids=lambda part: " ".join(part if isinstance(part, list) else sorted(part)),

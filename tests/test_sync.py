@@ -140,8 +140,9 @@ def test_stdin_is_a_source_with_a_name(synced: Jtv) -> None:
     result = synced("sync", "-", stdin="one\n")
     assert result.code == 2
     assert "--source NAME" in result.error
-    synced.ok("sync", "-", "--source", "a.txt", "--yes", stdin="one\nfour\n\nfive\n")
-    assert places(synced) == AFTER | ELSEWHERE
+    synced.ok("ingest", "-", "--source", "notes", stdin="one\nsix\n")
+    synced.ok("sync", "-", "--source", "notes", "--yes", stdin="one\nfour\n")
+    assert places(synced) == BEFORE | ELSEWHERE | {("one", "notes", "1"), ("four", "notes", "2")}
 
 
 @pytest.mark.parametrize(
@@ -166,7 +167,7 @@ def test_a_run_that_skipped_a_record_removes_nothing(synced: Jtv) -> None:
     result = synced("sync", "a.txt", "--yes")
     assert result.code == 3
     assert "a.txt:2: not UTF-8" in result.stderr
-    assert "nothing is removed, for not everything was read" in result.stderr
+    assert "nothing is removed, because not everything was read" in result.stderr
     assert places(synced) == BEFORE | {("five", "a.txt", "3")} | ELSEWHERE
     [report] = synced("sync", "a.txt", "--dry-run", "--json").records
     assert report["removed"] == {"documents": 0, "occurrences": 0}
@@ -212,7 +213,7 @@ class TestFolders:
     def test_a_file_that_is_gone(self, folder: Jtv) -> None:
         (folder.folder / "work/notes/sub/b.md").unlink()
         result = folder.ok("sync", "./notes/", *self.ALL, "--dry-run")
-        assert "1 file is gone: notes/sub/b.md\n" in result.stderr
+        assert "1 file no longer exists: notes/sub/b.md\n" in result.stderr
         assert "1 document and 1 occurrence to remove" in result.stderr
         result = folder("sync", "notes", *self.ALL)
         assert result.code == 3
@@ -220,9 +221,9 @@ class TestFolders:
         assert len(places(folder)) == 3
         result = folder.ok("sync", "notes", *self.ALL, "--yes", "--json")
         assert result.records[0]["removed"] == {"documents": 1, "occurrences": 1}
-        assert "1 file is gone: notes/sub/b.md\n" in result.stderr
+        assert "1 file no longer exists: notes/sub/b.md\n" in result.stderr
         assert {row[1] for row in places(folder)} == {"notes/a.md", "notes/c.txt"}
-        assert "file is gone" not in folder.ok("sync", "notes", *self.ALL).stderr
+        assert "no longer exists" not in folder.ok("sync", "notes", *self.ALL).stderr
 
     def test_a_file_that_has_another_name_keeps_its_documents(self, folder: Jtv) -> None:
         work = folder.folder / "work"
@@ -265,7 +266,7 @@ class TestFolders:
         folder.ok("ingest", "-", stdin="piped\n")
         before = places(folder)
         result = folder.ok("sync", given, "--glob", "notes/*", "--glob", "a.md", "--yes")
-        assert "gone: " not in result.stderr
+        assert "no longer exist" not in result.stderr
         assert places(folder) == before
 
     def test_a_folder_without_any_such_file_may_not_be_there(self, folder: Jtv) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from jtv_cli.errors import UsageError
 from jtv_cli.records import STDIN, Filter
 from jtv_cli.render.formats import NUL_FORMATS, Format
+from jtv_cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,7 +55,6 @@ def make_filter(source: str | None, where: Sequence[str] | None) -> Filter | Non
     """
     if source is None and not where:
         return None
-    require_utf8(source or "", "--source")
     fields = []
     for condition in where or ():
         require_utf8(condition, "--where")
@@ -64,7 +64,7 @@ def make_filter(source: str | None, where: Sequence[str] | None) -> Filter | Non
                 f'--where "{condition}" is not FIELD=VALUE', hint="for example: --where lang=en"
             )
         fields.append((name, value))
-    return Filter(source, tuple(fields))
+    return Filter(None if source is None else printable(source), tuple(fields))
 
 
 def choose_format(session: Session, asked: Format | None, *, json: bool, nul: bool) -> Format:

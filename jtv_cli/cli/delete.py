@@ -6,14 +6,15 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.cli import options
-from jtv_cli.cli.arguments import missing_documents, require_one, require_utf8
+from jtv_cli.cli.arguments import missing_documents, require_one
 from jtv_cli.cli.interrupts import if_interrupted
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode, UsageError
 from jtv_cli.records import STDIN, Removed
 from jtv_cli.render.units import format_count, format_removed
+from jtv_cli.source_names import possible_identities
 from jtv_cli.sources import open_sources, read_blocks
-from jtv_cli.text import source_name
+from jtv_cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -39,7 +40,6 @@ def delete(
     terminal it wants --yes. If one of the ids is not there, nothing is deleted.
     """
     require_one({"ID": ids, "--source": source, "--texts": texts})
-    require_utf8(source or "", "--source")
     with session.store(writable=not dry_run) as store:
         table = session.open_table(store)
         with session.console.status("finding documents"):
@@ -79,7 +79,7 @@ def _find(table: Table, ids: Sequence[int] | None, source: str | None, texts: st
         marked = _marked(table, source)
         if not len(marked):
             raise UsageError(
-                f"nothing in table {table.spec.name} was read in {source}",
+                f"nothing in table {table.spec.name} was read in {printable(source)}",
                 hint="see the sources with: jtv info",
             )
         return _Found(
@@ -94,14 +94,16 @@ def _find(table: Table, ids: Sequence[int] | None, source: str | None, texts: st
 
 
 def _marked(table: Table, source: str) -> MarkedLines:
-    """Return all that was read in a source, named as it is, or as a path to it."""
+    """Return all that was read in a source, given its name, or a path as shown or typed."""
     from jtv_cli.pipeline import MarkedLines
 
     if source == STDIN:
         return MarkedLines(None).mark(table.source_lines(None))
-    marked = MarkedLines(source).mark(table.source_lines(source))
-    name = source_name(source)
-    return marked if len(marked) else MarkedLines(name).mark(table.source_lines(name))
+    marked = MarkedLines(source)
+    for name in possible_identities(source):
+        if len(marked := MarkedLines(name).mark(table.source_lines(name))):
+            break
+    return marked
 
 
 def _flawless(blocks: Iterable[RecordBlock]) -> Iterator[RecordBlock]:

@@ -10,6 +10,7 @@ from jtv_cli.errors import ExitCode
 from jtv_cli.render.escape import tab_separated
 from jtv_cli.render.formats import format_value
 from jtv_cli.render.units import format_count, format_index, format_size
+from jtv_cli.source_names import shown_source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,7 +107,7 @@ def _amounts(session: Session, size: int | None, index: IndexStatus) -> dict[str
 
 def _record(source: SourceCount) -> dict[str, object]:
     return {
-        "source": source.source,
+        "source": shown_source(source.source),
         "occurrences": source.occurrences,
         "documents": source.documents,
     }

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from jtv_cli.embedders import Embedder
-    from jtv_cli.pipeline import IngestOptions
+    from jtv_cli.pipeline import IngestOptions, Recalled
     from jtv_cli.sources import RecordBlock, Source
     from jtv_cli.stores import Store, Table
 
@@ -55,12 +55,12 @@ def ingest(
     read_options = ReadOptions(
         source, input, text_field or (), glob or (), paragraphs, delimiter, header=not no_header
     )
-    with open_sources(files, read_options, session.console.note) as sources:
+    with open_sources(files, read_options, session.console.warning) as sources:
         if input is None:
             say_guesses(session, sources)
         blocks = read_blocks(sources)
         if dry_run:
-            return report_survey(session, blocks, truncate=truncate, json=json)
+            return report_survey(session, sources, blocks, truncate=truncate, json=json)
         from jtv_cli.pipeline import IngestOptions, RetryPolicy
 
         ingest_options = IngestOptions(
@@ -68,10 +68,32 @@ def ingest(
         )
         with session.store(writable=True) as store:
             table = session.open_table(store)
+            record(session, table, recall(session, table, sources))
             with reporting(session, json=json) as outcome:
                 ingest_into(session, store, table, sources, blocks, ingest_options, outcome)
             session.sign_off(store, table.spec)
     return ExitCode.OK if outcome.report.is_complete else ExitCode.IN_PART
+
+
+def recall(session: Session, table: Table, sources: Sequence[Source]) -> Recalled:
+    """Return what the table remembers of the sources.
+
+    Raises UsageError if they would be read in another way and the options do not say so.
+    """
+    from jtv_cli import pipeline
+
+    with session.console.status("looking up the sources"):
+        return pipeline.recall_sources(table, sources)
+
+
+def record(session: Session, table: Table, recalled: Recalled) -> None:
+    """Record how sources are read, and rename those that earlier versions stored."""
+    if renamed := len(recalled.renamed):
+        session.console.note(
+            f"{format_count(renamed, 'source')} of an earlier version now"
+            f" {'has its' if renamed == 1 else 'have their'} full path"
+        )
+    recalled.record(table)
 
 
 class Outcome:

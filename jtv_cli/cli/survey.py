@@ -11,10 +11,10 @@ from jtv_cli.records import Removed
 from jtv_cli.render.units import format_count, format_removed, format_size, format_usd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from jtv_cli.records import Survey
-    from jtv_cli.sources import RecordBlock
+    from jtv_cli.sources import RecordBlock, Source
     from jtv_cli.stores import Store, Table
 
 _FREE_STORAGE = "TiDB Cloud Starter has 5 GiB for free"
@@ -22,6 +22,7 @@ _FREE_STORAGE = "TiDB Cloud Starter has 5 GiB for free"
 
 def report_survey(
     session: Session,
+    sources: Sequence[Source],
     blocks: Iterable[RecordBlock],
     *,
     truncate: bool,
@@ -36,6 +37,9 @@ def report_survey(
 
     with session.store() as store:
         table, model = _open(session, store)
+        if table is not None:
+            with session.console.status("looking up the sources"):
+                pipeline.recall_sources(table, sources)
         with session.console.status("reading"):
             survey = pipeline.estimate(
                 blocks,
@@ -45,7 +49,8 @@ def report_survey(
                 on_skipped=session.name_skipped,
             )
             removed = Removed()
-            if removal is not None and table is not None and not survey.skipped:
+            left_out = sum(source.problem is not None for source in sources)
+            if removal is not None and table is not None and survey.skipped == left_out:
                 removed = removal(table)
     if json:
         found = {"model": model.name, "prices": PRICES_DATE} | survey._asdict()

@@ -1,24 +1,27 @@
-"""`jtv sync`: make the table have of files, and folders, what is in them: no more, no less."""
+"""`jtv sync`: update the table to match files and directories."""
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from jtv_cli.cli import options
 from jtv_cli.cli.arguments import first_few, require_name
-from jtv_cli.cli.ingest import Outcome, ingest_into, reporting, say_guesses
+from jtv_cli.cli.ingest import Outcome, ingest_into, recall, record, reporting, say_guesses
 from jtv_cli.cli.interrupts import if_interrupted
 from jtv_cli.cli.session import Session
 from jtv_cli.cli.survey import report_survey
 from jtv_cli.errors import ExitCode, UsageError
 from jtv_cli.records import Removed
 from jtv_cli.render.units import format_removed
+from jtv_cli.source_names import file_identity, shown_source
 from jtv_cli.sources import ReadOptions, missing_files, open_sources, read_blocks
+from jtv_cli.sources.details import describe, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jtv_cli.pipeline import MarkedLines, Spool
+    from jtv_cli.pipeline import MarkedLines, Recalled, Spool
     from jtv_cli.sources import Source
     from jtv_cli.stores import Store, Table
 
@@ -41,13 +44,13 @@ def sync(
     yes: options.Yes = False,
     json: options.Report = False,
 ) -> int:
-    """Make the table have of each file what is in it now.
+    """Update the table to match the files: add what is new, remove what is gone.
 
-    What is new is embedded and stored first, as by `ingest`; then what was read in the
-    file before and is there no more is removed, and documents with the last place where
-    they were read. So is all that was read in files of a folder that are there no more and
-    fit --glob. That is said and asked first; off a terminal it wants --yes. Where a record
-    was skipped, or it was stopped, nothing is removed; the exit code is then 3.
+    New texts are embedded and stored first, as by `ingest`. Then what was read in the same
+    files before and is no longer there is removed, with documents that were read nowhere
+    else; so is what was read in files that no longer exist in the directories and match
+    --glob. jtv asks before it removes anything; off a terminal it needs --yes. If a record
+    was skipped, or the command was stopped, nothing is removed; the exit code is then 3.
     """
     from jtv_cli.pipeline import IngestOptions, RetryPolicy, Spool, count_marked
 
@@ -55,7 +58,7 @@ def sync(
     read_options = ReadOptions(
         source, input, text_field or (), glob or (), paragraphs, delimiter, header=not no_header
     )
-    with open_sources(files, read_options, session.console.note) as sources, Spool() as spool:
+    with open_sources(files, read_options, session.console.warning) as sources, Spool() as spool:
         _check_names(sources)
         if input is None:
             say_guesses(session, sources)
@@ -68,6 +71,7 @@ def sync(
         if dry_run:
             return report_survey(
                 session,
+                sources,
                 blocks,
                 truncate=truncate,
                 json=json,
@@ -78,25 +82,58 @@ def sync(
         )
         with session.store(writable=True) as store:
             table = session.open_table(store)
+            recalled = recall(session, table, sources)
+            if not yes:
+                _confirm_rereading(session, store, table, recalled)
+            record(session, table, recalled)
             with reporting(session, json=json) as outcome:
                 outcome.removed = Removed()
                 with if_interrupted("nothing is removed"):
                     ingest_into(session, store, table, sources, blocks, ingest_options, outcome)
                 is_done = False
-                if outcome.report.is_complete:
+                left_out = sum(source.problem is not None for source in sources)
+                if outcome.report.stopped is None and outcome.report.skipped == left_out:
                     gone = find_gone(table)
                     is_done = _remove(session, store, table, gone, outcome, yes=yes)
                 else:
-                    session.console.error("nothing is removed, for not everything was read")
+                    session.console.error("nothing is removed, because not everything was read")
             session.sign_off(store, table.spec)
-    return ExitCode.OK if is_done else ExitCode.IN_PART
+    return ExitCode.OK if is_done and not left_out else ExitCode.IN_PART
+
+
+def _confirm_rereading(session: Session, store: Store, table: Table, recalled: Recalled) -> None:
+    """Ask before paying for sources that are read in another way than before.
+
+    Raises UsageError unless the user agrees.
+    """
+    if not recalled.changed:
+        return
+    names = {source.name for source, _ in recalled.changed}
+    names.update(old for old, new in recalled.renamed if new in names)
+    counts = [each for each in table.sources() if each.source in names]
+    removed = Removed(
+        sum(each.documents for each in counts), sum(each.occurrences for each in counts)
+    )
+    source, before = recalled.changed[0]
+    what = f"{len(recalled.changed):,} files" if len(recalled.changed) > 1 else source.path
+    if before is None:
+        why = "most of which it no longer contains"
+    else:
+        why = f"now read {in_words(describe(source))} instead of {in_words(before)}"
+    session.confirm(
+        "replace",
+        f"up to {format_removed(removed)} of {what}, {why},"
+        f" in table {table.spec.name} in {store.location}",
+        otherwise="nothing was read",
+    )
 
 
 def _lines_gone(table: Table, sources: Sequence[Source], spool: Spool) -> list[MarkedLines]:
-    """Return what the table has of the sources, and they have no longer."""
+    """Return what the table has of the sources that they no longer contain."""
     from jtv_cli import pipeline
 
-    return [pipeline.mark_missing(table, each.name, spool.reads(each.name)) for each in sources]
+    read = [each for each in sources if not each.problem]
+    return [pipeline.mark_missing(table, each.name, spool.reads(each.name)) for each in read]
 
 
 def _missing_files(
@@ -106,17 +143,33 @@ def _missing_files(
     read_options: ReadOptions,
     sources: Sequence[Source],
 ) -> list[MarkedLines]:
-    """Return all that the table has of files that are gone from the folders, and name these."""
+    """Return all that the table has of files that are gone from the directories.
+
+    These files are listed. Names that the user chose are not those of files.
+    """
     from jtv_cli import pipeline
 
     if not read_options.globs:
         return []
     there = {each.name for each in sources}
-    counts = table.sources()
-    names = [each.source for each in counts if each.source and each.source not in there]
+    names, unclear = [], {}
+    for source, _, _, details in table.sources():
+        if source is None or source in there or not (details or {}).get("file", True):
+            continue
+        if source.startswith("/"):
+            names.append(source)
+        elif details is None:
+            unclear[file_identity(source)] = source
+    if left := [unclear[name] for name in missing_files(files, read_options, unclear)]:
+        are = "1 source" if len(left) == 1 else f"{len(left):,} sources"
+        session.console.warning(
+            f"{are} of an earlier version may be gone, and nothing of that is removed:"
+            f" {first_few(left)}",
+            hint=f"delete what was read there with: jtv delete --source {shlex.quote(left[0])}",
+        )
     if gone := missing_files(files, read_options, names):
-        are = "file is" if len(gone) == 1 else "files are"
-        session.console.note(f"{len(gone):,} {are} gone: {first_few(gone)}")
+        are = "1 file no longer exists" if len(gone) == 1 else f"{len(gone):,} files are gone"
+        session.console.note(f"{are}: {first_few([shown_source(name) for name in gone])}")
     return [pipeline.MarkedLines(name).mark(table.source_lines(name)) for name in gone]
 
 
@@ -129,7 +182,7 @@ def _remove(
     *,
     yes: bool,
 ) -> bool:
-    """Remove it and say so; return False where the user does not want it."""
+    """Remove occurrences and report it; return False if the user declines."""
     from jtv_cli import pipeline
 
     removed = pipeline.count_marked(table, gone)
@@ -159,11 +212,12 @@ def _remove(
 
 
 def _check_names(sources: Sequence[Source]) -> None:
-    """Raise UsageError unless each has a name of its own."""
+    """Raise UsageError unless each source has a name of its own."""
     paths: dict[str, str] = {}
     for source in sources:
         if source.name is None:
-            raise UsageError("standard input has no name to go by", hint="give it --source NAME")
+            raise UsageError("standard input has no name", hint="add --source NAME")
         if there := paths.get(source.name):
-            raise UsageError(f"{there} and {source.path} would both be the source {source.name}")
+            name = shown_source(source.name)
+            raise UsageError(f"{there} and {source.path} would both be the source {name}")
         paths[source.name] = source.path

@@ -8,6 +8,7 @@ again. `observer` is how the caller learns what happens meanwhile.
 
 from jtv_cli.pipeline.estimate import estimate
 from jtv_cli.pipeline.ingest import ingest
+from jtv_cli.pipeline.known_sources import Recalled, recall_sources
 from jtv_cli.pipeline.observer import NullObserver, Observer
 from jtv_cli.pipeline.options import IngestOptions
 from jtv_cli.pipeline.removal import (
@@ -35,6 +36,7 @@ __all__ = [
     "MarkedLines",
     "NullObserver",
     "Observer",
+    "Recalled",
     "RetryPolicy",
     "SearchOptions",
     "SearchResult",
@@ -48,6 +50,7 @@ __all__ = [
     "ingest",
     "list_documents",
     "mark_missing",
+    "recall_sources",
     "remove_marked",
     "search",
     "search_many",

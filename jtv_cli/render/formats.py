@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.records import Hit, Occurrence
 from jtv_cli.render.escape import escape_separators, tab_separated
+from jtv_cli.source_names import shown_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -114,7 +115,7 @@ def _tsv(records: Iterable[_Record], style: _Style) -> Iterator[str]:
     for record in records:
         query = (record.query or "",) if style.with_query else ()
         for hit in record.hits:
-            place = format_value(hit.source), format_value(hit.line)
+            place = format_value(shown_source(hit.source)), format_value(hit.line)
             fields = *query, format_distance(hit.distance), str(hit.id), hit.content, *place
             # Cleaned one by one: the tabs between them are no text's own.
             yield tab_separated(map(style.clean, fields)) + style.end
@@ -141,7 +142,7 @@ def _csv_rows(records: Iterable[_Record], style: _Style) -> Iterator[Sequence[ob
         query = (clean(record.query or ""),) if style.with_query else ()
         for hit in record.hits:
             distance = "" if hit.distance is None else format_distance(hit.distance)
-            source = None if hit.source is None else clean(hit.source)
+            source = None if hit.source is None else clean(shown_source(hit.source))
             yield *query, distance, hit.id, clean(hit.content), source, hit.line
 
 
@@ -187,7 +188,7 @@ def _hit_json(hit: Hit) -> dict[str, object]:
         "id": hit.id,
         "distance": hit.distance,
         "content": hit.content,
-        "source": hit.source,
+        "source": shown_source(hit.source),
         "line": hit.line,
         "metadata": hit.metadata,
     }
@@ -196,7 +197,7 @@ def _hit_json(hit: Hit) -> dict[str, object]:
 def _document_json(document: StoredDocument) -> dict[str, object]:
     """Return what JSON has of a hit, and all the occurrences."""
     occurrences = [
-        {"source": where.source, "line": where.line, "metadata": where.metadata}
+        {"source": shown_source(where.source), "line": where.line, "metadata": where.metadata}
         for where in document.occurrences
     ]
     return _hit_json(_hits_of(document)[0]) | {"occurrences": occurrences}

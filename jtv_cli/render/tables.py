@@ -17,6 +17,7 @@ from rich.style import Style
 from jtv_cli.render.escape import escape
 from jtv_cli.render.formats import format_distance
 from jtv_cli.render.layout import cell_width, displayed, excerpt, fold
+from jtv_cli.source_names import shown_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -249,7 +250,7 @@ def _left_out(widths: Sequence[int], room: int) -> int:
 def _location(source: str | None, line: int | None) -> str:
     if source is None:
         return ""
-    name = escape(source, keep_sequences=True)
+    name = escape(shown_source(source), keep_sequences=True)
     return name if line is None else f"{name}:{line}"
 
 

@@ -6,7 +6,7 @@ texts of `blocks`.
 """
 
 from jtv_cli.sources.blocks import RecordBlock
-from jtv_cli.sources.open import missing_files, open_lines, open_sources, read_blocks
+from jtv_cli.sources.open import missing_files, open_lines, open_sources, read_again, read_blocks
 from jtv_cli.sources.source import InputFormat, ReadOptions, Source
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "missing_files",
     "open_lines",
     "open_sources",
+    "read_again",
     "read_blocks",
 ]

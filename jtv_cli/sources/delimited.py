@@ -75,7 +75,7 @@ def detect_delimiter(lines: Sequence[bytes]) -> str:
 def _read_rows(source: Source, records: RecordBuilder) -> Iterator[RecordBlock]:
     """Add the rows to the records, and yield these before waiting for more input."""
     lines = _LineFeed(source)
-    delimiter = _choose_delimiter(source, lines)
+    source.delimiter = delimiter = _choose_delimiter(source, lines)
     is_quoted = source.format is not InputFormat.TSV
     header: list[str] = []
     has_header = source.options.header

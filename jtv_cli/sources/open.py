@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jtv_cli.errors import UsageError
 from jtv_cli.records import STDIN
+from jtv_cli.source_names import file_identity, possible_paths
 from jtv_cli.sources.blocks import BadRecord
 from jtv_cli.sources.content import NotText
 from jtv_cli.sources.delimited import read_delimited
+from jtv_cli.sources.details import describe
 from jtv_cli.sources.directory import PatternMatcher, is_directory, is_gone, walk
 from jtv_cli.sources.json_array import read_json
 from jtv_cli.sources.jsonl import read_jsonl
 from jtv_cli.sources.lines import read_lines, read_paragraphs
 from jtv_cli.sources.source import InputFormat, ReadOptions, Source
 from jtv_cli.sources.stream import DamagedData, Stream
-from jtv_cli.text import source_name
+from jtv_cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -106,6 +109,31 @@ def read_blocks(sources: Sequence[Source]) -> Iterator[RecordBlock]:
         source.stream.close()
 
 
+class Trial(NamedTuple):
+    """One way to read a source: how, and the records that this yields."""
+
+    details: dict[str, Any]
+    blocks: Iterator[RecordBlock]
+
+
+def read_again(source: Source) -> Iterator[Trial]:
+    """Yield the ways in which an open file may have been read before, the present one first.
+
+    The file is opened anew for each, and its own stream is left as it is.
+    """
+    options = source.options
+    ways = [(source.format, options)]
+    if source.format is InputFormat.LINES:
+        ways.append((InputFormat.LINES, options._replace(paragraphs=not options.paragraphs)))
+    elif source.format is InputFormat.JSON:  # which earlier versions read by lines
+        ways.append((InputFormat.LINES, options._replace(text_fields=())))
+    for input_format, each in ways:
+        with closing(Stream(source.path)) as stream:
+            trial = Source(stream, source.name, input_format, each)
+            trial.text_fields = source.text_fields if input_format.has_fields else ()
+            yield Trial(describe(trial), _read(trial))
+
+
 def missing_files(paths: Sequence[str], options: ReadOptions, names: Iterable[str]) -> list[str]:
     """Return the names of sources that are files which directories had, and have no longer.
 
@@ -115,19 +143,25 @@ def missing_files(paths: Sequence[str], options: ReadOptions, names: Iterable[st
     if options.name is not None or not options.globs:
         return []
     matcher = PatternMatcher(options.globs)
-    directories = [source_name(path) for path in paths if path != STDIN and is_directory(path)]
+    directories = [_path_of(path) for path in paths if path != STDIN and is_directory(path)]
     return [
         name
         for name in names
         if any(_could_be_in(directory, name, matcher) for directory in directories)
-        and is_gone(name)
+        and all(map(is_gone, possible_paths(name)))
     ]
 
 
+def _path_of(directory: str) -> str:
+    return os.path.join(printable(os.path.realpath(directory)), "")  # noqa: PTH118
+
+
 def _could_be_in(directory: str, name: str, matcher: PatternMatcher) -> bool:
-    path = Path(name)
-    is_path = name == source_name(name) and path.is_relative_to(directory)
-    return is_path and matcher.matches(path.relative_to(directory).as_posix())
+    return (
+        name.startswith(directory)
+        and name == os.path.normpath(name)
+        and matcher.matches(name[len(directory) :])
+    )
 
 
 def _read(source: Source, *, is_alone: bool = True) -> Iterator[RecordBlock]:
@@ -142,6 +176,7 @@ def _read(source: Source, *, is_alone: bool = True) -> Iterator[RecordBlock]:
     except NotText as problem:
         if is_alone:
             raise problem.as_error(source.path) from None
+        source.problem = problem
         yield _skipped(source, problem)
 
 
@@ -214,7 +249,11 @@ def _files(
         files = list(walk(path, matcher.matches))
         if not files:
             raise UsageError(f"no file in {path} matches {' or '.join(globs)}")
-        yield from files
+        # Several links may lead to one file.
+        unique: dict[str, str] = {}
+        for file in files:
+            unique.setdefault(file_identity(file), file)
+        yield from unique.values()
     for pattern in matcher.unused_patterns if matcher else ():
         on_warning(f"no file matches --glob {pattern!r}")
 
@@ -225,4 +264,4 @@ def _guess(path: str) -> InputFormat:
 
 
 def _name(path: str) -> str | None:
-    return None if path == STDIN else source_name(path)
+    return None if path == STDIN else file_identity(path)

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.errors import UsageError
+from jtv_cli.records import STDIN
 from jtv_cli.sources.blocks import RecordBlock
 
 if TYPE_CHECKING:
@@ -78,9 +79,11 @@ class LineBlock(NamedTuple):
 class Source:
     """An open source. `path` is as the user gave it, `name` what its occurrences record.
 
-    `text_fields` are the fields with the text, once they are chosen, and `unseen_fields` those
-    of them that no record had so far. `lines_read` is the number of whole lines read so far.
-    `problem` says why none of it can be read, if that is known before it is read.
+    `is_file` says that the name is the path of a file rather than a name the user chose.
+    `text_fields` are the fields with the text and `delimiter` what separates fields, once
+    they are known, and `unseen_fields` the text fields that no record had so far.
+    `lines_read` is the number of whole lines read so far. `problem` says why the source is
+    skipped as a whole, if it is.
     """
 
     def __init__(
@@ -91,6 +94,8 @@ class Source:
         self.name = name
         self.format = input_format
         self.options = options
+        self.is_file = options.name is None and self.path != STDIN
+        self.delimiter: str | None = None
         self.text_fields: tuple[str, ...] = ()
         self.unseen_fields = set(options.text_fields)
         self.lines_read = 0

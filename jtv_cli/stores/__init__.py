@@ -134,6 +134,10 @@ class Table(Protocol):
         """
         ...
 
+    def sources_without_details(self) -> list[str]:
+        """Return the sources with a name that have occurrences and no recorded details."""
+        ...
+
     def set_source_details(self, details: Mapping[str, Mapping[str, Any] | None]) -> None:
         """Record how sources were read, in one transaction; None removes the record.
 

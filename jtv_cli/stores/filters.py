@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from jtv_cli.records import STDIN
-from jtv_cli.text import source_name
+from jtv_cli.source_names import source_patterns
 
 if TYPE_CHECKING:
     from jtv_cli.records import Filter
@@ -19,8 +19,7 @@ def fits_source(filter: Filter, source: str | None) -> bool:
         return True
     if source is None or filter.source == STDIN:
         return source is None and filter.source == STDIN
-    # As it was typed, ./docs/*.md for one, or as it would be noted.
-    return any(fnmatchcase(source, each) for each in (filter.source, source_name(filter.source)))
+    return any(fnmatchcase(source, each) for each in source_patterns(filter.source))
 
 
 def fits_metadata(filter: Filter, stored: str | None) -> bool:

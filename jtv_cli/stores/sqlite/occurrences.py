@@ -67,6 +67,11 @@ WHERE source IN ({marks}) AND details IS NOT NULL
     AND EXISTS (SELECT 1 FROM "{{name}}_occurrences" WHERE source = s.id)
 """
 
+_WITHOUT_DETAILS = """
+SELECT source FROM "{name}_sources" s
+WHERE EXISTS (SELECT 1 FROM "{name}_occurrences" WHERE source = s.id)
+"""
+
 _SET_DETAILS = """
 INSERT INTO "{name}_sources" (source, details) VALUES (?, ?)
 ON CONFLICT (source) DO UPDATE SET details = excluded.details
@@ -170,6 +175,14 @@ class Occurrences:
             for source, details in self._execute(_DETAILS.format(marks=marks(len(part))), part):
                 found[source] = to_metadata(details) or {}
         return found
+
+    def sources_without_details(self) -> list[str]:
+        """Return the sources with a name that have occurrences and no details."""
+        has_details = self._documents.connection.format >= 2
+        condition = " AND details IS NULL" if has_details else ""
+        found = self._execute(_WITHOUT_DETAILS + condition).fetchall()
+        require_types((str,), *found)
+        return [source for (source,) in found]
 
     def set_details(self, details: Mapping[str, Mapping[str, Any] | None]) -> None:
         """Record how sources were read."""

@@ -203,6 +203,10 @@ class SqliteTable(Table):
         with self._reading():
             return self.occurrences.details(sources)
 
+    def sources_without_details(self) -> list[str]:
+        with self._reading():
+            return self.occurrences.sources_without_details()
+
     def set_source_details(self, details: Mapping[str, Mapping[str, Any] | None]) -> None:
         with self.writing():
             self.occurrences.set_details(details)

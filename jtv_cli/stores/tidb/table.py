@@ -290,6 +290,17 @@ class TidbTable:
             found.update((source, decode_metadata(details) or {}) for source, details in rows)
         return found
 
+    def sources_without_details(self) -> list[str]:
+        """Return the sources with a name that have occurrences and no details."""
+        if not self._schema.has_parts:
+            return []
+        columns = self._schema.sources.c
+        is_used = sa.exists().where(self._schema.occurrences.c.source == columns.id)
+        statement = sa.select(columns.source).where(is_used)
+        if self._schema.format > 1:
+            statement = statement.where(columns.details.is_(None))
+        return list(self._database.read(lambda connection: connection.scalars(statement).all()))
+
     def set_source_details(self, details: Mapping[str, Mapping[str, Any] | None]) -> None:
         """Record how sources were read, in one transaction; None removes the record."""
         self._require_converted()
