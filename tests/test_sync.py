@@ -324,7 +324,7 @@ class TestPaying:
         _, stderr = process.communicate(timeout=30)
         assert process.returncode == 130
         assert stderr.decode().rstrip().endswith("nothing is removed")
-        assert len(paid.ok("list").rows) == 1500
+        assert len(paid.ok("list").rows) == 1501  # the answer in flight is stored
 
     def test_stopped_by_its_budget_it_removes_nothing(self, paid: Jtv) -> None:
         paid.write("a.txt", "new " * 500)
