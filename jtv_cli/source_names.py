@@ -67,7 +67,10 @@ def shown_source(source: str | None) -> str | None:
     if source is None or not source.startswith("/"):
         return source
     here = _working_directory()
-    return source[len(here) :] if here and source.startswith(here) else source
+    if not here or not source.startswith(here):
+        return source
+    relative = source[len(here) :]
+    return f"./{relative}" if relative == STDIN else relative
 
 
 @lru_cache

@@ -44,12 +44,12 @@ def ingest(
     dry_run: options.DryRun = False,
     json: options.Report = False,
 ) -> int:
-    """Embed and store what is in files, one document a line or record.
+    """Embed and store the texts of files, one document for each line or record.
 
-    A text that the table has already is neither embedded nor stored again: jtv
-    notes that it was read here too. Records that are no UTF-8, no JSON or too long for
-    the model are left out and named, and the exit code is then 3. A request that fails
-    is made again where that can help. Stopped, the same command goes on.
+    A text that is already stored is not embedded again; only the new place is recorded.
+    Records that are not UTF-8, not JSON, or too long for the model are skipped and named;
+    the exit code is then 3. Failed requests are retried. The same command resumes after an
+    interrupt.
     """
     require_name(source)
     read_options = ReadOptions(
@@ -192,7 +192,7 @@ def _ingest(
 
 
 def say_guesses(session: Session, sources: Sequence[Source]) -> None:
-    """Say what files were taken for by their names, and which field has the text."""
+    """Print in which format files are read, and which fields have the text."""
     kinds: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for source in sources:
         if source.format.has_fields and not source.problem:
