@@ -87,6 +87,22 @@ def test_imports_point_one_way(path: Path) -> None:
             assert str(path.relative_to(PACKAGE)).startswith(ONLY_IN[top]), f"{path.name}: {name}"
 
 
+def test_no_module_of_the_tidb_store_imports_itself_around_others() -> None:
+    """Not even for type checking."""
+    store = PACKAGE / "stores/tidb"
+    imported = {
+        path.stem: {
+            name.split(".")[3] for name in imports(path) if name.startswith("jtv_cli.stores.tidb.")
+        }
+        for path in store.glob("*.py")
+    }
+    # Take away what imports nothing that is left, until there is no more of it.
+    while leaves := [name for name, others in imported.items() if not others & imported.keys()]:
+        for name in leaves:
+            del imported[name]
+    assert not imported
+
+
 def test_only_config_reads_the_environment() -> None:
     readers = [
         path.name for path in modules() if "environ" in path.read_text().replace("environment", "")

@@ -184,10 +184,16 @@ class TestOnAServer:
         assert TEXTS[0] not in result.stderr
         assert PASSWORD not in result.stderr
 
-    @pytest.mark.parametrize("code", sorted(RETRYABLE))
-    def test_what_may_pass_is_tried_again(self, plain_tidb: str, code: int) -> None:
+    @pytest.mark.parametrize(
+        ("code", "text"),
+        [
+            *((code, "it happens") for code in sorted(RETRYABLE)),
+            (1105, "pessimistic lock retry limit reached"),
+        ],
+    )
+    def test_what_may_pass_is_tried_again(self, plain_tidb: str, code: int, text: str) -> None:
         notices: list[str] = []
-        failures = [error(code, "it happens")]
+        failures = [error(code, text)]
 
         def work(_: object) -> str:
             if failures:

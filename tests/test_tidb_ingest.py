@@ -362,3 +362,31 @@ def test_a_part_that_is_missing_is_made_by_init(paying: Jtv, api: JinaServer, pa
     paying.ok(*INGEST)
     assert_complete(paying)
     assert sorted(api.bill) == sorted(LINES)
+
+
+def test_a_document_that_is_deleted_meanwhile_is_new_again(offline: Jtv) -> None:
+    """Between the lookup of a text and the transaction that stores where it was read again."""
+    offline.write("one.txt", "some text\nanother\n")
+    offline.write("two.txt", "some text\n")
+    offline.ok("ingest", "one.txt")
+    [old] = [row[1] for row in offline.ok("list").rows if row[2] == "some text"]
+    with Proxy(offline.environment["TIDB_DATABASE_URL"]) as proxy:
+        proxy.on("^BEGIN", lambda: offline.ok("delete", old, "--yes"))
+        env = {"TIDB_DATABASE_URL": proxy.url}
+        report = json.loads(offline.ok("ingest", "two.txt", "--json", env=env).stdout)
+    assert report["stored"] == 1
+    [new] = [row for row in offline.ok("list").rows if row[2] == "some text"]
+    assert new[1] != old
+    assert new[3].endswith("two.txt")
+
+
+def test_a_comment_that_says_more_is_the_same_tables(offline: Jtv) -> None:
+    """Someone has edited it; the identity in it is what counts."""
+    ((comment,),) = database(offline).execute(
+        "SELECT table_comment FROM information_schema.tables"
+        f" WHERE table_schema = DATABASE() AND table_name = '{TABLE}'"
+    )
+    more = json.dumps({"owner": "search team"} | json.loads(comment), indent=1)
+    database(offline).execute(f"ALTER TABLE {TABLE} COMMENT = %s", more)
+    offline.ok("ingest", "lines.txt")
+    assert count(offline, TABLE) == len(LINES)

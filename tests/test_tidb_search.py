@@ -153,3 +153,31 @@ def test_a_search_says_nothing_of_itself(flash: Jtv) -> None:
         assert flash(*command).stderr == ""
     for command in (["init", "--no-index"], ["ingest", str(SAMPLE_TEXTS)]):
         assert "has no vector index: searches are full scans" in flash.ok(*command).stderr
+
+
+def test_an_index_whose_replica_was_removed(indexed: Jtv) -> None:
+    """The server then fails with an inner error at whatever reads the table."""
+    before = indexed.ok("search", QUERIES[0]).rows
+    execute(indexed, f"ALTER TABLE {TABLE} SET TIFLASH REPLICA 0")
+    for command in (["search", "x"], ["list"], ["ingest", str(SAMPLE_TEXTS)], ["init"]):
+        result = indexed(*command)
+        assert result.code == 5
+        assert "vector index without a TiFlash replica" in result.stderr
+        assert "jtv index build" in result.stderr
+        assert "nil pointer" not in result.stderr
+    assert "jtv index build" in indexed("doctor", "--no-api").stdout
+    status = indexed("index", "status")
+    assert "failed" in status.stdout
+    assert "no TiFlash replica; repair it with: jtv index build" in status.stdout
+    indexed.ok("index", "build")
+    assert indexed.ok("search", QUERIES[0]).rows == before
+    assert explained(indexed) == "the vector index was used\n"
+
+
+def test_a_document_that_is_deleted_while_the_index_is_checked(indexed: Jtv) -> None:
+    with Proxy(indexed.environment["TIDB_DATABASE_URL"]) as proxy:
+        newest = f"DELETE FROM {TABLE} ORDER BY id DESC LIMIT 1"
+        proxy.on("(?i)SELECT min", lambda: execute(indexed, newest), after=True)
+        found = indexed.ok("index", "check", env={"TIDB_DATABASE_URL": proxy.url})
+    assert any("DELETE" not in sql and "min(" in sql.lower() for sql in proxy.statements)
+    assert found.stdout
