@@ -389,9 +389,9 @@ class IngestProgress(NamedTuple):
 class Survey(NamedTuple):
     """What an ingest would do.
 
-    Of all `texts` of the input, `known` are in the table, or earlier in the input,
-    already; `tokens`, `usd` and `bytes` in the store are estimates for those `to_embed`;
-    `usd` is None if the price is not known.
+    Of all `texts` of the input, `known` are already in the table or earlier in the input,
+    which is where `duplicates` are. `tokens`, `usd` and `bytes` in the store are estimates for
+    those `to_embed`; `usd` is None if the price is not known.
     """
 
     texts: int
@@ -402,6 +402,7 @@ class Survey(NamedTuple):
     tokens: int
     usd: float | None
     bytes: int
+    duplicates: int = 0
 
 
 class Transferred(NamedTuple):

@@ -71,8 +71,9 @@ class Result:
 
     @property
     def counts(self) -> str:
-        """What an ingest says it did: see `ingest_counts`."""
-        return ingest_counts(self.stderr)
+        """What an ingest, an import or a copy says it did: see `ingest_counts`."""
+        is_transfer = "new occurrence" in self.stderr
+        return transfer_counts(self.stderr) if is_transfer else ingest_counts(self.stderr)
 
     @property
     def error(self) -> str:
@@ -102,6 +103,19 @@ def ingest_counts(text: str) -> str:
     )
     stored, known, skipped, empty, tokens = found
     return f"{stored} stored, {known} known, {empty or 0} empty, {skipped} skipped, {tokens} tokens"
+
+
+def transfer_counts(text: str) -> str:
+    """Return the counts of the last summary of an import or a copy in a text."""
+    *_, found = re.findall(
+        r"Stored ([\d,]+) new documents? \(([\d,]+) already stored, ([\d,]+) skipped\),"
+        r" ([\d,]+) new occurrences?",
+        text,
+    )
+    stored, known, skipped, occurrences = found
+    plural = "" if occurrences == "1" else "s"
+    skips = "" if skipped == "0" else f", {skipped} skipped"
+    return f"{stored} stored, {known} known, {occurrences} new occurrence{plural}{skips}"
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -67,11 +68,10 @@ class TestCopying:
         fill(jtv, source)
         result = jtv.ok(*arguments(source, target), "--no-index")
         done, where = result.stderr.splitlines()
-        assert done == (
-            "35 stored, 0 known, 36 new occurrences; verified: every document of the table is there"
-        )
-        assert "(--from) to " in where
-        assert where.endswith(f"(--to), table {TABLE}, model hashing-v1")
+        assert result.counts == "35 stored, 0 known, 36 new occurrences"
+        assert done.endswith("Verified: every document is in the copy")
+        assert where.startswith(f"table {TABLE} (model hashing-v1) from ")
+        assert " to " in where
         assert exported(jtv, target) == exported(jtv, source)
         query = ("search", "heart of an octopus", "-f", "text", "--database")
         assert jtv.ok(*query, target).stdout == jtv.ok(*query, source).stdout
@@ -92,7 +92,7 @@ class TestCopying:
         jtv.ok("init", "--no-index", "--model", "jina-embeddings-v3", "--database", target)
         result = jtv(*arguments(source, target))
         assert result.code == 5
-        assert "jina-embeddings-v3 (1024 dimensions, task retrieval), not" in result.error
+        assert re.search("jina-embeddings-v3 .*, not hashing-v1", result.error)
         assert jtv.ok("list", "--database", target).stdout == ""
 
     def test_no_table_to_copy(self, jtv: Jtv, ways: tuple[str, str]) -> None:
@@ -110,7 +110,7 @@ class TestCopying:
         for process in running:
             _, stderr = process.communicate(timeout=120)
             assert process.returncode == 0, stderr
-            assert b"verified" in stderr
+            assert b"Verified" in stderr
         assert len(jtv.ok("list", "--database", target).rows) == 2001
 
     @pytest.mark.parametrize("seed", range(2))
@@ -126,7 +126,7 @@ class TestCopying:
             time.sleep(chance.uniform(0.2, 2))
             process.send_signal(chance.choice([signal.SIGKILL, signal.SIGTERM]))
             process.wait(60)
-        assert "verified" in jtv.ok(*arguments(source, target)).stderr
+        assert "Verified" in jtv.ok(*arguments(source, target)).stderr
         assert exported(jtv, target) == exported(jtv, source)
 
 
@@ -151,7 +151,7 @@ class TestTheSameStore:
         result = jtv(*arguments(*names))
         assert (result.code, result.stderr) == (
             2,
-            "jtv: error: --from and --to name the same store\nhint: name two\n",
+            "jtv: error: --from and --to name the same store\nhint: name two stores\n",
         )
 
     def test_of_the_default_file_and_its_path(self, jtv: Jtv) -> None:
@@ -184,7 +184,7 @@ class TestTheSameStore:
         jtv.ok("init")
         shutil.copy(jtv.database, jtv.folder / "work/backup.db")
         jtv.ok("ingest", "-", stdin="a\n")
-        assert "1 stored" in jtv.ok(*arguments("embedded", "backup.db")).stderr
+        assert "1 stored" in jtv.ok(*arguments("embedded", "backup.db")).counts
 
 
 class TestSettings:
@@ -215,18 +215,18 @@ class TestSettings:
     def test_a_broken_database_setting_is_nobodys_business(self, jtv: Jtv) -> None:
         jtv.ok("init")
         env = {"JTV_DATABASE": "tidb"}
-        assert "verified" in jtv.ok(*arguments("embedded", "b.db"), env=env).stderr
+        assert "Verified" in jtv.ok(*arguments("embedded", "b.db"), env=env).stderr
 
 
 def test_a_full_disk_says_so_and_the_same_command_goes_on(jtv: Jtv) -> None:
     fill(jtv, "embedded", LINES)
-    limited = ["bash", "-c", 'ulimit -f 3000; exec "$@"', "bash"]
+    limited = ["bash", "-c", 'ulimit -f 5000; exec "$@"', "bash"]
     result = jtv(*arguments("embedded", "b.db"), prefix=limited)
     assert result.code == 5
     assert "Traceback" not in result.stderr
     left = len(jtv.ok("list", "--database", "b.db").rows)
     assert 0 < left < 2001
-    said = jtv.ok(*arguments("embedded", "b.db")).stderr
+    said = jtv.ok(*arguments("embedded", "b.db")).counts
     assert f"{2001 - left:,} stored, {left:,} known" in said
     assert exported(jtv, "b.db") == exported(jtv, "embedded")
 
@@ -236,7 +236,7 @@ def test_a_vector_that_cannot_be_searched_for_is_left_out(jtv: Jtv) -> None:
 
     fill(jtv, "embedded")
     connection = sqlite3.connect(jtv.database)
-    connection.execute(f"UPDATE {TABLE} SET vector = zeroblob(3072) WHERE id = 7")
+    connection.execute(f"UPDATE {TABLE} SET vector = zeroblob(4096) WHERE id = 7")
     connection.commit()
     connection.close()
     result = jtv(*arguments("embedded", "b.db"))
@@ -244,7 +244,7 @@ def test_a_vector_that_cannot_be_searched_for_is_left_out(jtv: Jtv) -> None:
     assert "jtv: warning: document 7: its vector is missing, all zero or not finite, skipped" in (
         result.stderr.splitlines()
     )
-    assert "34 stored, 0 known, 35 new occurrences, 1 skipped" in result.stderr
+    assert result.counts == "34 stored, 0 known, 35 new occurrences, 1 skipped"
 
 
 @pytest.mark.tidb
@@ -253,7 +253,8 @@ def test_a_text_that_the_cluster_does_not_take_is_left_out(jtv: Jtv, plain_tidb:
     result = jtv(*arguments("embedded", plain_tidb))
     assert result.code == 3
     assert "jtv: warning: document 2: 7,340,032 bytes are more than" in result.stderr
-    assert "3 stored, 0 known, 4 new occurrences, 1 skipped; verified: every other" in result.stderr
+    assert result.counts == "3 stored, 0 known, 4 new occurrences, 1 skipped"
+    assert "Verified: every other" in result.stderr
 
 
 def test_on_a_terminal_it_shows_how_far_it_is(jtv: Jtv) -> None:
@@ -305,11 +306,12 @@ class TestTheTutorials:
             "jtv: warning: document 4:",
             "jtv: warning: document 5:",
         )
-        assert done.startswith("2 stored, 1 known, 0 new occurrences, 2 skipped; verified")
+        assert result.counts == "2 stored, 1 known, 0 new occurrences, 2 skipped"
+        assert "Verified" in done
         assert [row[2] for row in jtv.ok("list").rows] == ["a", "b"]
 
     def test_nothing_is_copied_into_it(self, jtv: Jtv, tutorial: str) -> None:
         jtv.ok("init", "--model", "jina-embeddings-v2-base-en")
         result = jtv(*arguments("embedded", tutorial))
         assert result.code == 5
-        assert "jtv init makes it jtv's" in result.error
+        assert "jtv init" in result.error

@@ -186,7 +186,7 @@ class TestExport:
         import sqlite3
 
         connection = sqlite3.connect(sampled.database)
-        connection.execute(f"UPDATE {TABLE} SET vector = zeroblob(3072) WHERE id = 7")
+        connection.execute(f"UPDATE {TABLE} SET vector = zeroblob(4096) WHERE id = 7")
         connection.commit()
         connection.close()
         assert sampled.ok("export").records[-1]["documents"] == 34
@@ -201,7 +201,7 @@ class TestRoundTrip:
     def test_what_goes_out_comes_back(self, filled: Jtv) -> None:
         exported = filled.ok("export", "--vectors").stdout
         result = filled.ok("import", "-", "--table", "again", stdin=exported)
-        assert "37 stored, 0 known, 72 new occurrences" in result.stderr.splitlines()
+        assert result.counts == "37 stored, 0 known, 72 new occurrences"
         again = filled.ok("export", "--vectors", "--table", "again").stdout
         assert documents(again) == documents(exported)
         assert filled.ok("search", "TiDB", "--table", "again").stdout
@@ -209,7 +209,7 @@ class TestRoundTrip:
     def test_a_second_time_nothing_changes(self, filled: Jtv) -> None:
         exported = filled.ok("export", "--vectors").stdout
         result = filled.ok("import", "-", stdin=exported)
-        assert "0 stored, 37 known, 0 new occurrences" in result.stderr.splitlines()
+        assert result.counts == "0 stored, 37 known, 0 new occurrences"
         assert filled.ok("export", "--vectors").stdout == exported
 
     def test_known_texts_gain_occurrences(self, filled: Jtv) -> None:
@@ -218,7 +218,7 @@ class TestRoundTrip:
         more = filled.ok("export", "--vectors").stdout
         filled.ok("import", "-", "--table", "other", stdin=exported)
         result = filled.ok("import", "-", "--table", "other", stdin=more)
-        assert "1 stored, 37 known, 2 new occurrences" in result.stderr.splitlines()
+        assert result.counts == "1 stored, 37 known, 2 new occurrences"
         assert documents(filled.ok("export", "--vectors", "--table", "other").stdout) == documents(
             more
         )
@@ -272,7 +272,7 @@ class TestImport:
             record(3, "nowhere", occurrences=[]),
         ]
         for said in ("2 stored, 1 known, 2 new", "0 stored, 3 known, 0 new"):
-            assert said in jtv.ok("import", "-", "--no-index", stdin=stream(twice)).stderr
+            assert said in jtv.ok("import", "-", "--no-index", stdin=stream(twice)).counts
         found = documents(jtv.ok("export", "--table", "notes").stdout)
         assert [len(each["occurrences"]) for each in found] == [2, 0]
         assert {"x": 1} in [where["metadata"] for where in found[0]["occurrences"]]
@@ -321,7 +321,7 @@ class TestImport:
         assert result.code == 5
         assert result.error == (
             "jtv: error: - was made with model model-of-tomorrow, not hashing-v1\n"
-            "hint: leave out --model"
+            "hint: run the command without --model"
         )
 
     @pytest.mark.parametrize(
@@ -469,15 +469,15 @@ class TestImport:
         whole = stream([record(number) for number in range(1, 1301)])
         jtv.write("cut.jsonl", whole[: len(whole) * 9 // 10])
         result = jtv("import", "cut.jsonl", "--no-index")
-        error, stored, *_, where = result.stderr.splitlines()
+        error, *_, where = result.stderr.splitlines()
         assert result.code == 3
         assert "export is truncated" in error
-        assert stored == "1,024 stored, 0 known, 1,024 new occurrences"
+        assert result.counts == "1,024 stored, 0 known, 1,024 new occurrences"
         assert where.startswith("table notes (model model-of-tomorrow) in ")
         # A second time, it adds nothing.
         assert jtv("import", "cut.jsonl", "--no-index").code == 2
         jtv.write("whole.jsonl", whole)
-        assert "276 stored, 1,024 known" in jtv.ok("import", "whole.jsonl").stderr
+        assert "276 stored, 1,024 known" in jtv.ok("import", "whole.jsonl").counts
         assert count(jtv, "--table", "notes") == 1300
 
     def test_cut_after_something_was_stored_the_report_says_so(self, jtv: Jtv) -> None:
@@ -495,11 +495,11 @@ class TestImport:
         result = jtv("import", "-", "--database", plain_tidb, stdin=huge)
         assert result.code == 3
         assert "jtv: warning: document 1: 7,340,032 bytes are more than" in result.stderr
-        assert "1 stored, 0 known, 1 new occurrence, 1 skipped" in result.stderr
+        assert result.counts == "1 stored, 0 known, 1 new occurrence, 1 skipped"
 
     def test_what_follows_a_batch_that_is_full_of_one_text_is_not_lost(self, jtv: Jtv) -> None:
         huge = stream([record(1, "x" * (5 << 20)), record(2), record(3)])
-        assert "3 stored, 0 known" in jtv.ok("import", "-", stdin=huge).stderr
+        assert "3 stored, 0 known" in jtv.ok("import", "-", stdin=huge).counts
 
     def test_a_file_that_cannot_be_read(self, jtv: Jtv) -> None:
         for path, says in (("none.jsonl", "No such file"), (".", "Is a directory")):
@@ -517,14 +517,14 @@ class TestImport:
         assert "Traceback" not in result.stderr
         left = count(jtv, "--table", "notes")
         assert left < 2000
-        assert f"{2000 - left:,} stored, {left:,} known" in jtv.ok("import", "x.jsonl").stderr
+        assert f"{2000 - left:,} stored, {left:,} known" in jtv.ok("import", "x.jsonl").counts
 
     def test_on_a_terminal_it_shows_how_far_it_is(self, jtv: Jtv) -> None:
         jtv.write("x.jsonl", stream([record(number) for number in range(1, 1001)]))
         with Terminal(jtv, "import", "x.jsonl") as terminal:
             assert terminal.wait() == 0
-        assert "512 stored, 0 known, 512 new occurrences, " in terminal.screen
-        assert next(line for line in terminal.lines if line).startswith("1,000 stored")
+        assert "importing: 512 documents, " in terminal.screen
+        assert next(line for line in terminal.lines if line).startswith("Stored 1,000 new")
 
     @pytest.mark.parametrize("seed", range(3))
     def test_killed_at_any_moment_it_goes_on(self, on_each_store: Jtv, seed: int) -> None:
@@ -553,8 +553,8 @@ class TestImport:
         _, stderr = process.communicate(timeout=60)
         assert process.returncode == 130
         assert stderr.decode() == (
-            "jtv: interrupted: 512 stored, 0 known, 512 new occurrences;"
-            " the same command goes on from here\n"
+            "jtv: interrupted: Stored 512 new documents (0 already stored, 0 skipped),"
+            " 512 new occurrences; run the same command to resume\n"
         )
 
 

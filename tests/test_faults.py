@@ -257,7 +257,7 @@ def test_a_minute_is_waited_out_which_is_said_and_can_be_interrupted(
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=10)
     assert process.returncode == 130
-    assert b"the same command goes on from here" in stderr
+    assert b"run the same command to resume" in stderr
     assert_goes_on(ready, api)
 
 

@@ -244,10 +244,30 @@ def test_stdin_that_is_closed(made: Jtv) -> None:
 
 
 def test_no_table(jtv: Jtv) -> None:
-    result = jtv("ingest", "-", stdin="a\n")
-    assert result.code == 5
-    assert "jtv init" in result.error
+    for options in (("--table", "notes"), ("--database", "new.db")):
+        result = jtv("ingest", "-", *options, stdin="a\n")
+        assert result.code == 5
+        assert result.error.endswith(f"create it with: jtv init {' '.join(options)}")
     assert not jtv.database.exists()
+    assert not (jtv.folder / "work/new.db").exists()
+
+
+def test_the_default_table_is_created(jtv: Jtv) -> None:
+    result = jtv.ok("ingest", "-", stdin="a\n")
+    assert "Created table jinaai_tidb_demo_documents" in result.stderr
+    assert result.counts.startswith("1 stored")
+    assert "Created" not in jtv.ok("ingest", "-", stdin="b\n").stderr
+
+
+def test_a_dry_run_creates_no_table(jtv: Jtv) -> None:
+    jtv.ok("ingest", "-", "--dry-run", stdin="a\n")
+    assert not jtv.database.exists()
+
+
+def test_a_failure_before_anything_was_done_is_not_summed_up(keyed: Jtv) -> None:
+    keyed.ok("init")
+    result = keyed("ingest", "-", stdin="a\n", env={"JINA_API_KEY": "jina_another_key"})
+    assert (result.code, result.is_one_error) == (4, True)
 
 
 def test_report_as_json(made: Jtv) -> None:

@@ -67,7 +67,7 @@ def test_an_answer_on_its_way_is_waited_for_and_stored(
     assert re.fullmatch(
         f"jtv: {says}{': the terminal was closed' if sent is signal.SIGHUP else ''}:"
         r" Stored 1,024 new documents \(0 already stored, 0 skipped\) in [0-9.]+ s,"
-        f" {api.tokens:,} tokens; the same command goes on from here",
+        f" {api.tokens:,} tokens; run the same command to resume",
         said,
     )
     api.latency = 0.0

@@ -107,6 +107,40 @@ class TestFilter:
         assert "is not FIELD=VALUE" in result.error
 
 
+class TestNothingMatches:
+    """A source or a field that does not exist is named, with those that do."""
+
+    @pytest.fixture
+    def filled(self, on_each_store: Jtv) -> Jtv:
+        on_each_store.ok("init")
+        record = '{"text": "one", "status": "open", "lang": "en"}\n'
+        on_each_store.ok("ingest", "-", "--input", "jsonl", "--source", "tickets", stdin=record)
+        return on_each_store
+
+    @pytest.mark.parametrize(
+        ("options", "error", "hint"),
+        [
+            (("--source", "Tickets"), 'no source matches "Tickets"', "the sources are: tickets"),
+            (
+                ("--where", "Status=open"),
+                'no document has a field "Status"',
+                "the fields are: lang, status",
+            ),
+        ],
+    )
+    def test_it_is_named(
+        self, filled: Jtv, options: tuple[str, ...], error: str, hint: str
+    ) -> None:
+        result = filled("search", "one", *options)
+        assert (result.code, result.stdout) == (1, "")
+        assert result.stderr == f"jtv: warning: {error}\nhint: {hint}\n"
+        assert filled("search", "one", *options, "--quiet").stderr == ""
+
+    def test_a_value_that_no_document_has_is_only_not_found(self, filled: Jtv) -> None:
+        result = filled("search", "one", "--where", "status=closed")
+        assert (result.code, result.stderr) == (1, "")
+
+
 class TestQueries:
     def test_each_is_answered_as_if_alone_in_their_order(self, filled: Jtv) -> None:
         filled.write("queries.txt", QUERIES)

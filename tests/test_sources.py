@@ -35,7 +35,7 @@ ROWS = [
 def test_json_lines(made: Jtv, name: str) -> None:
     made.write(name, gzip.compress(JSONL, mtime=0) if name.endswith("gz") else JSONL)
     result = made.ok("ingest", name)
-    assert f"reading {name} as jsonl, the text from field text\n" in result.stderr
+    assert f"Reading {name} as jsonl, text from field text\n" in result.stderr
     assert result.counts.startswith("2 stored, 0 known, 1 empty, 0 skipped")
     assert stored(made) == [("one", 1, {"id": 7, "tags": ["a", None]}), ("two", 3, None)]
 
@@ -43,7 +43,7 @@ def test_json_lines(made: Jtv, name: str) -> None:
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
 def test_csv(made: Jtv, name: str) -> None:
     made.write(name, gzip.compress(CSV, mtime=0) if name.endswith("gz") else CSV)
-    assert "as csv, the text from field text" in made.ok("ingest", name).stderr
+    assert "as csv, text from field text" in made.ok("ingest", name).stderr
     assert stored(made) == ROWS
 
 
@@ -339,7 +339,7 @@ class TestPacked:
         made.ok("ingest", "-", "--input", "jsonl", stdin=packed)
         assert [text for text, *_ in stored(made)] == ["one", "two"]
         exported = gzip.compress(made.ok("export", "--vectors").raw_stdout, mtime=0)
-        assert "2 stored" in made.ok("import", "-", "--table", "again", stdin=exported).stderr
+        assert "2 stored" in made.ok("import", "-", "--table", "again", stdin=exported).counts
         assert made("ingest", "-", stdin=gzip.compress(b"one\n", mtime=0)[:-4]).code == 3
 
     def test_lines_of_several_members_and_padding(self, made: Jtv) -> None:
@@ -490,7 +490,7 @@ class TestSeveralTextFields:
         made.write("a.csv", "id,subject,body\n1,Printer,It is on fire\n2,,Help\n")
         fields = ("--text-field", "subject", "--text-field", "body")
         result = made.ok("ingest", "a.csv", *fields)
-        assert "the text from fields subject and body" in result.stderr
+        assert "text from fields subject and body" in result.stderr
         assert stored(made) == [
             ("Printer\nIt is on fire", 2, {"id": "1"}),
             ("Help", 3, {"id": "2"}),
@@ -535,7 +535,7 @@ class TestJson:
     def test_one_object(self, made: Jtv) -> None:
         made.write("a.json", '\ufeff\n {"text": "x",\n "n": 1}\n')
         result = made.ok("ingest", "a.json")
-        assert "reading a.json as json, the text from field text" in result.stderr
+        assert "Reading a.json as json, text from field text" in result.stderr
         assert stored(made) == [("x", 2, {"n": 1})]
 
     @pytest.mark.parametrize("data", ["", "[]", " [ ] \n"])
@@ -731,21 +731,25 @@ class TestDryRun:
         lines = "known\n\nnew one\nnew one\nnew two\n"
         result = keyed.ok("ingest", "-", "--dry-run", stdin=lines)
         texts, price, size = result.stderr.splitlines()
-        assert texts == "4 texts, 2 known, 1 empty, 0 skipped, 2 to embed"
-        assert price.startswith("about ")
-        assert "-base-en: less than 0.0001 USD at 0.05 a million (price of Sep" in price
-        assert size.startswith("about 6.")
+        assert texts == (
+            "Would embed 2 of 4 texts (1 already stored, 1 duplicate, 0 skipped, 1 empty line)"
+        )
+        assert price.startswith("About ")
+        assert (
+            "-base-en: less than 0.0001 USD, at 0.05 USD per million tokens (prices of Sep" in price
+        )
+        assert size.startswith("About 6.")
         assert size.endswith("KiB in the store")
         assert (api.bill, len(stored(keyed))) == (paid, 1)
         assert len(api.requests) == 1
 
     def test_one_text(self, jtv: Jtv) -> None:
         texts, price, _ = jtv.ok("ingest", "-", "--dry-run", stdin="\n").stderr.splitlines()
-        assert texts == "0 texts, 0 known, 1 empty, 0 skipped, 0 to embed"
-        assert price.startswith("about 0 tokens with static-v1: free")
+        assert texts == "Would embed 0 of 0 texts (0 already stored, 0 skipped, 1 empty line)"
+        assert price.startswith("About 0 tokens with static-v1: free")
         texts, price, _ = jtv.ok("ingest", "-", "--dry-run", stdin="a").stderr.splitlines()
-        assert texts.startswith("1 text, 0 known")
-        assert price.startswith("about 1 token with static-v1")
+        assert texts.startswith("Would embed 1 of 1 text (0 already stored,")
+        assert price.startswith("About 1 token with static-v1")
 
     def test_as_json_without_a_table(self, jtv: Jtv) -> None:
         result = jtv("ingest", "-", "--dry-run", "--json", stdin=b"a\nb\n\xff\n")

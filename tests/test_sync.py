@@ -47,9 +47,9 @@ ELSEWHERE = {("two", "b.txt", "1")}
 def test_what_is_new_is_added_and_what_is_gone_removed(synced: Jtv) -> None:
     result = synced.ok("sync", "a.txt", "--yes")
     assert "2 stored, 1 known, 1 empty" in result.counts
-    assert "1 document and 2 occurrences removed" in result.stderr
+    assert "Removed 1 document and 2 occurrences\n" in result.stderr
     assert places(synced) == AFTER | ELSEWHERE
-    assert "0 documents and 0 occurrences removed" in synced.ok("sync", "a.txt").stderr
+    assert "Removed 0 documents and 0 occurrences\n" in synced.ok("sync", "a.txt").stderr
 
 
 def test_a_report_as_json(synced: Jtv) -> None:
@@ -99,8 +99,8 @@ def test_on_a_terminal_it_asks(synced: Jtv, answer: str, code: int) -> None:
 
 def test_a_dry_run_changes_nothing(synced: Jtv) -> None:
     result = synced.ok("sync", "a.txt", "--dry-run")
-    assert "2 to embed" in result.stderr
-    assert "1 document and 2 occurrences to remove" in result.stderr
+    assert "Would embed 2 of 3" in result.stderr
+    assert "Would remove 1 document and 2 occurrences\n" in result.stderr
     [report] = synced.ok("sync", "a.txt", "--dry-run", "--json").records
     assert (report["to_embed"], report["removed"]) == (2, {"documents": 1, "occurrences": 2})
     assert places(synced) == BEFORE | ELSEWHERE
@@ -110,7 +110,8 @@ def test_a_line_that_moved_keeps_its_document(synced: Jtv) -> None:
     before = {row[2]: row[1] for row in synced.ok("list").rows}
     synced.write("a.txt", "zero\none\ntwo\nthree\n")
     assert (
-        "0 documents and 3 occurrences to remove" in synced.ok("sync", "a.txt", "--dry-run").stderr
+        "Would remove 0 documents and 3 occurrences\n"
+        in synced.ok("sync", "a.txt", "--dry-run").stderr
     )
     assert "1 stored, 3 known" in synced.ok("sync", "a.txt", "--yes").counts
     assert before.items() <= {row[2]: row[1] for row in synced.ok("list").rows}.items()
@@ -148,8 +149,8 @@ def test_stdin_is_a_source_with_a_name(synced: Jtv) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["a.txt", "./a.txt"], "would both be the source a.txt"),
-        (["a.txt", "b.txt", "--source", "x"], "would both be the source x"),
+        (["a.txt", "./a.txt"], "are the same source a.txt"),
+        (["a.txt", "b.txt", "--source", "x"], "are the same source x"),
         (["nope.txt"], "cannot read nope.txt"),
         (["a.txt", "--source", " "], "--source is empty"),
         (["-", "--source", "-"], "cannot be the name of a source"),
@@ -167,7 +168,7 @@ def test_a_run_that_skipped_a_record_removes_nothing(synced: Jtv) -> None:
     result = synced("sync", "a.txt", "--yes")
     assert result.code == 3
     assert "a.txt:2: not UTF-8" in result.stderr
-    assert "nothing is removed, because not everything was read" in result.stderr
+    assert "nothing was removed, because not all input was stored" in result.stderr
     assert places(synced) == BEFORE | {("five", "a.txt", "3")} | ELSEWHERE
     [report] = synced("sync", "a.txt", "--dry-run", "--json").records
     assert report["removed"] == {"documents": 0, "occurrences": 0}
@@ -214,7 +215,7 @@ class TestFolders:
         (folder.folder / "work/notes/sub/b.md").unlink()
         result = folder.ok("sync", "./notes/", *self.ALL, "--dry-run")
         assert "1 file no longer exists: notes/sub/b.md\n" in result.stderr
-        assert "1 document and 1 occurrence to remove" in result.stderr
+        assert "Would remove 1 document and 1 occurrence\n" in result.stderr
         result = folder("sync", "notes", *self.ALL)
         assert result.code == 3
         assert "this removes 1 document and 1 occurrence from table" in result.stderr
@@ -230,10 +231,10 @@ class TestFolders:
         before = {row[2]: row[1] for row in folder.ok("list").rows}
         (work / "notes/c.txt").rename(work / "notes/d.txt")
         result = folder.ok("sync", "notes", *self.ALL, "--dry-run")
-        assert "0 documents and 1 occurrence to remove" in result.stderr
+        assert "Would remove 0 documents and 1 occurrence\n" in result.stderr
         result = folder.ok("sync", "notes", *self.ALL, "--yes")
         assert "0 stored, 3 known" in result.counts
-        assert "0 documents and 1 occurrence removed" in result.stderr
+        assert "Removed 0 documents and 1 occurrence\n" in result.stderr
         assert before == {row[2]: row[1] for row in folder.ok("list").rows}
         assert ("c.txt", "notes/d.txt", "1") in places(folder)
 
@@ -323,12 +324,12 @@ class TestPaying:
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=30)
         assert process.returncode == 130
-        assert stderr.decode().rstrip().endswith("nothing is removed")
+        assert stderr.decode().rstrip().endswith("nothing was removed")
         assert len(paid.ok("list").rows) == 1501  # the answer in flight is stored
 
     def test_stopped_by_its_budget_it_removes_nothing(self, paid: Jtv) -> None:
         paid.write("a.txt", "new " * 500)
         result = paid("sync", "a.txt", "--yes", "--max-tokens", "1")
         assert result.code == 3
-        assert "nothing is removed" in result.stderr
+        assert "nothing was removed" in result.stderr
         assert len(paid.ok("list").rows) == 1500

@@ -423,7 +423,7 @@ class TestEqualTexts:
 
     def test_all_that_there_are(self, adopted: Jtv) -> None:
         ids = [str(number) for number in range(1, len(TEXTS) + 1)]
-        assert f"deleted {len(ids)} documents" in adopted.ok("delete", *ids, "--yes").stderr
+        assert f"Deleted {len(ids)} documents" in adopted.ok("delete", *ids, "--yes").stderr
 
     def test_a_table_without_any_is_not_searched_for_them(self, adopted: Jtv, proxy: Proxy) -> None:
         adopted.ok("init", "--table", "own", "--no-index", "--model", "hashing-v1")

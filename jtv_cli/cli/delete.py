@@ -1,4 +1,4 @@
-"""`jtv delete`: documents by their ids or texts, or all that was read in a source."""
+"""`jtv delete`: delete documents by id, by text or by source."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from jtv_cli.cli import options
 from jtv_cli.cli.arguments import missing_documents, require_one
 from jtv_cli.cli.interrupts import if_interrupted
-from jtv_cli.cli.session import Session
+from jtv_cli.cli.session import RESUME, Session
 from jtv_cli.errors import ExitCode, UsageError
 from jtv_cli.records import STDIN, Removed
 from jtv_cli.render.units import format_count, format_removed
@@ -33,11 +33,16 @@ def delete(
     yes: options.Yes = False,
     json: options.Report = False,
 ) -> int:
-    """Delete documents: by their ids, by their texts, or all that was read in a source.
+    """Delete documents by id, by text, or all occurrences of a source.
 
-    A document goes with the last place where it was read: of what was read in NAME,
-    documents that were also read elsewhere stay. It says how much it is and asks; off a
-    terminal it wants --yes. If one of the ids is not there, nothing is deleted.
+    A document is deleted with its last occurrence: with --source, documents that were also
+    read elsewhere stay. jtv shows how much it deletes and asks, or needs --yes. If an id
+    does not exist, nothing is deleted.
+
+    Examples:
+      jtv delete 7 12
+      jtv delete --source notes.txt --yes
+
     """
     require_one({"ID": ids, "--source": source, "--texts": texts})
     with session.store(writable=not dry_run) as store:
@@ -45,21 +50,20 @@ def delete(
         with session.console.status("finding documents"):
             found = _find(table, ids, source, texts)
         if dry_run:
-            _report(session, table, found, found.removed, "would delete", json=json)
+            _report(session, table, found, found.removed, "Would delete", json=json)
             return ExitCode.OK
         what = f"{format_removed(found.removed)} from table {table.spec.name} in {store.location}"
         if not yes and found.removed.documents + found.removed.occurrences:
             session.confirm("delete", what, otherwise="nothing was deleted")
-        goes_on = if_interrupted("the same command goes on from here")
-        with session.console.status("deleting") as show, goes_on:
-            removed = found.remove(lambda gone: show(f"deleting: {format_removed(gone)} are gone"))
-        _report(session, table, found, removed, "deleted", json=json)
+        with session.console.status("deleting") as show, if_interrupted(RESUME):
+            removed = found.remove(lambda gone: show(f"deleted {format_removed(gone)}"))
+        _report(session, table, found, removed, "Deleted", json=json)
         session.sign_off(store, table.spec)
     return ExitCode.OK
 
 
 class _Found(NamedTuple):
-    """What would go, how many of the texts are not in the table, and how to remove it."""
+    """What would be removed, how many texts are not in the table, and how to remove it."""
 
     removed: Removed
     unknown: int
@@ -79,8 +83,8 @@ def _find(table: Table, ids: Sequence[int] | None, source: str | None, texts: st
         marked = _marked(table, source)
         if not len(marked):
             raise UsageError(
-                f"nothing in table {table.spec.name} was read in {printable(source)}",
-                hint="see the sources with: jtv info",
+                f'no source "{printable(source)}" in table {table.spec.name}',
+                hint="see the sources: jtv info --sources",
             )
         return _Found(
             pipeline.count_marked(table, [marked]),
@@ -107,7 +111,7 @@ def _marked(table: Table, source: str) -> MarkedLines:
 
 
 def _flawless(blocks: Iterable[RecordBlock]) -> Iterator[RecordBlock]:
-    """Pass blocks on. Raises UsageError at the first record that is no text."""
+    """Yield the blocks. Raises UsageError at the first record that is not a text."""
     for block in blocks:
         for place, reason in block.bad_places():
             raise UsageError(f"{place}: {reason}", hint="nothing was deleted")

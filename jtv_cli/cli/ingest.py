@@ -1,29 +1,34 @@
-"""`jtv ingest`: embed and store what is in files."""
+"""`jtv ingest`: embed and store the texts of files; `--dry-run`: what that would cost."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jtv_cli.cli import options
 from jtv_cli.cli.arguments import require_name
+from jtv_cli.cli.init import create_table
 from jtv_cli.cli.interrupts import Interrupted
-from jtv_cli.cli.session import Session
-from jtv_cli.cli.survey import report_survey
-from jtv_cli.errors import ExitCode, OutputFailed, mask_secrets
+from jtv_cli.cli.session import RESUME, Session
+from jtv_cli.embedders.models import PRICES_DATE, Model, model_of
+from jtv_cli.errors import ExitCode, NoTable, OutputFailed, mask_secrets
 from jtv_cli.records import STDIN, IngestReport, Removed
 from jtv_cli.render.output import OutputClosed
 from jtv_cli.render.progress import ingest_progress
-from jtv_cli.render.units import format_count
+from jtv_cli.render.units import format_count, format_removed, format_size, format_usd
 from jtv_cli.sources import ReadOptions, open_sources, read_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from jtv_cli.embedders import Embedder
     from jtv_cli.pipeline import IngestOptions, Recalled
+    from jtv_cli.records import Survey
     from jtv_cli.sources import RecordBlock, Source
     from jtv_cli.stores import Store, Table
+
+_FREE_STORAGE = "TiDB Cloud Starter has 5 GiB for free"
 
 
 def ingest(
@@ -44,12 +49,19 @@ def ingest(
     dry_run: options.DryRun = False,
     json: options.Report = False,
 ) -> int:
-    """Embed and store the texts of files, one document for each line or record.
+    """Embed and store the texts of files, one document per line or record.
 
-    A text that is already stored is not embedded again; only the new place is recorded.
-    Records that are not UTF-8, not JSON, or too long for the model are skipped and named;
-    the exit code is then 3. Failed requests are retried. The same command resumes after an
-    interrupt.
+    A text that is already stored is not embedded again; it only gains an occurrence.
+    Records that cannot be read or are too long for the model are skipped and named, and
+    the exit code is then 3. Failed requests are retried. To resume after an interrupt, run
+    the same command again.
+
+    In an embedded store, the default table is created if it does not exist.
+
+    Examples:
+      jtv ingest notes.txt
+      jtv ingest docs --glob '*.md' --paragraphs --table docs
+
     """
     require_name(source)
     read_options = ReadOptions(
@@ -57,22 +69,38 @@ def ingest(
     )
     with open_sources(files, read_options, session.console.warning) as sources:
         if input is None:
-            say_guesses(session, sources)
+            print_formats(session, sources)
         blocks = read_blocks(sources)
         if dry_run:
-            return report_survey(session, sources, blocks, truncate=truncate, json=json)
+            return report_estimate(session, sources, blocks, truncate=truncate, json=json)
         from jtv_cli.pipeline import IngestOptions, RetryPolicy
 
         ingest_options = IngestOptions(
             concurrency, RetryPolicy(max_wait), max_tokens, strict, truncate
         )
         with session.store(writable=True) as store:
-            table = session.open_table(store)
+            table = _open_or_create(session, store)
             record(session, table, recall(session, table, sources))
             with reporting(session, json=json) as outcome:
                 ingest_into(session, store, table, sources, blocks, ingest_options, outcome)
             session.sign_off(store, table.spec)
     return ExitCode.OK if outcome.report.is_complete else ExitCode.IN_PART
+
+
+def _open_or_create(session: Session, store: Store) -> Table:
+    """Open the table. Create it if it is the default one, in a file that jtv itself chose.
+
+    Any other table or store may be a typing error: NoTable is raised then.
+    """
+    try:
+        return session.open_table(store)
+    except NoTable:
+        database, name = session.database, session.settings.table
+        is_expected = database.is_default or Path(database.location).exists()
+        if not (database.is_embedded and is_expected and name.source == "default"):
+            raise
+    create_table(session, store)
+    return session.open_table(store)
 
 
 def recall(session: Session, table: Table, sources: Sequence[Source]) -> Recalled:
@@ -97,7 +125,7 @@ def record(session: Session, table: Table, recalled: Recalled) -> None:
 
 
 class Outcome:
-    """What was done so far; `removed` is for `sync` alone, `json` says how it will be said."""
+    """The report of a command so far; `removed` is for `sync`. With `json` it is JSON."""
 
     def __init__(self, *, json: bool) -> None:
         self.json = json
@@ -105,7 +133,7 @@ class Outcome:
         self.removed: Removed | None = None
 
     def print(self, session: Session) -> None:
-        """Print it on stdout, if it is to be JSON."""
+        """Print the report on stdout if it is JSON."""
         if self.json:
             removed = {} if self.removed is None else {"removed": self.removed._asdict()}
             report = self.report._asdict()
@@ -116,14 +144,14 @@ class Outcome:
 
 @contextmanager
 def reporting(session: Session, *, json: bool) -> Iterator[Outcome]:
-    """Yield what to note the outcome in; as JSON it is printed, whatever ends what follows."""
+    """Yield an empty outcome; in the end, even after an error, print it if it is JSON."""
     outcome = Outcome(json=json)
     try:
         yield outcome
     except BaseException as error:
         why = error.what if isinstance(error, Interrupted) else mask_secrets(str(error))
         outcome.report = outcome.report._replace(stopped=why)
-        # That stdout is gone too is no news beside it.
+        # The error matters more than a stdout that cannot be written.
         with suppress(OutputClosed, OutputFailed):
             outcome.print(session)
         raise
@@ -139,10 +167,10 @@ def ingest_into(
     ingest_options: IngestOptions,
     outcome: Outcome,
 ) -> None:
-    """Embed and store; say how far it is and, unless JSON will, what was done in the end."""
+    """Embed and store the blocks; print progress and, unless the report is JSON, a summary."""
     with session.console.status("opening the embedder"):
         embedder = session.embedder(table.spec, truncate=ingest_options.truncate)
-        # Before anything is paid for.
+        # Fail before anything is paid for.
         table.require_writable()
     session.note_connection(store, table)
     if session.settings.api_key.value:
@@ -156,14 +184,15 @@ def ingest_into(
                 f"; {format_count(lost, 'text')} sent but not stored, which may have been charged"
             )
         if not any(source.path == STDIN for source in sources):
-            interrupted.detail += "; the same command goes on from here"
+            interrupted.detail += f"; {RESUME}"
         raise
     except BaseException:
-        _say(session, outcome)
+        if outcome.report.texts or outcome.report.tokens:
+            _print_summary(session, outcome)
         raise
     if outcome.report.stopped:
         session.console.error(f"stopped before the end: {outcome.report.stopped}")
-    _say(session, outcome)
+    _print_summary(session, outcome)
     report = outcome.report
     if session.console.is_terminal and report.texts == report.empty and not report.stopped:
         session.console.report("The input has no text. How it is read: jtv ingest --help")
@@ -191,8 +220,8 @@ def _ingest(
             outcome.report = observer.report
 
 
-def say_guesses(session: Session, sources: Sequence[Source]) -> None:
-    """Print in which format files are read, and which fields have the text."""
+def print_formats(session: Session, sources: Sequence[Source]) -> None:
+    """Print the formats that were detected, and the fields that have the text."""
     kinds: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for source in sources:
         if source.format.has_fields and not source.problem:
@@ -200,8 +229,8 @@ def say_guesses(session: Session, sources: Sequence[Source]) -> None:
     for (form, fields), paths in kinds.items():
         what = paths[0] if len(paths) == 1 else f"{len(paths):,} files"
         name = "field" if len(fields) == 1 else "fields"
-        text = f", the text from {name} {' and '.join(fields)}" if fields else ""
-        session.console.note(f"reading {what} as {form}{text}")
+        text = f", text from {name} {' and '.join(fields)}" if fields else ""
+        session.console.report(f"Reading {what} as {form}{text}")
 
 
 def _bytes(sources: Sequence[Source]) -> int | None:
@@ -210,7 +239,7 @@ def _bytes(sources: Sequence[Source]) -> int | None:
     return sum(known) if len(known) == len(sizes) else None
 
 
-def _say(session: Session, outcome: Outcome) -> None:
+def _print_summary(session: Session, outcome: Outcome) -> None:
     if not outcome.json:
         session.console.report(_summary(outcome.report))
 
@@ -221,4 +250,78 @@ def _summary(report: IngestReport) -> str:
         f"Stored {format_count(report.stored, 'new document')} ({report.known:,} already stored,"
         f" {report.skipped:,} skipped{empty}) in {report.seconds:,.1f} s,"
         f" {format_count(report.tokens, 'token')}"
+    )
+
+
+def report_estimate(
+    session: Session,
+    sources: Sequence[Source],
+    blocks: Iterable[RecordBlock],
+    *,
+    truncate: bool,
+    json: bool,
+    removal: Callable[[Table], Removed] | None = None,
+) -> int:
+    """Print what an ingest would do. A table that does not exist yet counts as empty.
+
+    `removal` returns what `sync` would remove afterwards if nothing is skipped.
+    """
+    from jtv_cli import pipeline
+
+    with session.store() as store:
+        table, model = _open_for_estimate(session, store)
+        if table is not None:
+            with session.console.status("looking up the sources"):
+                pipeline.recall_sources(table, sources)
+        with session.console.status("reading"):
+            survey = pipeline.estimate(
+                blocks, table, model, truncate=truncate, on_skipped=session.name_skipped
+            )
+            removed = Removed()
+            left_out = sum(source.problem is not None for source in sources)
+            if removal is not None and table is not None and survey.skipped == left_out:
+                removed = removal(table)
+    if json:
+        record = {"model": model.name, "prices": PRICES_DATE} | survey._asdict()
+        session.print_json(record if removal is None else record | {"removed": removed._asdict()})
+    else:
+        for line in _estimate_lines(session, survey, model):
+            session.console.report(line)
+        if removal is not None:
+            session.console.report(f"Would remove {format_removed(removed)}")
+    return ExitCode.IN_PART if survey.skipped else ExitCode.OK
+
+
+def _open_for_estimate(session: Session, store: Store) -> tuple[Table | None, Model]:
+    try:
+        table = session.open_table(store)
+    except NoTable:
+        return None, session.model_for_new_table()
+    return table, model_of(table.spec)
+
+
+def _estimate_lines(session: Session, survey: Survey, model: Model) -> list[str]:
+    others = [
+        f"{survey.known - survey.duplicates:,} already stored",
+        *([format_count(survey.duplicates, "duplicate")] if survey.duplicates else []),
+        f"{survey.skipped:,} skipped",
+        *([format_count(survey.empty, "empty line")] if survey.empty else []),
+    ]
+    storage = "" if session.database.is_embedded else f" ({_FREE_STORAGE})"
+    return [
+        f"Would embed {survey.to_embed:,} of {format_count(survey.texts, 'text')}"
+        f" ({', '.join(others)})",
+        f"About {format_count(survey.tokens, 'token')} with {model.name}: {_cost(survey, model)}",
+        f"About {format_size(survey.bytes)} in the store{storage}",
+    ]
+
+
+def _cost(survey: Survey, model: Model) -> str:
+    if survey.usd is None:
+        return "price unknown"
+    if model.is_free:
+        return "free"
+    return (
+        f"{format_usd(survey.usd)}, at {model.price:g} USD per million tokens"
+        f" (prices of {PRICES_DATE})"
     )

@@ -21,6 +21,7 @@ from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode, UsageError
 from jtv_cli.records import STDIN, Filter
 from jtv_cli.render.formats import Format, format_answers, format_documents, format_hits
+from jtv_cli.source_names import shown_source, source_patterns
 from jtv_cli.sources import InputFormat, ReadOptions, open_sources, read_blocks
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from jtv_cli.stores import Table
 
     Results = Sequence[tuple[str, SearchResult]]
+
+# In a table with more documents than this, the fields of metadata are not listed.
+_MANY = 20_000
 
 
 def search(
@@ -228,14 +232,29 @@ def _no_documents(session: Session, table: Table) -> str:
 
 
 def _unmatched(table: Table, wanted: Filter) -> tuple[str, str] | None:
-    """Return an error and a hint if a source pattern matches no source of the table."""
-    if wanted.source is None or wanted.source == STDIN:
+    """Return what is wrong with a filter, and a hint: a source or a field that does not exist.
+
+    Nothing is said about fields of a table that is too large to look through.
+    """
+    if wanted.source not in (None, STDIN):
+        patterns = source_patterns(wanted.source or "")
+        names = [count.source for count in table.sources() if count.source is not None]
+        if not any(fnmatchcase(name, pattern) for name in names for pattern in patterns):
+            shown = first_few([shown_source(name) for name in names])
+            hint = f"the sources are: {shown}" if names else "no document has a source"
+            return f'no source matches "{wanted.source}"', hint
+    fields: dict[str, None] = {}
+    if not wanted.where or table.count() > _MANY:
         return None
-    names = [count.source for count in table.sources() if count.source is not None]
-    if any(fnmatchcase(name, wanted.source) for name in names):
-        return None
-    hint = f"the sources are: {first_few(names)}" if names else "the table has no named source"
-    return f'no source matches "{wanted.source}"', hint
+    for document in table.read():
+        for occurrence in document.occurrences:
+            fields.update(dict.fromkeys(occurrence.metadata or ()))
+    for name, _ in wanted.where:
+        if name not in fields:
+            known = first_few(sorted(fields))
+            hint = f"the fields are: {known}" if fields else "no document has metadata"
+            return f'no document has a field "{name}"', hint
+    return None
 
 
 def _search_many(

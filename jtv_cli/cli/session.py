@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
+RESUME = "run the same command to resume"
+
 # A command in a hint that takes --database and --table.
 _COMMAND = re.compile(r"\bjtv (?!copy|completion|help|models)((?:index )?[a-z]+)\b")
 

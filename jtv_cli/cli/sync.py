@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING
 
 from jtv_cli.cli import options
 from jtv_cli.cli.arguments import first_few, require_name
-from jtv_cli.cli.ingest import Outcome, ingest_into, recall, record, reporting, say_guesses
+from jtv_cli.cli.ingest import (
+    Outcome,
+    ingest_into,
+    print_formats,
+    recall,
+    record,
+    report_estimate,
+    reporting,
+)
 from jtv_cli.cli.interrupts import if_interrupted
-from jtv_cli.cli.session import Session
-from jtv_cli.cli.survey import report_survey
+from jtv_cli.cli.session import RESUME, Session
 from jtv_cli.errors import ExitCode, UsageError
 from jtv_cli.records import Removed
 from jtv_cli.render.units import format_removed
@@ -46,11 +53,16 @@ def sync(
 ) -> int:
     """Update the table to match the files: add what is new, remove what is gone.
 
-    New texts are embedded and stored first, as by `ingest`. Then what was read in the same
-    files before and is no longer there is removed, with documents that were read nowhere
-    else; so is what was read in files that no longer exist in the directories and match
-    --glob. jtv asks before it removes anything; off a terminal it needs --yes. If a record
-    was skipped, or the command was stopped, nothing is removed; the exit code is then 3.
+    New texts are embedded and stored first, as `jtv ingest` does. Then the occurrences that
+    are no longer in the files are removed, and with its last occurrence a document. The
+    same goes for files that were deleted from a directory and match --glob. jtv shows how
+    much it removes and asks, or needs --yes. If a record was skipped or the run stopped
+    early, nothing is removed and the exit code is 3.
+
+    Examples:
+      jtv sync notes.txt
+      jtv sync docs --glob '*.md' --dry-run
+
     """
     from jtv_cli.pipeline import IngestOptions, RetryPolicy, Spool, count_marked
 
@@ -61,7 +73,7 @@ def sync(
     with open_sources(files, read_options, session.console.warning) as sources, Spool() as spool:
         _check_names(sources)
         if input is None:
-            say_guesses(session, sources)
+            print_formats(session, sources)
         blocks = spool.keeping(read_blocks(sources))
 
         def find_gone(table: Table) -> list[MarkedLines]:
@@ -69,7 +81,7 @@ def sync(
             return _lines_gone(table, sources, spool) + of_files
 
         if dry_run:
-            return report_survey(
+            return report_estimate(
                 session,
                 sources,
                 blocks,
@@ -88,7 +100,7 @@ def sync(
             record(session, table, recalled)
             with reporting(session, json=json) as outcome:
                 outcome.removed = Removed()
-                with if_interrupted("nothing is removed"):
+                with if_interrupted("nothing was removed"):
                     ingest_into(session, store, table, sources, blocks, ingest_options, outcome)
                 is_done = False
                 left_out = sum(source.problem is not None for source in sources)
@@ -96,7 +108,7 @@ def sync(
                     gone = find_gone(table)
                     is_done = _remove(session, store, table, gone, outcome, yes=yes)
                 else:
-                    session.console.error("nothing is removed, because not everything was read")
+                    session.console.error("nothing was removed, because not all input was stored")
             session.sign_off(store, table.spec)
     return ExitCode.OK if is_done and not left_out else ExitCode.IN_PART
 
@@ -192,7 +204,7 @@ def _remove(
             session.confirm(
                 "remove",
                 f"{what} from table {table.spec.name} in {store.location}",
-                otherwise="nothing is removed",
+                otherwise="nothing was removed",
             )
         except UsageError as declined:
             session.console.error(declined.message, hint=declined.hint)
@@ -203,11 +215,11 @@ def _remove(
 
     with (
         session.console.status(f"removing {what}"),
-        if_interrupted("the same command goes on from here"),
+        if_interrupted(RESUME),
     ):
         removed = pipeline.remove_marked(table, gone, progress)
     if not outcome.json:
-        session.console.report(f"{format_removed(removed)} removed")
+        session.console.report(f"Removed {format_removed(removed)}")
     return True
 
 
@@ -218,6 +230,8 @@ def _check_names(sources: Sequence[Source]) -> None:
         if source.name is None:
             raise UsageError("standard input has no name", hint="add --source NAME")
         if there := paths.get(source.name):
-            name = shown_source(source.name)
-            raise UsageError(f"{there} and {source.path} would both be the source {name}")
+            raise UsageError(
+                f"{there} and {source.path} are the same source {shown_source(source.name)}",
+                hint="name each file once",
+            )
         paths[source.name] = source.path

@@ -61,4 +61,5 @@ def estimate(
         tokens=total,
         usd=None if model.price is None else total * model.price / 1e6,
         bytes=content + len(first) * (4 * model.dimensions + BYTES_PER_DOCUMENT),
+        duplicates=len(keys) - len(first),
     )
