@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,7 +56,6 @@ _LONGEST = 16
 _BEGINNING, _ENDING = 2.0, 0.5
 """What weights are multiplied by: most languages inflect a word at its end."""
 
-_COMMON_WEIGHT = 0.125
 _COMMON_WORDS = """
 a about after all also am an and any are as at be because been being both but by can could d did do
 does doing each explain find for from get give had happen happens has have having he her here him
@@ -65,10 +65,11 @@ tell than that the their them then there these they this those through to too un
 us use used using ve very was we were what when where which while who whom whose why will with work
 works would you your
 """
-_COMMON = frozenset(_COMMON_WORDS.split())
+_COMMON_WEIGHTS = dict.fromkeys(_COMMON_WORDS.split(), 0.125)
 """English words that say little of what a text, or a question, is about."""
 
 _RUNS = re.compile(f"[{chr(_DENSE)}-\U0010ffff]+|[^ {chr(_DENSE)}-\U0010ffff]+")
+_ASCII_WORDS = re.compile("[a-z0-9]+")
 _VARIATIONS = re.compile("[\u0300-\u036f\ufe00-\ufe0f]+")
 """Accents and variation selectors: a searcher often leaves them out."""
 
@@ -124,6 +125,8 @@ def word_blocks(texts: Sequence[str]) -> Iterator[tuple[list[str], list[int]]]:
 def _words(text: str) -> list[str]:
     """Return one word at least: punctuation counts where there is nothing else."""
     folded = _folded(text)
+    if folded.isascii():  # The same words as below, in a third of the time.
+        return _ASCII_WORDS.findall(folded) or folded.split() or [""]
     return _RUNS.findall(folded.translate(_WORDS_ONLY)) or folded.split() or [""]
 
 
@@ -153,7 +156,8 @@ _WORDS_ONLY = _WordsOnly()
 
 def word_weights(words: Sequence[str]) -> Weights:
     """Return the words' weights in `hashing-v1`: little for common English ones, else 1."""
-    return np.array([_COMMON_WEIGHT if word in _COMMON else 1.0 for word in words])
+    weights = map(_COMMON_WEIGHTS.get, words, repeat(1.0))
+    return np.fromiter(weights, np.float64, len(words))
 
 
 def feature_sums(
