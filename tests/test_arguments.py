@@ -34,8 +34,6 @@ def refused(jtv: Jtv, *arguments: str) -> str:
         (("ingest", "a.jsonl", "--source", BYTES), "--source"),
         (("ingest", "a.jsonl", "--source", BYTES, "--dry-run"), "--source"),
         (("sync", "a.jsonl", "--source", BYTES, "--yes"), "--source"),
-        (("delete", "--source", BYTES, "--yes"), "--source"),
-        (("search", "one", "--source", BYTES), "--source"),
         (("search", "one", "--where", f"a={BYTES}"), "--where"),
         (("search", "one", "--where", f"{BYTES}=1"), "--where"),
         (("search", "--like", "1", "--where", BYTES), "--where"),

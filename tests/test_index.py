@@ -33,7 +33,7 @@ def test_a_small_table(sampled: Jtv) -> None:
     result = sampled("index", "check")
     assert result.code == 5
     assert result.error.endswith("has no index to check\nhint: see why: jtv index status")
-    assert "no index" in sampled.ok("search", "x", "--explain").stderr
+    assert "exact" in sampled.ok("search", "x", "--explain").stderr
 
 
 def test_status(indexed: Jtv) -> None:
@@ -56,7 +56,7 @@ def test_status(indexed: Jtv) -> None:
 
 def test_drop_and_build(indexed: Jtv) -> None:
     before = indexed.ok("search", "line 77").rows
-    assert indexed.ok("index", "drop").stderr.startswith("dropped the index\nstore ")
+    assert indexed.ok("index", "drop").stderr.startswith("Dropped the index\ntable ")
     assert "jtv index build" in indexed.ok("search", "line 77", "--explain").stderr
     assert indexed.ok("index", "drop", "--json").records == [
         {"table": DEFAULT_TABLE, "dropped": False}
