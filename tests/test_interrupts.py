@@ -91,10 +91,16 @@ def test_an_interrupted_one_is_reported_as_json(ready: Jtv, api: JinaServer) -> 
     assert report["seconds"] >= 1.0
 
 
-def test_standard_output_that_is_closed_changes_no_exit_code(ready: Jtv, api: JinaServer) -> None:
-    api.misbehave(jina_faults.answer(401), times=None)
+def test_a_report_that_cannot_be_printed_is_refused_before_anything_is_paid(
+    ready: Jtv, api: JinaServer
+) -> None:
     closed = ["sh", "-c", 'exec "$@" >&-', "sh"]
-    assert ready("ingest", "lines.txt", "--json", prefix=closed).code == 4
+    assert ready("ingest", "lines.txt", "--json", prefix=closed).code == 74
+    assert not api.bill
+    api.misbehave(jina_faults.answer(401), times=None)
+    assert ready("ingest", "lines.txt", prefix=closed).code == 4
+    api.behave()
+    assert ready("ingest", "lines.txt", prefix=closed).code == 0
 
 
 def test_standard_input_is_not_there_again(ready: Jtv, api: JinaServer) -> None:
