@@ -9,7 +9,7 @@ import numpy as np
 from jtv_cli.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import numpy.typing as npt
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _LEAST_SQUARE = np.finfo(np.float32).smallest_normal
 # A float32 sum of 16,000 products of unit vectors is off by less than half of this.
 _ESTIMATE_MARGIN = 1e-3
-_SLACK = 64
+_LEAST_EXCESS = 8
 
 
 def check_vectors(vectors: Vectors, count: int, dimensions: int) -> None:
@@ -50,16 +50,20 @@ def normalized(vectors: Vectors) -> Vectors:
     return unit
 
 
-def estimated_distances(vectors: Vectors, unit_queries: Vectors) -> Vectors:
-    """Return the distances of (n, dimensions) vectors to (m, dimensions) unit queries: (m, n).
+def offer(ids: Ids, vectors: Vectors, unit_queries: Vectors, nearest: Iterable[Nearest]) -> None:
+    """Offer (n,) documents with their (n, dimensions) vectors to the nearest of each query.
 
-    They come from one matrix product, which rounds a row differently depending on where in
-    the block it is: `_ESTIMATE_MARGIN` bounds the difference from `distances_to`.
+    One matrix product estimates the distances to the (m, dimensions) queries. It rounds a
+    row differently depending on where in the block it is, so that those that may be near
+    are measured again, each by itself.
     """
     with np.errstate(all="ignore"):
         lengths = np.sqrt(np.vecdot(vectors, vectors))
-        distances: Vectors = 1 - (unit_queries @ vectors.T) / lengths
-    return distances
+        similarities = (unit_queries @ vectors.T) / lengths
+        for best, row, most in zip(nearest, similarities, similarities.max(axis=1), strict=True):
+            # Not a number, of a damaged vector, is no reason to leave out the others.
+            if not most < best.least_similarity:
+                best.offer(ids, vectors, lengths, row)
 
 
 def distances_to(unit_query: Vectors, vectors: Vectors) -> Vectors:
@@ -69,8 +73,15 @@ def distances_to(unit_query: Vectors, vectors: Vectors) -> Vectors:
     equal vectors are a tie in every search.
     """
     with np.errstate(all="ignore"):
-        lengths = np.sqrt(np.vecdot(vectors, vectors))
-        distances: Vectors = np.clip(1 - np.vecdot(vectors, unit_query) / lengths, 0, 2)
+        return _distances(vectors, np.sqrt(np.vecdot(vectors, vectors)), unit_query)
+
+
+def _distances(vectors: Vectors, lengths: Vectors, unit_query: Vectors) -> Vectors:
+    distances: Vectors = np.vecdot(vectors, unit_query)
+    distances /= lengths
+    np.subtract(1, distances, out=distances)
+    np.maximum(distances, 0, out=distances)
+    np.minimum(distances, 2, out=distances)
     return distances
 
 
@@ -85,23 +96,24 @@ class Nearest:
 
     def clear(self) -> None:
         """Start again without any document."""
-        self._threshold = self._max_distance
+        self._set_threshold(self._max_distance)
         self._ids: Ids = np.empty(0, np.int64)
         self._distances: Vectors = np.empty(0, np.float32)
 
-    def offer(self, ids: Ids, vectors: Vectors, estimates: Vectors) -> None:
-        """Keep what is near enough of (n,) ids with their vectors and `estimated_distances`."""
-        near = np.flatnonzero(estimates <= self._threshold + _ESTIMATE_MARGIN)
-        if not near.size:
-            return
+    def offer(self, ids: Ids, vectors: Vectors, lengths: Vectors, estimates: Vectors) -> None:
+        """Keep what is near enough of (n,) documents; see the function `offer`.
+
+        `lengths` are those of the vectors, `estimates` their similarities to the query.
+        """
+        (near,) = (estimates >= self.least_similarity).nonzero()
         if near.size < ids.size:
-            ids, vectors = ids[near], vectors[near]
-        distances = distances_to(self._query, vectors)
+            ids, vectors, lengths = ids[near], vectors[near], lengths[near]
+        distances = _distances(vectors, lengths, self._query)
         kept = distances <= self._threshold
         self._ids = np.concatenate((self._ids, ids[kept]))
         self._distances = np.concatenate((self._distances, distances[kept]))
-        # Not at each block: to sort many takes long.
-        if self._ids.size > 2 * self._k + _SLACK:
+        # Seldom enough that sorting takes little, often enough that the threshold is low.
+        if self._ids.size > self._k + max(_LEAST_EXCESS, self._k // 8):
             self._cut()
 
     def share_of(self, ids: Ids) -> float:
@@ -118,7 +130,12 @@ class Nearest:
         order = np.lexsort((self._ids, self._distances))[: self._k]
         self._ids, self._distances = self._ids[order], self._distances[order]
         if self._ids.size == self._k:
-            self._threshold = float(self._distances[-1])
+            self._set_threshold(float(self._distances[-1]))
+
+    def _set_threshold(self, distance: float) -> None:
+        self._threshold = distance
+        # Of estimates: what is less similar is too far.
+        self.least_similarity = 1 - distance - _ESTIMATE_MARGIN
 
 
 class Ranking:

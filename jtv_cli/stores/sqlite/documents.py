@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 BLOCK = 128
 # Parameters in one statement: SQLite before 3.32 takes no more than 999.
 PARAMETERS = 900
+# The types of values that may be NULL.
+_NAME = (str, type(None))
+_LINE = (int, type(None))
 
 
 def marks(count: int) -> str:
@@ -217,9 +220,13 @@ class Documents:
         import numpy as np
 
         dimensions = self.spec.dimensions
-        if any(type(blob) is not bytes or len(blob) != 4 * dimensions for blob in blobs):
-            raise DamagedError
-        vectors: Vectors = np.frombuffer(b"".join(blobs), "<f4").reshape(-1, dimensions)
+        try:
+            if set(map(len, blobs)) - {4 * dimensions}:
+                raise DamagedError
+            data = b"".join(blobs)
+        except TypeError as error:  # no bytes at all
+            raise DamagedError from error
+        vectors: Vectors = np.frombuffer(data, "<f4").reshape(-1, dimensions)
         return vectors
 
     def change_count(self, documents: int) -> None:
@@ -256,7 +263,8 @@ class Documents:
             return []
         occurrences = self._occurrences([row[0] for row in found])
         decoded = self.decode([row[3] for row in found]) if vectors else [None] * len(found)
-        require_types((int, str, bytes), *(row[:3] for row in found))
+        if any(type(text) is not str or type(key) is not bytes for _, text, key, *_ in found):
+            raise DamagedError
         return [
             StoredDocument(number, text, key, occurrences[number], vector)
             for (number, text, key, *_), vector in zip(found, decoded, strict=True)
@@ -266,9 +274,11 @@ class Documents:
         found = defaultdict[int, list[Occurrence]](list)
         for part in id_batches(documents):
             statement = _OCCURRENCES.format(marks=marks(len(part)))
-            for document, *where, metadata, end_line in self.execute(statement, part):
-                source, line = where
-                require_types((str, int, int), (source, line, end_line))
+            for document, source, line, metadata, end_line in self.execute(statement, part):
+                if type(source) not in _NAME or type(line) not in _LINE:
+                    raise DamagedError
+                if type(end_line) not in _LINE:
+                    raise DamagedError
                 found[document].append(Occurrence(source, line, to_metadata(metadata), end_line))
         return found
 
@@ -276,9 +286,8 @@ class Documents:
 def to_hit(row: Sequence[Any], distance: float | None) -> Hit:
     """Return a row of HITS as a hit."""
     number, content, source, line, metadata = row[:5]
-    if type(content) is not str:
+    if type(content) is not str or type(source) not in _NAME or type(line) not in _LINE:
         raise DamagedError
-    require_types((str, int), (source, line))
     return Hit(number, content, distance, source, line, to_metadata(metadata))
 
 

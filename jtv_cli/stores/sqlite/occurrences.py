@@ -25,12 +25,12 @@ _SOURCE = (
     """CASE WHEN ? IS NULL THEN 0 ELSE (SELECT id FROM "{name}_sources" WHERE source = ?) END"""
 )
 
-_INSERT = """
+_INSERT_WITH_END_LINE = """
 INSERT OR IGNORE INTO "{name}_occurrences" (source, line, document, metadata, end_line)
 VALUES (?, ?, ?, ?, ?)
 """
 
-_INSERT_IN_FORMAT_1 = """
+_INSERT = """
 INSERT OR IGNORE INTO "{name}_occurrences" (source, line, document, metadata)
 VALUES (?, ?, ?, ?)
 """
@@ -109,24 +109,16 @@ class Occurrences:
     def insert(self, occurrences: Iterable[tuple[int, Occurrence]]) -> int:
         """Store (document, occurrence); return how many were new."""
         sources = _SourceIds(self._documents)
-        values = [
-            (
-                sources[occurrence.source],
-                occurrence.line or _NO_LINE,
-                document,
-                encode_metadata(occurrence.metadata),
-                occurrence.end_line,
-            )
-            for document, occurrence in occurrences
-        ]
-        connection = self._documents.connection
-        if any(value[-1] is not None for value in values):
-            migrate(connection)
-        if connection.format < 2:
-            return self._documents.executemany(
-                _INSERT_IN_FORMAT_1, (value[:-1] for value in values)
-            )
-        return self._documents.executemany(_INSERT, values)
+        end_lines: list[int | None] = []
+        values: list[tuple[object, ...]] = []
+        for document, (source, line, metadata, end_line) in occurrences:
+            values.append((sources[source], line or _NO_LINE, document, encode_metadata(metadata)))
+            end_lines.append(end_line)
+        if end_lines.count(None) == len(end_lines):
+            return self._documents.executemany(_INSERT, values)
+        migrate(self._documents.connection)
+        with_end_lines = ((*v, end_line) for v, end_line in zip(values, end_lines, strict=True))
+        return self._documents.executemany(_INSERT_WITH_END_LINE, with_end_lines)
 
     def replace(
         self, source: str | None, new: Sequence[SourceLine], changed: Sequence[SourceLine]

@@ -13,7 +13,7 @@ from jtv_cli.stores.sqlite.index import Index
 from jtv_cli.stores.sqlite.occurrences import Occurrences
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from jtv_cli.records import Filter, Vectors
     from jtv_cli.stores.distances import Ids, Nearest
@@ -106,13 +106,15 @@ def search(
     That is every document; or the candidates of the index and what it does not cover yet;
     or the chosen documents. If the index is of no use, all documents are compared.
     """
+    from jtv_cli.stores.distances import offer
+
     generation = plan.generation
     if plan.chosen is None:
         blocks = documents.vectors(after=generation.last if generation else 0)
     else:
         blocks = documents.vectors_of(plan.chosen)
     for ids, vectors in blocks:
-        _offer(ids, vectors, unit_queries, nearest)
+        offer(ids, vectors, unit_queries, nearest)
     if generation is None:
         return Effort(0, 0)
     compared = [
@@ -143,13 +145,14 @@ def _rescore(
 
     Returns how many were compared, None if the index is of no use.
     """
+    from jtv_cli.stores.distances import offer
     from jtv_cli.stores.sqlite.codes import nearest_codes
 
     seen = existing = 0
     while seen < ids.size:
         candidates = ids[nearest_codes(distances, 2 * seen or plan.candidates)]
         for found, vectors in documents.vectors_of(candidates[seen:].tolist()):
-            _offer(found, vectors, query[None], [best])
+            offer(found, vectors, query[None], [best])
             existing += found.size
         if existing < plan.least:
             return None
@@ -160,13 +163,6 @@ def _rescore(
         if not are_worth_it(2 * seen, ids.size):
             return None
     return existing
-
-
-def _offer(ids: Ids, vectors: Vectors, unit_queries: Vectors, nearest: Iterable[Nearest]) -> None:
-    from jtv_cli.stores.distances import estimated_distances
-
-    for best, estimates in zip(nearest, estimated_distances(vectors, unit_queries), strict=True):
-        best.offer(ids, vectors, estimates)
 
 
 class FilteredDocuments(Documents):
