@@ -3,8 +3,8 @@
 Three kinds of threads put events into one queue: a reader, one thread for each request in
 flight, and the main thread, which only waits and passes on interrupts. The event loop, in a
 thread of its own, takes one event after the other and does all the rest. It alone uses the
-table. An embedder that works in this process runs in the event loop too, because threads
-would only take the interpreter from each other.
+table. An embedder that works in this process runs in the event loop too, unless the texts are
+huge, because threads would only take the interpreter from each other.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ _IDLE_SECONDS = 2.0
 _LONGEST_GATHERING_SECONDS = 10.0
 # An interrupted run that has been busy for so many seconds says what it is waiting for.
 _BUSY_SECONDS = 1.0
+# An interrupt must not have to wait until a model in this process is done with so many characters.
+_LONG_COMPUTATION = 1 << 20
 # What a store keeps for each document beside text and vector, rounded up: hash, ids,
 # occurrence and unique index.
 BYTES_PER_DOCUMENT = 200
@@ -303,7 +305,7 @@ class _Run:
         now = time.monotonic()
         self._carry_out(self._scheduler.on_time(now))
         for batch in self._scheduler.next_requests(now):
-            if self._in_process:
+            if self._in_process and _characters(batch) < _LONG_COMPUTATION:
                 self._handle(_embed(self._embedder, batch))
             else:
                 Thread(target=self._request, args=(batch,), daemon=True).start()
@@ -382,9 +384,12 @@ class _Run:
         self._scheduler.close()
 
     def _interrupt(self, *, at_once: bool) -> None:
-        """Send nothing more, and wait for the answers in flight unless it is to end at once."""
+        """Send nothing more, and wait for the answers in flight unless it is to end at once.
+
+        What is computed in this process is not paid for, so it is not awaited.
+        """
         self._scheduler.close()
-        self._ends_at_once = at_once
+        self._ends_at_once = at_once = at_once or self._in_process
         requests = len(self._scheduler.in_flight)
         if requests and not at_once:
             what = "1 request" if requests == 1 else f"{requests} requests"
@@ -417,7 +422,8 @@ class _Run:
                 del self._groups[0]
             except BaseException as error:
                 self._give_up(error)
-        self._stats.count(lost=self._scheduler.unanswered_texts)
+        if not self._in_process:
+            self._stats.count(lost=self._scheduler.unanswered_texts)
 
     def _store(self, group: Group) -> None:
         """Store as many answered texts as a batch has at most.
@@ -434,6 +440,10 @@ class _Run:
             raise
         self._deduplicator.forget(documents)
         self._stats.count(stored=added.documents, known=len(documents) - added.documents)
+
+
+def _characters(batch: Batch) -> int:
+    return sum(len(new.document.text) for new in batch.texts)
 
 
 def _embed(embedder: Embedder, batch: Batch) -> Embedded | RequestFailed:
