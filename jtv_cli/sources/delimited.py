@@ -209,12 +209,13 @@ class _LineFeed:
     def __next__(self) -> str:
         if self._next == len(self._lines) and not self._refill():
             raise StopIteration
-        if self._next - self._record == _LONGEST_RECORD:
+        line = self._next
+        if line - self._record == _LONGEST_RECORD:
             raise _BadLinesError(f"{_UNCLOSED} within {_LONGEST_RECORD} lines")
-        self._next += 1
-        if self._too_large == self._first + self._next - 1:
+        self._next = line + 1
+        if self._too_large is not None and self._too_large == self._first + line:
             raise _BadLinesError(RECORD_TOO_LARGE)
-        return self._lines[self._next - 1].decode("utf-8", "surrogateescape") + "\n"
+        return self._lines[line].decode("utf-8", "surrogateescape") + "\n"
 
     def _refill(self) -> bool:
         """Wait for more lines; return whether there are any."""

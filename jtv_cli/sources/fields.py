@@ -8,6 +8,8 @@ from jtv_cli.sources.blocks import BadRecord
 from jtv_cli.text import is_metadata, may_nest_deeply
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jtv_cli.sources.blocks import RecordBlock, Text
     from jtv_cli.sources.source import Source
 
@@ -22,6 +24,7 @@ class RecordBuilder:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._fields: tuple[str, ...] = ()
+        self._only_field: str | None = None
         self._clear()
 
     def add(self, line: int, record: dict[str, Any]) -> None:
@@ -29,34 +32,35 @@ class RecordBuilder:
 
         Raises UsageError if the first record lacks the text fields.
         """
-        self._fields = self._fields or self._source.choose_text_fields(record)
-        try:
-            [name] = self._fields
-        except ValueError:
+        if not self._fields:
+            self._fields = self._source.choose_text_fields(record)
+            self._only_field = self._fields[0] if len(self._fields) == 1 else None
+        if self._only_field is None:
             text = self._joined(line, record)
+            if text is None:
+                return
         else:
-            text = record.pop(name, None)
+            text = record.pop(self._only_field, None)
             if not isinstance(text, str):
-                self.add_bad(line, f"its field {name} is missing or not text")
-                text = None
-        if text is None:
-            return
+                self.add_bad(line, f"its field {self._only_field} is missing or not text")
+                return
         if text := text.strip():
             self._texts.append((line, text, record or None))
         else:
-            self.add_empty()
+            self._empty += 1
 
-    def add_json(self, line: int, data: bytes) -> None:
-        """Add a record that is a JSON object; anything else is a bad record."""
-        import orjson
+    def add_json(self, line: int, data: bytes, loads: Callable[[bytes], Any]) -> None:
+        """Add a record that is a JSON object; anything else is a bad record.
 
+        `loads` is orjson's, which the caller imports once rather than for every record.
+        """
         if _LONG_NUMBER in data.translate(_ZEROS) and _has_large_integer(data):
             self.add_bad(line, "it has an integer of more than 64 bits")
             return
         try:
-            record = orjson.loads(data)
-        except orjson.JSONDecodeError as error:
-            self.add_bad(line, f"not JSON ({error.msg})")
+            record = loads(data)
+        except ValueError as error:
+            self.add_bad(line, f"not JSON ({getattr(error, 'msg', error)})")
             return
         if not isinstance(record, dict):
             self.add_bad(line, "not a JSON object")

@@ -36,6 +36,8 @@ def read_json(source: Source) -> Iterator[RecordBlock]:
 
     Raises UsageError if the content is anything else.
     """
+    from orjson import loads
+
     records = RecordBuilder(source)
     splitter = _Splitter(source.path)
     has_yielded = False
@@ -45,7 +47,7 @@ def read_json(source: Source) -> Iterator[RecordBlock]:
                 if element is None:
                     records.add_bad(line, RECORD_TOO_LARGE)
                 else:
-                    records.add_json(line, element)
+                    records.add_json(line, element, loads)
             source.lines_read = splitter.line - 1
             yield records.block()
             has_yielded = True

@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 
 def read_jsonl(source: Source) -> Iterator[RecordBlock]:
     """Yield the texts of JSON objects, one on each line."""
+    from orjson import loads
+
     records = RecordBuilder(source)
     for start, lines, is_too_large in source.lines():
         for at, line in enumerate(lines, start):
             if is_too_large:
                 records.add_bad(at, RECORD_TOO_LARGE)
             elif line.strip():
-                records.add_json(at, line)
+                records.add_json(at, line, loads)
             else:
                 records.add_empty()
         yield records.block()
