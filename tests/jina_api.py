@@ -20,7 +20,7 @@ from jtv_cli.embedders.models import MODELS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from jtv_cli.embedders.models import Model
+    from jtv_cli.embedders import Model
     from jtv_cli.records import Vectors
 
 JSON = {"Content-Type": "application/json"}

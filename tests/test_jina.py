@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from jina_faults import Fault
-    from jtv_cli.embedders.models import Model
+    from jtv_cli.embedders import Model
 
 V2 = MODELS[TUTORIAL_MODEL]
 CERTIFICATE = Path(__file__).with_name("localhost.pem")

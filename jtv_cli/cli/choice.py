@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli import config
-from jtv_cli.embedders import EmbedderOptions, open_embedder
+from jtv_cli.embedders import EmbedderOptions, Model, open_embedder
 from jtv_cli.embedders.models import (
     JINA_KEYS_PAGE,
     MODELS,
     SENTENCE_MODEL,
     STATIC_MODEL,
     TUTORIAL_MODEL,
-    Model,
     find_model,
     model_of,
     resolve_model,

@@ -11,7 +11,8 @@ from jtv_cli.cli.arguments import require_name
 from jtv_cli.cli.init import create_table
 from jtv_cli.cli.interrupts import Interrupted
 from jtv_cli.cli.session import RESUME, Session
-from jtv_cli.embedders.models import PRICES_DATE, Model, model_of
+from jtv_cli.embedders import Model
+from jtv_cli.embedders.models import PRICES_DATE, model_of
 from jtv_cli.errors import ExitCode, NoTable, OutputFailed, mask_secrets
 from jtv_cli.records import STDIN, IngestReport, Removed
 from jtv_cli.render.output import OutputClosed

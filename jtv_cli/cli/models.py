@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from jtv_cli import config
 from jtv_cli.cli import options
 from jtv_cli.cli.session import Session
-from jtv_cli.embedders.models import MODELS, PRICES_DATE, Model
+from jtv_cli.embedders import Model
+from jtv_cli.embedders.models import MODELS, PRICES_DATE
 from jtv_cli.embedders.weights import DOWNLOADS, HUB, Download, is_pulled
 from jtv_cli.errors import ExitCode, UsageError
 from jtv_cli.records import Purpose

@@ -20,7 +20,6 @@ from jtv_cli.embedders.models import (
     SENTENCE_MODEL,
     STATIC_MODEL,
     TUTORIAL_MODEL,
-    Model,
     spec_for,
 )
 from jtv_cli.errors import UsageError
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
     from contextlib import AbstractContextManager
 
-    from jtv_cli.embedders import Embedder
+    from jtv_cli.embedders import Embedder, Model
     from jtv_cli.stores import Store, Table
 
 P = ParamSpec("P")

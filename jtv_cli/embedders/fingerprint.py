@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from jtv_cli.records import Purpose
 
 if TYPE_CHECKING:
-    from jtv_cli.embedders import Embedder
-    from jtv_cli.embedders.models import Model
+    from jtv_cli.embedders import Embedder, Model
     from jtv_cli.records import Vectors
 
 _TEXT = "The harbour master counted eleven blue boats before the rain began."

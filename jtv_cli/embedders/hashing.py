@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from jtv_cli.embedders import EmbedderOptions
-    from jtv_cli.embedders.models import Model
+    from jtv_cli.embedders import EmbedderOptions, Model
     from jtv_cli.records import Purpose, Vectors
 
     Hashes = npt.NDArray[np.uint64]

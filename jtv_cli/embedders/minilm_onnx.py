@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jtv_cli.embedders.minilm import EPSILON, HEADS, WIDTH
+from jtv_cli.embedders.minilm_weights import EPSILON, HEADS, WIDTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
-    from jtv_cli.embedders.minilm import Floats, Linear, Mask, Weights
+    from jtv_cli.embedders.minilm_weights import Floats, Linear, Mask, Weights
 
 _IR_VERSION, _OPSET = 8, 17
 _FLOAT, _INT64 = 1, 7

@@ -10,52 +10,10 @@ description.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
+from jtv_cli.embedders import Model
 from jtv_cli.errors import StoreError, UsageError
 from jtv_cli.records import Recipe, TableSpec
-
-
-class Model(NamedTuple):
-    """A model and its abilities.
-
-    `provider` is the module of this package that opens it. `dimensions` is the length of
-    its vectors, `smaller` lists the lengths to which it can shorten them, `max_tokens` is
-    the length of its longest text. `price` is in USD per million tokens, None where it is
-    not known. `task` is the family of tasks that jtv uses, which embeds documents and
-    queries differently; None where the model makes no such difference.
-
-    Models of one `space` (by default their own name) make the same vectors, so that a
-    table of one can be searched with another.
-    """
-
-    name: str
-    provider: str
-    dimensions: int
-    max_tokens: int
-    price: float | None = None
-    task: str | None = None
-    smaller: tuple[int, ...] = ()
-    is_builtin: bool = False
-    """Whether it is part of jtv: nothing to download, no service to ask."""
-    runs_in_process: bool = False
-    """Whether it computes in this process, so that it needs no network and no retries."""
-    languages: str = "many"
-    license: str = ""
-    same_space_as: str = ""
-    recipe: Recipe = Recipe()
-    """What else decides its vectors."""
-
-    @property
-    def is_free(self) -> bool:
-        """Whether using it costs nothing."""
-        return self.price == 0
-
-    @property
-    def space(self) -> str:
-        """What its vectors can be compared with: those of models of the same space."""
-        return self.same_space_as or self.name
-
 
 JINA_KEYS_PAGE = "https://jina.ai/embeddings"
 """Where Jina AI issues keys and takes money."""

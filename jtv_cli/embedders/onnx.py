@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jtv_cli.embedders import BatchLimit
-from jtv_cli.embedders.models import Model
+from jtv_cli.embedders import BatchLimit, Model
 from jtv_cli.errors import TextsFailed, TextTooLong, UsageError
 from jtv_cli.records import Embeddings, Recipe
 from jtv_cli.text import printable

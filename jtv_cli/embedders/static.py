@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from jtv_cli.embedders import EmbedderOptions
-    from jtv_cli.embedders.models import Model
+    from jtv_cli.embedders import EmbedderOptions, Model
     from jtv_cli.records import Purpose, Vectors
 
     Indices = npt.NDArray[np.intp]

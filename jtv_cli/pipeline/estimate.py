@@ -13,7 +13,7 @@ from jtv_cli.text import short_key, text_hashes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from jtv_cli.embedders.models import Model
+    from jtv_cli.embedders import Model
     from jtv_cli.sources import RecordBlock
     from jtv_cli.stores import Table
 

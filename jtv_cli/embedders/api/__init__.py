@@ -10,8 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jtv_cli.embedders import Embedder, EmbedderOptions
-    from jtv_cli.embedders.models import Model
+    from jtv_cli.embedders import Embedder, EmbedderOptions, Model
 
 
 def open_embedder(model: Model, options: EmbedderOptions) -> Embedder:

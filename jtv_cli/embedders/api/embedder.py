@@ -19,8 +19,8 @@ from jtv_cli.records import Embeddings, Purpose
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jtv_cli.embedders import Model
     from jtv_cli.embedders.api.replies import Reply
-    from jtv_cli.embedders.models import Model
 
 # 512 texts are the most the API takes in one request; 32,000 tokens are a
 # third of a free key's 100,000 a minute, so that its two concurrent requests fit

@@ -30,7 +30,7 @@ from jtv_cli.records import Embeddings
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from jtv_cli.embedders.models import Model
+    from jtv_cli.embedders import Model
     from jtv_cli.records import Vectors
 
 AGAIN = "run the same command again later"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from jtv_cli.errors import NoTable
 from jtv_cli.records import Change, ChangeKind, Check, Outcome, TableSpec, find_spec
-from jtv_cli.stores import Store
+from jtv_cli.stores.contract import Store
 from jtv_cli.stores.sqlite import health
 from jtv_cli.stores.sqlite.connection import (
     connect,

@@ -15,7 +15,7 @@ from jtv_cli.records import (
     IndexStatus,
     SearchResults,
 )
-from jtv_cli.stores import Table
+from jtv_cli.stores.contract import Table
 from jtv_cli.stores.sqlite.connection import Connection, NoSpaceError, transaction, translated
 from jtv_cli.stores.sqlite.documents import BLOCK, HITS, Documents, to_hit
 from jtv_cli.stores.sqlite.index import SEGMENT, Index
