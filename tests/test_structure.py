@@ -195,3 +195,12 @@ def test_version_imports_next_to_nothing(jtv: Jtv) -> None:
 def test_python_m(jtv: Jtv) -> None:
     result = jtv.ok(prefix=[sys.executable, "-m", "jtv_cli", "--version"])
     assert result.stdout == f"jtv {jtv_cli.__version__}\n"
+
+
+def test_the_architecture_names_every_package_and_module() -> None:
+    page = (PACKAGE.parent / "docs/architecture.md").read_text()
+    for path in PACKAGE.iterdir():
+        if path.is_dir() and (path / "__init__.py").exists():
+            assert f"`{path.name}/`" in page
+        elif path.suffix == ".py" and path.name != "__init__.py":
+            assert f"`{path.name}`" in page
