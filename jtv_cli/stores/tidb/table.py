@@ -23,6 +23,7 @@ from jtv_cli.records import (
     SourceLine,
     StoredDocument,
 )
+from jtv_cli.source_names import shown_source
 from jtv_cli.stores.metadata import decode_metadata
 from jtv_cli.stores.places import by_source, new_source_lines
 from jtv_cli.stores.tidb.errors import NO_PRIVILEGE, TooLarge, code_of
@@ -582,5 +583,6 @@ def _with_largest(
     if largest is None:
         return error
     _, source, line = largest
-    where = f"{source or 'standard input'}:{line}" if line else source or "standard input"
+    name = shown_source(source) or "standard input"
+    where = f"{name}:{line}" if line else name
     return StoreError(f"{where}: {error.message}", hint=error.hint)
