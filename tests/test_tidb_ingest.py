@@ -354,9 +354,8 @@ def test_a_part_that_is_missing_is_made_by_init(paying: Jtv, api: JinaServer, pa
         "was dropped while this command was running\nhint: create it with: jtv init"
     )
     said = paying.ok("init").stderr
-    assert f"make {TABLE}_sources and {TABLE}_occurrences anew, for there is no {TABLE}_{part}" in (
-        said
-    )
+    parts = f"{TABLE}_sources and {TABLE}_occurrences"
+    assert f"recreate {parts}, because {TABLE}_{part} is missing" in said
     assert f"Repaired table {TABLE}" in said
     assert json.loads(paying.ok("init", "--no-index", "--json").stdout)["changes"] == []
     paying.ok(*INGEST)

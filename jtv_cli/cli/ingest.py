@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from jtv_cli.cli import options
 from jtv_cli.cli.arguments import require_name
-from jtv_cli.cli.init import create_table
 from jtv_cli.cli.interrupts import Interrupted
 from jtv_cli.cli.session import RESUME, Session
 from jtv_cli.embedders import Model
@@ -100,6 +99,8 @@ def _open_or_create(session: Session, store: Store) -> Table:
         is_expected = database.is_default or Path(database.location).exists()
         if not (database.is_embedded and is_expected and name.source == "default"):
             raise
+    from jtv_cli.cli.init import create_table
+
     create_table(session, store)
     return session.open_table(store)
 
