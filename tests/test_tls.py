@@ -173,7 +173,9 @@ class TestOnAServer:
         self, jtv: Jtv, url: str, tls_server: TidbServer, certificates: Path
     ) -> None:
         tls_server.execute("SET GLOBAL require_secure_transport = ON")
-        assert "certificate" not in self.init(jtv, f"{url}?ssl_ca={certificates}/ca.pem")
+        said = self.init(jtv, f"{url}?ssl_ca={certificates}/ca.pem")
+        # A hint repeats the URL of the call.
+        assert "certificate" not in said.replace(str(certificates), "")
 
     @pytest.mark.parametrize(
         ("shown", "query", "says"),
