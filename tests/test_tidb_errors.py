@@ -54,7 +54,11 @@ class TestOnAServer:
     @pytest.mark.parametrize(
         ("old", "new", "says"),
         [
-            (PASSWORD, f"{PASSWORD}x", "denies access to user prefix.root; check the user name"),
+            (
+                PASSWORD,
+                f"{PASSWORD}x",
+                "denies access to user prefix.root\nhint: check the user name",
+            ),
             (
                 "prefix.root",
                 "prefix",
