@@ -102,12 +102,12 @@ def test_a_server_without_tiflash(plain_tidb: str) -> None:
     assert server.outcome is Outcome.OK
     assert "TiDB-v8" in server.detail
     assert tiflash.outcome is Outcome.WARNING
-    assert "look at every vector" in tiflash.detail
+    assert "searches are full scans" in tiflash.detail
 
 
 def test_a_server_with_tiflash(tiflash_tidb: str) -> None:
     *_, tiflash = checks(tiflash_tidb)
-    assert tiflash == Check("TiFlash", Outcome.OK, "2 nodes")
+    assert tiflash == Check("TiFlash", Outcome.OK, "2 nodes", has_index=True)
 
 
 def test_how_the_connection_is_secured(tls_tidb: str, certificates: Path) -> None:
