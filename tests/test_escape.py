@@ -232,7 +232,7 @@ class TestEscape:
     def test_a_console_that_is_no_terminal_escapes_too(self) -> None:
         stream = io.StringIO()
         console = Console(stream)
-        for say in (console.note, console.report, console.error):
+        for say in (console.report, console.warning, console.error):
             say(WILD)
         assert stream.getvalue().count(ESCAPED) == 3
         assert stream.getvalue().count("\n") == 3

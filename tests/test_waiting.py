@@ -90,9 +90,9 @@ def test_waits_nest_and_lines_pass(console: tuple[Console, int]) -> None:
     with told.status("outer") as show:
         show("changed")
         with told.status("inner"):
-            told.note("a line")
-        told.note("another")
-    told.note("the last")
+            told.report("a line")
+        told.report("another")
+    told.report("the last")
     screen = b""
     while not screen.endswith(b"the last\r\n"):
         screen += os.read(reader, 10_000)

@@ -119,7 +119,7 @@ def recall(session: Session, table: Table, sources: Sequence[Source]) -> Recalle
 def record(session: Session, table: Table, recalled: Recalled) -> None:
     """Record how sources are read, and rename those that earlier versions stored."""
     if renamed := len(recalled.renamed):
-        session.console.note(
+        session.console.report(
             f"{format_count(renamed, 'source')} of an earlier version now"
             f" {'has its' if renamed == 1 else 'have their'} full path"
         )

@@ -65,7 +65,7 @@ def list_models(
         last = ("lines/s",) if measure else ()
         cut = len(_COLUMNS) + len(last)
         print_rows((*_COLUMNS, *last), [row[:cut] for row in fields], session.output)
-        session.console.note(f"Prices are of {PRICES_DATE}.")
+        session.console.report(f"Prices are of {PRICES_DATE}.")
     else:
         for row in rows:
             session.output.write(tab_separated(_fields(row)) + "\n")
@@ -84,7 +84,7 @@ def pull(session: Session, model: options.PulledModel, json: options.Report = Fa
     wanted = _download(model)
     target = config.models_directory(session.settings) / model
     hub = config.hub() or HUB
-    session.console.note(
+    session.console.report(
         f"{model}: {format_size(wanted.size)}, license {wanted.license},"
         f" from {hub}/{wanted.repository}"
     )
@@ -99,7 +99,7 @@ def pull(session: Session, model: options.PulledModel, json: options.Report = Fa
     if json:
         session.print_json({"model": model, "path": where, "bytes": wanted.size})
     session.console.report(f"{model} is in {where}")
-    session.console.note(f"New tables use it: jtv init --model {model}")
+    session.console.report(f"New tables use it: jtv init --model {model}")
     return ExitCode.OK
 
 

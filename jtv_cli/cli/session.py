@@ -88,7 +88,7 @@ class Session(NamedTuple):
                 database.location,
                 writable=writable,
                 make_folder=database.is_default,
-                notice=self.console.note,
+                notice=self.console.report,
             )
         with closing(store):
             yield store
@@ -159,7 +159,7 @@ class Session(NamedTuple):
     def note_connection(self, store: Store, table: Table) -> None:
         """Print what a writer should know about the connection and the index."""
         for note in store.notes:
-            self.console.note(note)
+            self.console.report(note)
         if self.database.is_embedded:
             return
         with self.looking_at(store):

@@ -181,7 +181,7 @@ def _missing_files(
         )
     if gone := missing_files(files, read_options, names):
         are = "1 file no longer exists" if len(gone) == 1 else f"{len(gone):,} files are gone"
-        session.console.note(f"{are}: {first_few([shown_source(name) for name in gone])}")
+        session.console.report(f"{are}: {first_few([shown_source(name) for name in gone])}")
     return [pipeline.MarkedLines(name).mark(table.source_lines(name)) for name in gone]
 
 

@@ -64,10 +64,6 @@ class Console:
             self._is_live = False
             self._write(_ERASE)
 
-    def note(self, message: str) -> None:
-        """Print a notice, unless quiet."""
-        self.report(message)
-
     def report(self, message: str) -> None:
         """Print what was done, unless quiet."""
         if not self.quiet:

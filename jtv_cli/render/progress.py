@@ -84,7 +84,7 @@ class IngestObserver:
 
     def on_notice(self, message: str) -> None:
         """Print the notice."""
-        self._console.note(message)
+        self._console.report(message)
 
     def on_skipped(self, place: str, reason: str) -> None:
         """Print which text was skipped, and why."""
@@ -119,7 +119,7 @@ class IngestObserver:
     def _print_wait(self, wait: Wait) -> None:
         is_long = wait.until - time.monotonic() >= _LONG_WAIT
         if is_long and (self._wait is None or wait.until > self._wait.until + 1):
-            self._console.note(_describe_wait(wait))
+            self._console.report(_describe_wait(wait))
         self._wait = wait
 
     def _total(self) -> tuple[int | None, bool]:
