@@ -115,7 +115,7 @@ class TestSettings:
         [
             ({"JTV_MODEL": "gpt"}, "model", "there is no model gpt"),
             ({"JTV_DATABASE": "tidb"}, "store", "TIDB_DATABASE_URL is not set"),
-            ({"JTV_DATABASE": "mysql://h"}, "store", "names no user"),
+            ({"JTV_DATABASE": "mysql://h"}, "store", "has no user"),
             ({"JTV_DATABASE": "postgres://u@h/d"}, "store", "cannot use a postgres:// URL"),
             ({"JINA_API_BASE": "ftp:nonsense"}, "API base", "is not an http or https URL"),
             ({"JINA_API_BASE": "https://h?key=in_the_url"}, "API base", "has a query"),

@@ -155,7 +155,7 @@ class TestOnAServer:
 
     def test_a_system_database(self, jtv: Jtv, plain_server: TidbServer) -> None:
         result = jtv("init", *OFFLINE, "--database", plain_server.url("sys"))
-        assert (result.code, "sys is TiDB's own database" in result.error) == (2, True)
+        assert (result.code, "sys is a system database" in result.error) == (2, True)
 
     @pytest.mark.parametrize("command", [["search", "x"], ["ingest", "-"]])
     def test_vectors_of_another_model(self, jtv: Jtv, url: str, command: list[str]) -> None:

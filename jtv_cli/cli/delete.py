@@ -77,7 +77,7 @@ def _find(table: Table, ids: Sequence[int] | None, source: str | None, texts: st
         ids = list(dict.fromkeys(ids))
         removed, unknown = pipeline.count_documents(table, ids)
         if unknown:
-            raise UsageError(missing_documents(table, unknown), hint="nothing was deleted")
+            raise UsageError(f"{missing_documents(table, unknown)}; nothing was deleted")
         return _Found(removed, 0, lambda _: table.delete(ids))
     if source is not None:
         marked = _marked(table, source)
@@ -92,13 +92,13 @@ def _find(table: Table, ids: Sequence[int] | None, source: str | None, texts: st
             partial(pipeline.remove_marked, table, [marked]),
         )
     with open_sources([texts or ""]) as sources:
-        found, missing = pipeline.find_texts(table, _flawless(read_blocks(sources)))
+        found, missing = pipeline.find_texts(table, _require_texts(read_blocks(sources)))
     removed, _ = pipeline.count_documents(table, found)
     return _Found(removed, missing, partial(pipeline.delete_documents, table, found))
 
 
 def _marked(table: Table, source: str) -> MarkedLines:
-    """Return all that was read in a source, given its name, or a path as shown or typed."""
+    """Return all occurrences in a source, given its name, or a path as shown or typed."""
     from jtv_cli.pipeline import MarkedLines
 
     if source == STDIN:
@@ -110,11 +110,11 @@ def _marked(table: Table, source: str) -> MarkedLines:
     return marked
 
 
-def _flawless(blocks: Iterable[RecordBlock]) -> Iterator[RecordBlock]:
+def _require_texts(blocks: Iterable[RecordBlock]) -> Iterator[RecordBlock]:
     """Yield the blocks. Raises UsageError at the first record that is not a text."""
     for block in blocks:
         for place, reason in block.bad_places():
-            raise UsageError(f"{place}: {reason}", hint="nothing was deleted")
+            raise UsageError(f"{place}: {reason}; nothing was deleted")
         yield block
 
 

@@ -1,15 +1,15 @@
-"""Sign codes: vectors as bits, whose differences follow their angles.
+"""Sign codes: binary codes of vectors whose Hamming distances approximate their angles.
 
-A unit vector, less a mean, is rotated at random, and the sign of each coordinate is
-one bit. The rotation is a random sign for each coordinate, then a Hadamard matrix of
-the next power of two (Ailon and Chazelle, "The fast Johnson–Lindenstrauss transform",
-2009); short vectors are rotated several times over. The mean is what all vectors have
-in common, and so tells none of them apart.
+The mean of all vectors is subtracted from a unit vector, the result is rotated at random,
+and the sign of each coordinate becomes one bit. The mean is subtracted because it is common
+to all vectors and does not tell them apart. The rotation is a random sign for each
+coordinate, then a Hadamard matrix of the next power of two (Ailon and Chazelle, "The fast
+Johnson–Lindenstrauss transform", 2009). Short vectors are rotated several times.
 
-A query need not be stored, and so may be told more exactly: of its coordinates, those
-near zero are left out.
+The code of a query is not stored, so it can be more precise: it has a mask that excludes
+the coordinates near zero.
 
-Codes are stored in planes, (words, n): the n first words, the n second words, and so on.
+Codes are stored in planes, (words, n): the n first words, then the n second words, and so on.
 """
 
 from __future__ import annotations
@@ -34,28 +34,29 @@ if TYPE_CHECKING:
     Positions = npt.NDArray[np.intp]
 
 _LEAST_BITS = 512
-_BLOCK = 32  # vectors encoded at once: what more take costs more in page faults than calls do
+# Vectors encoded at once. With more, page faults cost more than the calls that are saved.
+_BLOCK = 32
 # The threshold of three levels, -1, 0 and 1, that keep most of a normal distribution
 # (Max, "Quantizing for minimum distortion", 1960), in standard deviations.
 _NEAR_ZERO = 0.612
 
 
 class QueryCodes(NamedTuple):
-    """The codes of m queries, and the bits of them that count; each (words, m)."""
+    """The codes of m queries and the masks of the bits to compare; each (words, m)."""
 
     signs: Codes
     masks: Codes
 
 
 def seed_size(dimensions: int) -> int:
-    """Return how many random bytes a seed has, a bit for each bit of a code."""
+    """Return the number of bytes of a seed, which has one bit for each bit of a code."""
     return max(_LEAST_BITS, _width(dimensions)) // 8
 
 
 class Encoder:
-    """Makes codes, with one seed and the mean, (dimensions,), of the vectors to come.
+    """Encodes vectors, given a seed and the mean, (dimensions,), of all vectors.
 
-    A code has `words` words.
+    A code has `words` words of 64 bits.
     """
 
     def __init__(self, seed: bytes, mean: Vectors) -> None:
@@ -73,9 +74,9 @@ class Encoder:
     def encode_queries(self, unit_queries: Vectors) -> QueryCodes:
         """Return the codes of (m, dimensions) queries.
 
-        The smaller the angle between a query and a vector less the mean, the nearer is that
-        vector. What the query has of the mean itself says next to nothing of that, if the
-        mean is long; if it is as short as chance makes it, it is a direction like any other.
+        The query's component along the mean is removed, because it is about the same for
+        every vector. If the mean is no longer than that of random vectors, it is a direction
+        like any other, and less of the component is removed.
         """
         common = float(self._mean @ self._mean)
         by_chance = max(0.0, 1 - common) / len(self._mean)
@@ -93,7 +94,7 @@ class Encoder:
 
 
 def code_distances(codes: Codes, queries: QueryCodes) -> Iterator[CodeDistances]:
-    """Yield, for each of m queries, in how many bits that count the n codes differ from it."""
+    """Yield, for each of m queries, the number of compared bits in which the n codes differ."""
     for signs, mask in zip(queries.signs.T, queries.masks.T, strict=True):
         differing = codes ^ signs[:, None]
         differing &= mask[:, None]
@@ -101,9 +102,9 @@ def code_distances(codes: Codes, queries: QueryCodes) -> Iterator[CodeDistances]
 
 
 def nearest_codes(distances: CodeDistances, count: int) -> Positions:
-    """Return the positions of the smallest distances, in order; the first of those at a tie.
+    """Return the positions of the `count` smallest distances, in order; ties by position.
 
-    Counting how often each distance occurs tells where to cut.
+    A histogram of the distances gives the largest one to keep, which is faster than sorting.
     """
     farthest = np.searchsorted(np.bincount(distances).cumsum(), count)
     positions = np.flatnonzero(distances <= farthest)
@@ -122,13 +123,13 @@ def _width(dimensions: int) -> int:
 def _rotated(vectors: Vectors) -> Vectors:
     """Multiply (..., width) vectors by the Hadamard matrix of that width.
 
-    That matrix is the Kronecker product of two of about its square root, so two
-    small products do: ten times as fast as a large one.
+    The matrix is the Kronecker product of two matrices of about the square root of its
+    size, and two small products are ten times as fast as one large one.
     """
     width = vectors.shape[-1]
     columns = 1 << (width.bit_length() // 2)
     rows = width // columns
-    # One small product for each vector: of a large one, BLAS would make two threads' work.
+    # One small product for each vector: BLAS would start threads for a large one.
     squares = vectors.reshape(-1, rows, columns)
     product = _hadamard(rows) @ (squares @ _hadamard(columns))
     return product.reshape(vectors.shape)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jtv_cli.batching import batched
 from jtv_cli.records import Hit, Occurrence, Removed, StoredDocument
-from jtv_cli.stores.metadata import decode_metadata
+from jtv_cli.stores.source_lines import decode_metadata
 from jtv_cli.stores.sqlite.connection import DamagedError
 
 if TYPE_CHECKING:

@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from jtv_cli.batching import batched
 from jtv_cli.records import Occurrence, Removed, SourceCount, SourceLine
-from jtv_cli.stores.metadata import encode_metadata
-from jtv_cli.stores.places import by_source, lines_to_scan, new_source_lines
+from jtv_cli.stores.source_lines import by_source, encode_metadata, lines_to_scan, new_source_lines
 from jtv_cli.stores.sqlite.documents import PARAMETERS, marks, require_types, to_metadata
 from jtv_cli.stores.sqlite.schema import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from jtv_cli.stores.places import Noted
+    from jtv_cli.stores.source_lines import StoredLine
     from jtv_cli.stores.sqlite.documents import Documents
 
 # The columns of an occurrence's key cannot be NULL.
@@ -202,7 +201,7 @@ class Occurrences:
                 self._execute(statement, {"old": ids[old], "new": ids[new]})
         return int(occurrences)
 
-    def _stored(self, source: str | None, places: Sequence[SourceLine]) -> set[Noted]:
+    def _stored(self, source: str | None, places: Sequence[SourceLine]) -> set[StoredLine]:
         """Return what is stored of a source at these places, and perhaps at others."""
         if lines := lines_to_scan(places):
             return set(self._execute(STORED, (source, source, *lines)))

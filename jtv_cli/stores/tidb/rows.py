@@ -9,8 +9,7 @@ import sqlalchemy as sa
 from jtv_cli.batching import batched
 from jtv_cli.errors import StoreError
 from jtv_cli.records import Removed, SourceLine
-from jtv_cli.stores.metadata import encode_metadata
-from jtv_cli.stores.places import lines_to_scan
+from jtv_cli.stores.source_lines import encode_metadata, lines_to_scan
 from jtv_cli.stores.tidb.schema import NO_LINE, NO_SOURCE, end_line_of
 from jtv_cli.stores.tidb.statements import KEYS, ahead, inserts, vector_text
 from jtv_cli.text import text_hash
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
 
     from jtv_cli.records import Document, Occurrence, Vectors
-    from jtv_cli.stores.places import Noted
+    from jtv_cli.stores.source_lines import StoredLine
     from jtv_cli.stores.tidb.schema import Schema
     from jtv_cli.stores.tidb.statements import Row
 
@@ -80,7 +79,7 @@ class Rows:
         occurrences = self._delete(self._schema.occurrences.c.document, documents)
         return Removed(self._delete(self._schema.documents.c.id, documents), occurrences)
 
-    def occurrences(self, source: str | None, places: Sequence[SourceLine]) -> set[Noted]:
+    def occurrences(self, source: str | None, places: Sequence[SourceLine]) -> set[StoredLine]:
         """Return the stored occurrences in a source: at these places, and perhaps at others."""
         columns = self._schema.occurrences.c
         statement = sa.select(

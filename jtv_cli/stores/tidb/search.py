@@ -16,7 +16,7 @@ from jtv_cli.records import (
     SearchResults,
 )
 from jtv_cli.stores.filters import all_compared, fits_metadata, fits_source, needles
-from jtv_cli.stores.metadata import decode_metadata
+from jtv_cli.stores.source_lines import decode_metadata
 from jtv_cli.stores.tidb.schema import NO_SOURCE, in_order, line_of
 from jtv_cli.stores.tidb.statements import vector_text
 

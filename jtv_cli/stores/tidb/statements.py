@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from jtv_cli.batching import batched_by_weight
 from jtv_cli.errors import StoreError
-from jtv_cli.stores.metadata import encode_metadata
+from jtv_cli.stores.source_lines import encode_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

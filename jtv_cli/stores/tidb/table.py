@@ -24,8 +24,7 @@ from jtv_cli.records import (
     StoredDocument,
 )
 from jtv_cli.source_names import shown_source
-from jtv_cli.stores.metadata import decode_metadata
-from jtv_cli.stores.places import by_source, new_source_lines
+from jtv_cli.stores.source_lines import by_source, decode_metadata, new_source_lines
 from jtv_cli.stores.tidb.errors import NO_PRIVILEGE, TooLarge, code_of
 from jtv_cli.stores.tidb.index import VectorIndex
 from jtv_cli.stores.tidb.rows import Rows

@@ -1,7 +1,7 @@
-"""What a TiDB URL means: where to connect, as whom, and how it is secured.
+"""Parses the URL of a TiDB database: host, credentials, database, and TLS settings.
 
-It is split here rather than by `urllib` or SQLAlchemy, whose errors quote what may be
-a piece of the password.
+Neither `urllib` nor SQLAlchemy splits it, because their errors may quote a part of the
+password.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SYSTEM_DATABASES = (
 )
 
 _LABEL = "[a-z0-9_-]{1,63}"
-_PLACE = re.compile(
+_HOST_AND_PORT = re.compile(
     rf"(?:(?P<name>{_LABEL}(?:\.{_LABEL})*)\.?"
     # RFC 6874: the % before a zone is written as %25.
     r"|\[(?P<address>[0-9a-f:.]+)(?:%(?:25)?(?P<zone>[\w.~-]+))?\])"
@@ -44,7 +44,7 @@ _PLACEHOLDER = re.compile(r"<([A-Za-z][\w .-]*)>")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a database is, and how to get in."""
+    """The address of a database and the credentials for it."""
 
     host: str
     port: int
@@ -55,16 +55,15 @@ class Address:
 
     @property
     def location(self) -> str:
-        """Host, port and database, as a user may be shown them."""
+        """Host, port and database, without credentials, for messages."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}/{self.database}"
 
     @property
     def place(self) -> tuple[str, int, str, str]:
-        """What tells one database from another, however it is named.
+        """The identity of the database, which is the same for every spelling of its URL.
 
-        The clusters of TiDB Cloud share their hosts; the first part of the user's name
-        says which is meant.
+        Clusters of TiDB Cloud share hosts; the prefix of the user name tells them apart.
         """
         host = "localhost" if is_loopback(self.host) else self.host
         cluster = self.user.rpartition(".")[0]
@@ -72,13 +71,13 @@ class Address:
 
     @property
     def notes(self) -> Sequence[str]:
-        """What a user should know of the connection, a line each."""
+        """What a user should know about the connection, one line each."""
         return self.tls.notes
 
     def connect_args(self) -> dict[str, object]:
-        """Return what PyMySQL's `connect` needs, all but timeouts.
+        """Return the arguments of PyMySQL's `connect`, except timeouts.
 
-        The password goes in as bytes: of text, PyMySQL would take Latin-1.
+        The password is bytes, because PyMySQL encodes text as Latin-1.
         """
         return {
             "host": self.host,
@@ -92,13 +91,12 @@ class Address:
 
 
 def parse_url(url: str) -> Address:
-    """Return what a URL means.
+    """Parse a URL.
 
-    User, password and database may be percent-encoded; raw characters are taken as
-    they stand, up to the last @.
+    User, password and database may be percent-encoded. Other characters are taken
+    literally, up to the last @.
 
-    Raises UsageError, which never shows a piece of the password, for a URL that cannot
-    be meant or used.
+    Raises UsageError, which never quotes a part of the password, if the URL is invalid.
     """
     credentials, place, query = _split(_after_scheme(url.strip()))
     user, _, password = credentials.partition(":")
@@ -106,7 +104,7 @@ def parse_url(url: str) -> Address:
     register_secret(password)
     _refuse_placeholders(f"{user} {place} {query}", password)
     if not user:
-        raise UsageError("the database URL names no user", hint=DATABASE_URL_HINT)
+        raise UsageError("the database URL has no user", hint=DATABASE_URL_HINT)
     keys = _keys(query)
     _check_charset(keys.pop("charset", "utf8mb4"))
     place, _, database = place.partition("/")
@@ -126,15 +124,15 @@ def _after_scheme(url: str) -> str:
     scheme = scheme.lower()
     if scheme in _SCHEMES:
         return rest
-    hint = f"for TiDB {DATABASE_URL_HINT}"
+    hint = f"for TiDB, {DATABASE_URL_HINT}"
     if scheme.startswith("sqlite"):
-        hint = "for the embedded store give its file: --database FILE"
+        hint = "for the embedded store, name its file: --database FILE"
     kind = f"a {scheme}:// URL" if re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme) else "this URL"
     raise UsageError(f"jtv cannot use {kind}", hint=hint)
 
 
 def _split(rest: str) -> tuple[str, str, str]:
-    """Return credentials, place and query."""
+    """Return credentials, host with database, and query."""
     head, _, query = rest.partition("?")
     if "@" in head or "@" not in query:
         credentials, _, place = head.rpartition("@")
@@ -145,31 +143,31 @@ def _split(rest: str) -> tuple[str, str, str]:
 
 
 def _refuse_placeholders(shown: str, password: str) -> None:
-    """Name a placeholder that was copied and left in.
+    """Raise UsageError for a placeholder such as <PASSWORD> that was not replaced.
 
-    Within a password, or as one that was percent-encoded, it is meant.
+    One that is percent-encoded or only a part of the password is taken literally.
     """
     found = _PLACEHOLDER.search(unquote(shown)) or _PLACEHOLDER.fullmatch(password)
     if found:
         raise UsageError(
             f"{found[1]} is still a placeholder in the database URL",
-            hint="write your own there, and leave out the angle brackets",
+            hint="replace it with your own value, without the angle brackets",
         )
 
 
 def _keys(query: str) -> dict[str, str]:
     keys: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
-        # With another @ behind it, the ? may stand within a password: show nothing of it.
+        # If an @ follows, the ? may be part of a password, so nothing of it is shown.
         at = name not in _PATH_KEYS and "@" in (value if name in _KEYS else query)
         if at or not re.fullmatch(r"[\w.-]+", name):
-            hint = "write key=value there; within a password, ? is %3F and @ is %40"
-            raise UsageError("what follows the ? of the database URL is unclear", hint=hint)
+            hint = "write parameters as key=value; in a password, write ? as %3F and @ as %40"
+            raise UsageError("the database URL has an invalid parameter after the ?", hint=hint)
         if name not in _KEYS:
-            hint = f"leave it out; jtv takes {', '.join(_KEYS)}"
-            raise UsageError(f"{name} in the database URL is not taken", hint=hint)
+            hint = f"remove it; the supported parameters are {', '.join(_KEYS)}"
+            raise UsageError(f"the database URL has an unsupported parameter {name}", hint=hint)
         if name in keys:
-            raise UsageError(f"{name} stands in the database URL twice", hint="leave one out")
+            raise UsageError(f"the database URL has {name} twice", hint="remove one of them")
         if value:
             keys[name] = value
     return keys
@@ -177,21 +175,21 @@ def _keys(query: str) -> dict[str, str]:
 
 def _check_charset(charset: str) -> None:
     if charset.lower() not in {"utf8mb4", "utf8mb3", "utf8"}:
-        hint = "leave it out: jtv speaks utf8mb4"
+        hint = "remove it: jtv uses utf8mb4"
         raise UsageError(f"charset={charset} in the database URL cannot hold every text", hint=hint)
 
 
 def _host_and_port(place: str) -> tuple[str, int]:
-    parts = _PLACE.fullmatch(place)
+    parts = _HOST_AND_PORT.fullmatch(place)
     if parts is None:
         hint = f"{DATABASE_URL_HINT}, with an IPv6 address in brackets"
-        raise UsageError("the database URL names no host, or none that can be", hint=hint)
+        raise UsageError("the database URL has no valid host", hint=hint)
     port = parts["port"] or _PORT
     if not (re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65536):
         raise UsageError(
-            "the port in the database URL is no number from 1 to 65535", hint=DATABASE_URL_HINT
+            "the port in the database URL is not a number from 1 to 65535", hint=DATABASE_URL_HINT
         )
-    # The name of a network interface, which a zone is, keeps its capitals.
+    # A zone is the name of a network interface, where case matters.
     zone = f"%{parts['zone']}" if parts["zone"] else ""
     return (parts["name"] or parts["address"]).lower() + zone, int(port)
 
@@ -205,16 +203,16 @@ def _password(password: str) -> bytes:
 
 
 def _database(database: str) -> str:
-    hint = "end the URL with a database of your own; on TiDB Cloud that is /test"
+    hint = "end the URL with the name of your database; on TiDB Cloud that is /test"
     if not database:
-        raise UsageError("the database URL names no database", hint=hint)
+        raise UsageError("the database URL has no database", hint=hint)
     if database.lower() in _SYSTEM_DATABASES:
-        raise UsageError(f"{database} is TiDB's own database, not for tables of yours", hint=hint)
+        raise UsageError(f"{database} is a system database of TiDB", hint=hint)
     return _checked_name(database, "database")
 
 
 def _checked_name(name: str, what: str) -> str:
     if not name.isprintable():
-        message = f"the {what} in the database URL has a character that no name has"
+        message = f"the {what} in the database URL has an unprintable character"
         raise UsageError(message, hint=DATABASE_URL_HINT)
     return name
