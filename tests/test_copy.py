@@ -241,7 +241,7 @@ def test_a_vector_that_cannot_be_searched_for_is_left_out(jtv: Jtv) -> None:
     connection.close()
     result = jtv(*arguments("embedded", "b.db"))
     assert result.code == 3
-    assert "jtv: warning: document 7: its vector is missing, all zero or not finite, skipped" in (
+    assert "jtv: warning: document 7: the vector is missing, zero, or not finite, skipped" in (
         result.stderr.splitlines()
     )
     assert result.counts == "34 stored, 0 known, 35 new occurrences, 1 skipped"

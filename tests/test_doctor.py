@@ -62,7 +62,7 @@ def test_what_is_looked_at_in_a_cluster(jtv: Jtv, tiflash_tidb: str) -> None:
     # As after a build that failed.
     jtv.ok("index", "drop")
     said = details(jtv.ok("doctor", "--no-api"), "warning")
-    assert said["index"] == "none: none; create it with: jtv init"
+    assert said["index"] == "none: create it with: jtv init"
 
 
 def test_as_json(sampled: Jtv) -> None:

@@ -64,7 +64,7 @@ def test_on_a_terminal(sampled: Jtv) -> None:
     assert f"table        {TABLE}" in screen
     assert "documents    36" in screen
     assert " KiB" in screen
-    assert "index        none: 0 of 36 documents indexed" in screen
+    assert "index        no index: not needed" in screen
     assert r"\u001b[31mred" in screen
     assert "occurrences" in screen
 

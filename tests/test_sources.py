@@ -35,7 +35,7 @@ ROWS = [
 def test_json_lines(made: Jtv, name: str) -> None:
     made.write(name, gzip.compress(JSONL, mtime=0) if name.endswith("gz") else JSONL)
     result = made.ok("ingest", name)
-    assert f"Reading {name} as jsonl, text from field text\n" in result.stderr
+    assert f'Reading {name} as jsonl with text from field "text"\n' in result.stderr
     assert result.counts.startswith("2 stored, 0 known, 1 empty, 0 skipped")
     assert stored(made) == [("one", 1, {"id": 7, "tags": ["a", None]}), ("two", 3, None)]
 
@@ -43,7 +43,7 @@ def test_json_lines(made: Jtv, name: str) -> None:
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
 def test_csv(made: Jtv, name: str) -> None:
     made.write(name, gzip.compress(CSV, mtime=0) if name.endswith("gz") else CSV)
-    assert "as csv, text from field text" in made.ok("ingest", name).stderr
+    assert 'as csv with text from field "text"' in made.ok("ingest", name).stderr
     assert stored(made) == ROWS
 
 
@@ -94,7 +94,7 @@ def test_no_such_field_is_said_before_anything_is_done(
     result = made("ingest", "a.jsonl", name, *option)
     assert result.code == 2
     assert f"{name} has no field text" in result.error
-    assert "there are: id, body" in result.error
+    assert "the fields are: id, body" in result.error
     assert stored(made) == []
 
 
@@ -103,9 +103,9 @@ BAD = [
     (
         "a.jsonl",
         b'{"text": "x"}\n{"text": 1}\n',
-        "a.jsonl:2: its field text is missing or not text",
+        'a.jsonl:2: field "text" is missing or not text',
     ),
-    ("a.jsonl", b'{"text": "x"}\n{"no": 1}\n', "a.jsonl:2: its field text is missing or not"),
+    ("a.jsonl", b'{"text": "x"}\n{"no": 1}\n', 'a.jsonl:2: field "text" is missing or not'),
     ("a.jsonl", b'{"text": "x"}\n{"text": "\xff"}\n', "a.jsonl:2: not JSON ("),
     ("a.jsonl", b'{"text": "x"}\n{"text":\n', "a.jsonl:2: not JSON ("),
     ("a.jsonl", b'nonsense\n{"text": "x"}\n', "a.jsonl:1: not JSON ("),
@@ -432,7 +432,7 @@ class TestDelimited:
         made.ok("ingest", "b.csv", "--no-header")
         assert [text for text, *_ in stored(made)] == ["one", "deux", "three", "four"]
         result = made("ingest", "a.tsv", "--no-header")
-        assert (result.code, "there are: 1, 2" in result.error) == (2, True)
+        assert (result.code, "the fields are: 1, 2" in result.error) == (2, True)
 
     @pytest.mark.parametrize(
         ("arguments", "says"),
@@ -490,7 +490,7 @@ class TestSeveralTextFields:
         made.write("a.csv", "id,subject,body\n1,Printer,It is on fire\n2,,Help\n")
         fields = ("--text-field", "subject", "--text-field", "body")
         result = made.ok("ingest", "a.csv", *fields)
-        assert "text from fields subject and body" in result.stderr
+        assert 'text from fields "subject" and "body"' in result.stderr
         assert stored(made) == [
             ("Printer\nIt is on fire", 2, {"id": "1"}),
             ("Help", 3, {"id": "2"}),
@@ -503,8 +503,8 @@ class TestSeveralTextFields:
         result = made("ingest", "a.jsonl", "--text-field", "subject", "--text-field", "body")
         assert result.code == 3
         assert [text for text, *_ in stored(made)] == ["a", "b", "d\ne"]
-        assert "a.jsonl:3: its fields subject and body are missing" in result.stderr
-        assert "a.jsonl:4: its field body is not text" in result.stderr
+        assert "a.jsonl:3: fields subject and body are missing" in result.stderr
+        assert 'a.jsonl:4: field "body" is not text' in result.stderr
 
     @pytest.mark.parametrize(
         ("name", "data"), [("a.csv", "text,n\nx,1\n"), ("a.jsonl", '{"text": "x"}\n' * 9)]
@@ -535,7 +535,7 @@ class TestJson:
     def test_one_object(self, made: Jtv) -> None:
         made.write("a.json", '\ufeff\n {"text": "x",\n "n": 1}\n')
         result = made.ok("ingest", "a.json")
-        assert "Reading a.json as json, text from field text" in result.stderr
+        assert 'Reading a.json as json with text from field "text"' in result.stderr
         assert stored(made) == [("x", 2, {"n": 1})]
 
     @pytest.mark.parametrize("data", ["", "[]", " [ ] \n"])
@@ -553,7 +553,7 @@ class TestJson:
             ('"text"', "a.json is not JSON"),
             ("plain text\n", "a.json is not JSON"),
             ('[{"text": "x"}] more', "a.json:1: more than one JSON value"),
-            ('{"rows": [{"text": "x"}]}', "there are: rows"),
+            ('{"rows": [{"text": "x"}]}', "the fields are: rows"),
         ],
     )
     def test_anything_else_is_refused(self, made: Jtv, data: str, says: str) -> None:
@@ -574,7 +574,7 @@ class TestJson:
         assert result.code == 3
         assert [text for text, *_ in stored(made)] == ["x", "y"]
         assert result.stderr.count("a.json:3: not a JSON object") == 3
-        for line, reason in ((4, "not JSON ("), (5, "not a JSON object"), (6, "its field text")):
+        for line, reason in ((4, "not JSON ("), (5, "not a JSON object"), (6, 'field "text"')):
             assert f"a.json:{line}: {reason}" in result.stderr
         assert "a.json:7: it has an integer of more than 64 bits" in result.stderr
 

@@ -131,7 +131,7 @@ class TestGrowing:
         fill(table, SEGMENT - 1)
         made = table.documents.execute("SELECT name FROM sqlite_master").fetchall()
         assert not any(name.startswith(("jtv_i", "jtv_s")) for (name,) in made)
-        assert explained(table) == "exact: not needed (small tables are searched exactly)"
+        assert explained(table) == "exact: a small table needs no index"
         assert table.index_status().state is IndexState.NONE
 
     def test_a_segment_at_a_time(self, table: SqliteTable, path: Path) -> None:
@@ -172,7 +172,7 @@ class TestGrowing:
         with monkeypatch.context() as before:
             before.setattr(Index, "extend", lambda _: False)
             fill(table, 3 * SEGMENT)
-        assert explained(table) == "exact: no index; create it with: jtv index build"
+        assert explained(table) == "exact: no index; create one with: jtv index build"
         assert table.index_status().pending == 3 * SEGMENT
         fill(table, 1, "more")
         assert table.index_status().pending == 1
@@ -354,7 +354,7 @@ class TestBuilding:
         assert table.drop_index()
         assert not table.drop_index()
         assert segments(path) == []
-        assert explained(table) == "exact: no index; create it with: jtv index build"
+        assert explained(table) == "exact: no index; create one with: jtv index build"
         table.build_index()
         assert table.index_status().indexed == SEGMENT
 
@@ -453,7 +453,7 @@ class TestChecking:
         other = open_table()
         with pytest.raises(StoreError, match="no index to check"):
             other.check_index(50)
-        assert explained(other) == "exact: no index; create it with: jtv index build"
+        assert explained(other) == "exact: no index; create one with: jtv index build"
         assert other.index_status().state is IndexState.NONE
 
     def test_no_index(self, table: SqliteTable) -> None:

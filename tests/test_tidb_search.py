@@ -116,7 +116,7 @@ def test_rows_without_a_distance(user: str, request: pytest.FixtureRequest) -> N
 
 
 def test_no_index_is_explained(flash: Jtv) -> None:
-    assert explained(flash) == "no index was used: none; create it with: jtv init\n"
+    assert explained(flash) == "no index was used: the table has none; create it with: jtv init\n"
     exact = "no index was used: --exact compares all vectors\n"
     assert explained(flash, "--exact") == exact
 

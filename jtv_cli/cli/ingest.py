@@ -231,7 +231,8 @@ def print_formats(session: Session, sources: Sequence[Source]) -> None:
     for (form, fields), paths in kinds.items():
         what = paths[0] if len(paths) == 1 else f"{len(paths):,} files"
         name = "field" if len(fields) == 1 else "fields"
-        text = f", text from {name} {' and '.join(fields)}" if fields else ""
+        names = " and ".join(f'"{field}"' for field in fields)
+        text = f" with text from {name} {names}" if fields else ""
         session.console.report(f"Reading {what} as {form}{text}")
 
 

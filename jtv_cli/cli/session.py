@@ -150,10 +150,10 @@ class Session(NamedTuple):
                 hint=f"recreate it with: jtv init --drop --model {TUTORIAL_MODEL}",
             )
         else:
+            self.console.report(f"{spec.model} works offline and {strength}")
             self.console.report(
-                f"{spec.model} works offline and {strength}. For better results, run:"
-                f" jtv models pull {SENTENCE_MODEL}, or set JINA_API_KEY ({JINA_KEYS_PAGE})."
-                " Then create another table."
+                f"For better results, run: jtv models pull {SENTENCE_MODEL}, or set JINA_API_KEY"
+                f" ({JINA_KEYS_PAGE}). Then create another table."
             )
 
     def note_connection(self, store: Store, table: Table) -> None:

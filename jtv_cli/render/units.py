@@ -34,7 +34,9 @@ def format_removed(removed: Removed) -> str:
 
 
 def format_index(found: IndexStatus) -> str:
-    """Return the state of an index, and how many of the documents it has."""
+    """Return the state of an index, and how many of the documents are in it."""
+    if found.state.value == "none":
+        return f"no index: {found.detail}"
     documents = format_count(found.indexed + found.pending, "document")
     numbers = f"{found.state.value}: {found.indexed:,} of {documents} indexed"
     return f"{numbers}; {found.detail}" if found.detail else numbers

@@ -42,7 +42,7 @@ class RecordBuilder:
         else:
             text = record.pop(self._only_field, None)
             if not isinstance(text, str):
-                self.add_bad(line, f"its field {self._only_field} is missing or not text")
+                self.add_bad(line, f'field "{self._only_field}" is missing or not text')
                 return
         if text := text.strip():
             self._texts.append((line, text, record or None))
@@ -92,10 +92,10 @@ class RecordBuilder:
         values = {name: record.pop(name, None) for name in self._fields}
         texts = [value for value in values.values() if value is not None]
         if not texts:
-            self.add_bad(line, f"its fields {' and '.join(values)} are missing")
+            self.add_bad(line, f"fields {' and '.join(values)} are missing")
         for name, value in values.items():
             if not isinstance(value, str | None):
-                self.add_bad(line, f"its field {name} is not text")
+                self.add_bad(line, f'field "{name}" is not text')
                 return None
         return "\n".join(texts) if texts else None
 

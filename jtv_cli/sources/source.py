@@ -121,7 +121,7 @@ class Source:
         """Return the error that none of the wanted fields is among those that there are."""
         return UsageError(
             f"{self.path} has no field {' or '.join(wanted)}",
-            hint=f"choose one with --text-field; there are: {', '.join(fields)}",
+            hint=f"choose one with --text-field NAME; the fields are: {', '.join(fields)}",
         )
 
     def block(self, texts: list[Text], empty: int, bad: list[BadRecord]) -> RecordBlock:

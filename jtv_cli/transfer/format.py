@@ -141,7 +141,7 @@ def searchable(
         if document.vector is not None and are_usable(document.vector[None]):
             yield document
         else:
-            skipped(document, "its vector is missing, all zero or not finite")
+            skipped(document, "the vector is missing, zero, or not finite")
 
 
 def _occurrences(values: object) -> list[Occurrence]:

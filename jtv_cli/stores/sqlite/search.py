@@ -70,8 +70,8 @@ def plan_search(documents: Documents, index: Index, k: int) -> Plan:
     usable, count = index.usable(), documents.count()
     if usable is None:
         if not index.is_worth_it():
-            return plan_exact("not needed (small tables are searched exactly)")
-        return plan_exact("no index; create it with: jtv index build")
+            return plan_exact("a small table needs no index")
+        return plan_exact("no index; create one with: jtv index build")
     if usable.candidates == 0:
         return plan_exact("jtv index check found the recall of the index too low for this table")
     candidates = max(usual_candidates(count), usable.candidates or 0)

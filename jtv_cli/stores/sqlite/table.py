@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from jtv_cli.stores.sqlite.space import Space
 
 _LINES = 10_000  # read at once
+_NEEDS_INDEX = "create one with: jtv index build"
+_NEEDS_NO_INDEX = "not needed (small tables are searched exactly)"
 _CATCH_UP = 32  # segments after an addition, if many are missing: half a second of work
 
 
@@ -227,9 +229,11 @@ class SqliteTable(Table):
         """Return the status of the index; pending documents are compared exactly."""
         with self._reading():
             usable, count = self.index.usable(), self.documents.count()
-            detail = plan_search(self.documents, self.index, RECALL_AT).explanation
             if usable is None:
+                is_needed = self.index.is_worth_it()
+                detail = _NEEDS_INDEX if is_needed else _NEEDS_NO_INDEX
                 return IndexStatus(IndexState.NONE, 0, count, detail)
+            detail = plan_search(self.documents, self.index, RECALL_AT).explanation
             pending = self.index.pending(usable)
             if deleted := self.index.codes(usable) + pending - count:
                 detail += f"; {deleted:,} codes of deleted documents (jtv index build drops them)"

@@ -207,7 +207,7 @@ class VectorIndex:
         name = self._name(connection)
         is_adding = name is None and self._is_adding(connection)
         if name is None and not is_adding:
-            return IndexStatus(IndexState.NONE, detail="none; create it with: jtv init")
+            return IndexStatus(IndexState.NONE, detail="create it with: jtv init")
         replica = self._replica(connection)
         if replica is None and not is_adding:
             # Statements on such a table fail with an internal error of TiDB.

@@ -369,6 +369,8 @@ class TidbTable:
         status = self._index.status()
         if not reason and status.state is IndexState.READY:
             reason = "the optimizer chose a full scan (small table)"
+        if not reason and status.state is IndexState.NONE:
+            reason = f"the table has none; {status.detail}"
         return SearchPlan(False, f"no index was used: {reason or status.detail}")
 
     def _by_id(
