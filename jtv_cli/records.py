@@ -386,7 +386,7 @@ class IngestProgress(NamedTuple):
     wait: Wait | None = None
 
 
-class Survey(NamedTuple):
+class IngestEstimate(NamedTuple):
     """What an ingest would do.
 
     Of all `texts` of the input, `known` are already in the table or earlier in the input,

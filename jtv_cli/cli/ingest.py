@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from jtv_cli.embedders import Embedder
     from jtv_cli.pipeline import IngestOptions, Recalled
-    from jtv_cli.records import Survey
+    from jtv_cli.records import IngestEstimate
     from jtv_cli.sources import RecordBlock, Source
     from jtv_cli.stores import Store, Table
 
@@ -303,7 +303,7 @@ def _open_for_estimate(session: Session, store: Store) -> tuple[Table | None, Mo
     return table, model_of(table.spec)
 
 
-def _estimate_lines(session: Session, survey: Survey, model: Model) -> list[str]:
+def _estimate_lines(session: Session, survey: IngestEstimate, model: Model) -> list[str]:
     others = [
         f"{survey.known - survey.duplicates:,} already stored",
         *([format_count(survey.duplicates, "duplicate")] if survey.duplicates else []),
@@ -319,7 +319,7 @@ def _estimate_lines(session: Session, survey: Survey, model: Model) -> list[str]
     ]
 
 
-def _cost(survey: Survey, model: Model) -> str:
+def _cost(survey: IngestEstimate, model: Model) -> str:
     if survey.usd is None:
         return "price unknown"
     if model.is_free:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from jtv_cli.pipeline.batches import estimated_tokens
 from jtv_cli.pipeline.ingest import BYTES_PER_DOCUMENT
-from jtv_cli.records import Survey
+from jtv_cli.records import IngestEstimate
 from jtv_cli.text import short_key, text_hashes
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def estimate(
     *,
     truncate: bool,
     on_skipped: Callable[[str, str], None],
-) -> Survey:
+) -> IngestEstimate:
     """Read the whole input and return what an ingest into the table would do.
 
     Without a table, every text counts as new. `on_skipped` is called with where a text that
@@ -52,7 +52,7 @@ def estimate(
     first = np.unique(np.asarray(keys), return_index=True)[1]
     total = int(np.asarray(tokens)[first].sum())
     content = int(np.asarray(sizes)[first].sum())
-    return Survey(
+    return IngestEstimate(
         texts=texts,
         known=texts - len(first),
         empty=empty,
