@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 STDIN = "-"
-"""What standard input is called where a file or a source is named."""
+"""The name of standard input, as a file and as a source."""
 
 
 class Purpose(Enum):
@@ -45,7 +45,7 @@ class Occurrence(NamedTuple):
 
 
 class SourceLine(NamedTuple):
-    """Where a stored document was read again: a line of the source at hand, 0 for none.
+    """An occurrence of a stored document in a source that the context names; line 0 is none.
 
     `end_line` is the last line of a text that spans several, None for a single line.
     """
@@ -57,7 +57,7 @@ class SourceLine(NamedTuple):
 
 
 class Document(NamedTuple):
-    """One text, the hash it is known by, and where it was read."""
+    """One text, its SHA-256 hash, and where it was read."""
 
     text: str
     hash: bytes
@@ -65,7 +65,7 @@ class Document(NamedTuple):
 
 
 class StoredDocument(NamedTuple):
-    """A document as it is stored, whole: with all its occurrences, and its vector if asked."""
+    """A stored document with all its occurrences, and with its vector if that was asked for."""
 
     id: int
     text: str
@@ -82,7 +82,7 @@ class Embeddings(NamedTuple):
 
 
 class Hit(NamedTuple):
-    """A stored document as a reader meets it.
+    """A stored document in a list or among the results of a search.
 
     `distance` is the cosine distance to the query, from 0 (the same) to 2 (the
     opposite), None where there was no query. Source, line and metadata are those
@@ -113,7 +113,7 @@ Answer = tuple[str, "Sequence[Hit]"]
 
 
 class Recipe(NamedTuple):
-    """What decides the vectors of a model beside its name, task and dimensions.
+    """What determines the vectors of a model, besides its name, task and dimensions.
 
     `provider` is the module of the embedders that runs a model the registry does not list,
     "" for one that it lists; `revision` tells versions of its weights apart. The prefixes
@@ -169,11 +169,11 @@ _DECISIVE = {
 
 
 class TableSpec(NamedTuple):
-    """What a table is, and remembers of itself.
+    """The description that a table stores of itself.
 
-    `task` is the model's task family, None where the model has none. `identity`
-    is random and made with the table: a table dropped and made again under the
-    same name has another. It is empty in the spec of a table yet to be made.
+    `task` is the model's task family, None if the model has none. `identity` is random and
+    created with the table: a table that is dropped and created again under the same name has
+    another. It is empty in the spec of a table that does not exist yet.
     """
 
     name: str
@@ -195,8 +195,8 @@ class TableSpec(NamedTuple):
             ones, others = zip(*differing, strict=True)
             kept, asked = f"{kept} ({', '.join(ones)})", f"{asked} ({', '.join(others)})"
         raise TableMismatch(
-            f"table {self.name} was made with model {kept}, not {asked}",
-            hint="name another --table, or make this one anew with: jtv init --drop",
+            f"table {self.name} was created with model {kept}, not {asked}",
+            hint="name another --table, or recreate this one with: jtv init --drop",
         )
 
     def _facts(self) -> list[str]:
@@ -236,7 +236,7 @@ class Change(NamedTuple):
 
 
 class Added(NamedTuple):
-    """What `Table.add` really stored: others may have stored the same texts meanwhile."""
+    """What `Table.add` stored; other processes may have stored the same texts meanwhile."""
 
     documents: int
     occurrences: int
@@ -268,18 +268,18 @@ class SourceCount(NamedTuple):
 
 
 class Removed(NamedTuple):
-    """What was really removed: others may have removed the same meanwhile."""
+    """What was removed; other processes may have removed the same meanwhile."""
 
     documents: int = 0
     occurrences: int = 0
 
     def __add__(self, other: Removed) -> Removed:  # type: ignore[override]
-        """Return both together, not, as tuples would, one after the other."""
+        """Return the sums; tuples would be concatenated."""
         return Removed(self.documents + other.documents, self.occurrences + other.occurrences)
 
 
 class IndexState(Enum):
-    """How far the index of a table is."""
+    """The state of the index of a table."""
 
     READY = "ready"
     BUILDING = "building"
@@ -288,7 +288,7 @@ class IndexState(Enum):
 
 
 class IndexStatus(NamedTuple):
-    """The index of a table: how many vectors are in it, how many wait, the rest in words."""
+    """The index of a table: its state, indexed and pending vectors, and details in words."""
 
     state: IndexState
     indexed: int = 0
@@ -297,10 +297,10 @@ class IndexStatus(NamedTuple):
 
 
 RECALL_AT = 10
-"""Of how many nearest documents an index should find all: recall@10."""
+"""The k of recall@k: the share of the k nearest documents that an index finds."""
 
 GOOD_RECALL = 0.99
-"""Which share of them an index should find."""
+"""The recall that an index should have."""
 
 
 class IndexCheck(NamedTuple):
@@ -341,7 +341,7 @@ class Check(NamedTuple):
 
 
 class IngestReport(NamedTuple):
-    """How far an ingest has come.
+    """The counts of an ingest.
 
     It counts the texts of the input: `stored` are new to the table, `known` were already
     stored (or read earlier in the input), `empty` are white space alone, `skipped` could
@@ -406,10 +406,9 @@ class IngestEstimate(NamedTuple):
 
 
 class Transferred(NamedTuple):
-    """How far documents have come on their way into a table, with their vectors.
+    """The counts of a copy of documents, with their vectors, into a table.
 
-    `stored` are new to it, `known` were in it already; `occurrences` are those that were
-    news, of either.
+    `stored` are new to it, `known` were already stored; `occurrences` are the new ones of both.
     """
 
     stored: int = 0

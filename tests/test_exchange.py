@@ -333,7 +333,7 @@ class TestImport:
         result = jtv("import", "-", "--model", "hashing-v1", stdin=stream([record(1)]))
         assert result.code == 5
         assert result.error == (
-            "jtv: error: - was made with model model-of-tomorrow, not hashing-v1\n"
+            "jtv: error: - was created with model model-of-tomorrow, not hashing-v1\n"
             "hint: run the command without --model"
         )
 

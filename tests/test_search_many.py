@@ -62,7 +62,7 @@ class TestLike:
     def test_another_model_is_refused(self, filled: Jtv) -> None:
         result = filled("search", "--like", "1", "--model", "jina-embeddings-v3")
         assert result.code == 5
-        assert "was made with model" in result.error
+        assert "was created with model" in result.error
 
     @pytest.mark.parametrize(
         "options", [[], ["x", "--like", "1"], ["x", "--queries", "-"], ["--like", "one"]]

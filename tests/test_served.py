@@ -65,7 +65,7 @@ def test_another_model_is_refused(jtv: Jtv, server: OpenAIServer) -> None:
     for command in (["init"], ["search", "x"], ["ingest", "-"]):
         result = jtv(*command, "--model", "another", *served)
         assert result.code == 5
-        assert f"was made with model {NAME}" in result.stderr
+        assert f"was created with model {NAME}" in result.stderr
         assert "not another" in result.stderr
     assert len(server.requests) == 1
     result = jtv("search", "x", "--model", "jina-embeddings-v3", *served)

@@ -278,7 +278,7 @@ def _require_model(session: Session, spec: TableSpec, path: str) -> None:
         session.require_model(spec)
     except TableMismatch as mismatch:
         raise TableMismatch(
-            f"{path} was made with model {spec.model}, not {session.settings.model.value}",
+            f"{path} was created with model {spec.model}, not {session.settings.model.value}",
             hint="run the command without --model",
         ) from mismatch
 

@@ -211,7 +211,7 @@ def with_dimensions(model: Model, dimensions: int) -> Model:
 
 
 def model_of(spec: TableSpec) -> Model:
-    """Return the model that a table was made with.
+    """Return the model that a table was created with.
 
     Raises UsageError if this version has no such model, and StoreError if the table says
     of itself what cannot be.

@@ -35,40 +35,41 @@ class Table(Protocol):
 
     spec: TableSpec
     most_bytes: int | None
-    """The bytes of the longest text that can be stored, its metadata included; None for any."""
+    """The size of the largest text that can be stored, with its metadata; None for no limit."""
 
     def count(self) -> int:
         """Return the number of documents."""
         ...
 
     def require_writable(self) -> None:
-        """Raise StoreError where documents could not be added; nothing is changed."""
+        """Raise StoreError if documents cannot be added. Nothing is changed."""
         ...
 
     def reserve(self, size: int) -> None:
-        """Raise StoreError where `size` more bytes could not be stored; for use before paying.
+        """Raise StoreError if there is no space for `size` more bytes.
 
-        The room stays reserved for this process if the store can do that. A store that
-        cannot tell how much room there is only does what `require_writable` does.
+        It is called before texts are embedded, which may cost money. The space stays reserved
+        for this process if the store can do that. A store that cannot tell its free space
+        only does what `require_writable` does.
         """
         ...
 
     def known(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
-        """Return the ids of those of the hashes that are stored, found by index."""
+        """Return the id of each hash that is stored; the others are absent."""
         ...
 
     def add(self, documents: Sequence[Document], vectors: Vectors) -> Added:
         """Store documents with their occurrences, in one transaction unless they are huge.
 
-        `vectors` is (len(documents), dimensions) float32. A document whose text is
-        stored already, perhaps since a moment ago, only gains its occurrences.
+        `vectors` is (len(documents), dimensions) float32. A document whose text is already
+        stored only gains its occurrences.
 
-        Raises TableDropped where the table is no longer the one that was opened.
+        Raises TableDropped if the table is no longer the one that was opened.
         """
         ...
 
     def add_occurrences(self, source: str | None, places: Sequence[SourceLine]) -> int:
-        """Note where stored documents are in a source; return how many places were new."""
+        """Store occurrences of stored documents in a source; return how many were new."""
         ...
 
     def search(
@@ -86,7 +87,7 @@ class Table(Protocol):
         Hits are ordered by distance. `exact` compares every vector, whatever index there
         is. `filter` removes the documents that do not match before the nearest k are
         chosen; a hit then shows its first matching occurrence. `explain` asks for the
-        explanation, which may cost another query; without any vector it is empty.
+        explanation, which may need another query of the database.
         """
         ...
 
@@ -95,23 +96,23 @@ class Table(Protocol):
     ) -> Iterator[Hit]:
         """Yield the documents by id, in short reads, with their distance to a (dimensions,) query.
 
-        `after` is the id to go on from, itself left out.
+        Only documents with ids greater than `after` are yielded.
         """
         ...
 
     def rank(self, query: Vectors, *, limit: int | None = None) -> Iterator[Hit]:
         """Yield the documents by distance to a (dimensions,) query.
 
-        It holds no more than 16 bytes of each document in memory.
+        It keeps at most 16 bytes per document in memory.
         """
         ...
 
     def get(self, ids: Sequence[int], *, vectors: bool = False) -> list[StoredDocument]:
-        """Return the documents of these ids, in that order; those that are not there left out."""
+        """Return the documents with these ids, in that order; missing ones are skipped."""
         ...
 
     def read(self, *, vectors: bool = False) -> Iterator[StoredDocument]:
-        """Yield all documents, whole, by id, in short reads."""
+        """Yield all documents with all their occurrences, by id, in short reads."""
         ...
 
     def delete(self, ids: Sequence[int]) -> Removed:
@@ -119,11 +120,11 @@ class Table(Protocol):
         ...
 
     def sources(self) -> list[SourceCount]:
-        """Return the sources that documents were read in, by name, stdin first."""
+        """Return the sources of the documents, by name, stdin first."""
         ...
 
     def source_lines(self, source: str | None) -> Iterator[SourceLine]:
-        """Yield what is noted of a source, by line, in short reads; without metadata."""
+        """Yield the occurrences in a source, by line, in short reads, without metadata."""
         ...
 
     def source_details(self, sources: Collection[str]) -> dict[str, Mapping[str, Any]]:
@@ -157,30 +158,32 @@ class Table(Protocol):
         ...
 
     def size(self) -> int | None:
-        """Return about how many bytes it takes, its index included; None where unknown."""
+        """Return the approximate size in bytes, with the index; None if unknown."""
         ...
 
     def index_status(self) -> IndexStatus:
-        """Return how far the index is."""
+        """Return the state of the index."""
         ...
 
     def build_index(self, *, progress: Callable[[str], None] = lambda _: None) -> None:
-        """Build the index, anew where there is one; searches go on meanwhile.
+        """Build the index, or rebuild it; searches work meanwhile.
 
-        `progress` hears how far it is. A table too small for an index gets none.
+        `progress` is called with the progress in words. A table that is too small for an
+        index gets none.
         """
         ...
 
     def drop_index(self) -> bool:
-        """Remove the index; return whether there was one. Searches are exact from then on."""
+        """Drop the index; return whether there was one. Searches are exact from then on."""
         ...
 
     def check_index(
         self, queries: int, *, progress: Callable[[str], None] = lambda _: None
     ) -> IndexCheck:
-        """Measure recall@10 of the index, with so many documents as queries, and act on it.
+        """Measure recall@10 of the index, with `queries` documents of the table as queries.
 
-        Raises NoIndex where there is none, or none yet.
+        If recall is too low, the store corrects what it can. Raises NoIndex if there is no
+        index, or it is not ready.
         """
         ...
 
@@ -188,25 +191,25 @@ class Table(Protocol):
 class Store(Protocol):
     """A database that holds tables. Opening one changes nothing.
 
-    `location` names it to a user: a file, or a host and database. `notes` are what a
-    user who writes to it should know about the connection, a line each.
+    `location` is its name in messages: a file, or a host and database. `notes` are what a
+    user who writes to it should know about the connection, one line each.
     """
 
     location: str
     notes: Sequence[str]
 
     def tables(self) -> list[TableSpec]:
-        """Return the specs of jtv's tables, by name; none where there is no file yet."""
+        """Return the specs of jtv's tables, by name; none if the file does not exist."""
         ...
 
     def open(self, name: str) -> Table:
-        """Return a table. Raises NoTable where there is none of that name."""
+        """Return a table. Raises NoTable if there is none of that name."""
         ...
 
     def plan(self, spec: TableSpec, *, index: bool = True) -> list[Change]:
-        """Return what is still to do before the table, and its index, are as the spec says.
+        """Return the changes that create the table and its index, or bring them to the spec.
 
-        Raises TableMismatch where there is one of that name and another model.
+        Raises TableMismatch if the table exists with another model.
         """
         ...
 
@@ -218,23 +221,24 @@ class Store(Protocol):
         wait: bool = True,
         progress: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Carry out a plan. It may be interrupted and repeated.
+        """Apply the changes of a plan. It can be interrupted and repeated.
 
-        `wait` waits until the index is built, `progress` hears what is being done.
+        With `wait`, it returns when the index is built. `progress` is called with the
+        progress in words.
         """
         ...
 
     def drop(self, name: str) -> None:
-        """Remove a table and all it holds. Raises NoTable where there is none of that name."""
+        """Drop a table and everything in it. Raises NoTable if there is none of that name."""
         ...
 
     def checks(self) -> Iterator[Check]:
-        """Look at the database, one thing after the other: can it be reached, is it sound.
+        """Check the database, one aspect after the other: can it be reached, is it intact.
 
-        A failure is yielded, not raised, and nothing else is looked at after it.
+        A failure is yielded, not raised, and is the last check.
         """
         ...
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the connection."""
         ...
