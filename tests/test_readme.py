@@ -57,6 +57,21 @@ def test_the_example_is_what_jtv_prints(sampled: Jtv) -> None:
         assert text.split()[0] in README
 
 
+def test_the_picture_is_what_jtv_prints() -> None:
+    path = ROOT / "tools/screenshot.py"
+    spec = spec_from_file_location("screenshot", path)
+    assert spec and spec.loader
+    screenshot = module_from_spec(spec)
+    spec.loader.exec_module(screenshot)
+    # Releases of rich may draw the same text in another way.
+    drawn, shown = (
+        re.findall(">([^<]+)</text>", svg)
+        for svg in (screenshot.picture(), screenshot.PICTURE.read_text())
+    )
+    assert drawn == shown, f"run python tools/{path.name}"
+    assert len(shown) > 5
+
+
 @pytest.mark.parametrize("marker", ["try command", "test command"])
 def test_set_up_is_one_line(marker: str) -> None:
     assert block(marker).count("\n") == 1
