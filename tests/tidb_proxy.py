@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _QUERY = b"\x00\x03"  # the first packet of an exchange, and the command in it
+# jtv sends the settings of a session with its first statement.
+_SETTINGS = re.compile("SET NAMES [^;]*; ")
 
 
 @dataclass
@@ -35,7 +37,7 @@ class _Plan:
 class Proxy:
     """Passes on what clients and a TiDB without TLS say to each other.
 
-    `statements` are those that clients have sent.
+    `statements` are those that clients have sent, without the settings of their sessions.
     """
 
     def __init__(self, url: str) -> None:
@@ -127,7 +129,7 @@ class _Exchange:
             ):
                 packet, buffer = buffer[:end], buffer[end:]
                 if packet[3:5] == _QUERY:
-                    self.last = packet[5:].decode("utf-8", "replace")
+                    self.last = _SETTINGS.sub("", packet[5:].decode("utf-8", "replace"), count=1)
                     plan = self._proxy.take_plan(self.last)
                     if plan is not None and plan.after:
                         self._waiting = plan

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
+from pymysql import err
+from pymysql.constants import CLIENT
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -16,6 +18,7 @@ from jtv_cli.stores.tidb.dialect import URL, ping_when_idle
 from jtv_cli.stores.tidb.errors import (
     CANNOT_CONNECT,
     NO_HANDSHAKE,
+    NO_PRIVILEGE,
     code_of,
     is_retryable,
     is_timeout,
@@ -24,14 +27,16 @@ from jtv_cli.stores.tidb.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, Engine, Executable
 
     from jtv_cli.errors import JtvError
     from jtv_cli.stores.tidb.url import Address
 
     Result = TypeVar("Result")
+    Rows = Sequence[tuple[Any, ...]]
+    """The rows of a statement."""
 
 _CONNECT_SECONDS = 15
 # An exact search of some ten million vectors takes minutes.
@@ -160,9 +165,10 @@ class Database:
                 "connect_timeout": _CONNECT_SECONDS,
                 "read_timeout": read_timeout,
                 "write_timeout": _ANSWER_SECONDS,
-                # SQLAlchemy would set a flag that makes row counts those of the rows found, and
-                # not of the rows changed.
-                "client_flag": 0,
+                # Without CLIENT.FOUND_ROWS, which SQLAlchemy would set, row counts are those of
+                # the rows changed.
+                # Several statements in one round trip: `fetch_all`. All values are escaped.
+                "client_flag": CLIENT.MULTI_STATEMENTS,
             },
             **options,
         )
@@ -195,3 +201,40 @@ class Database:
         # A server that has answered before is restarting; any other is not there.
         is_away = code_of(error) in {CANNOT_CONNECT, NO_HANDSHAKE} and self._was_connected
         return is_away or is_retryable(error)
+
+
+def fetch_all(
+    connection: Connection, *statements: str | Executable, optional: int = 0
+) -> list[Rows]:
+    """Run statements in one round trip, and return the rows of each, as the driver decodes them.
+
+    If one fails, the server does not run those after it. The last `optional` ones may fail for
+    lack of a privilege: then their rows are missing.
+
+    Raises DBAPIError.
+    """
+    cursor = connection.connection.cursor()
+    text = ";\n".join(_rendered(connection, cursor, statement) for statement in statements)
+    found: list[Rows] = []
+    try:
+        cursor.execute(text)
+        found.append(cursor.fetchall())
+        while cursor.nextset():
+            found.append(cursor.fetchall())
+    except err.MySQLError as error:
+        if not cursor.connection.open:
+            connection.invalidate(error)
+        failure = DBAPIError.instance(text, None, error, err.MySQLError, hide_parameters=True)
+        if code_of(failure) not in NO_PRIVILEGE or len(found) < len(statements) - optional:
+            raise failure from error
+    return found
+
+
+def _rendered(connection: Connection, cursor: Any, statement: str | Executable) -> str:  # noqa: ANN401
+    """Return a statement with its parameters as literals."""
+    if isinstance(statement, str):
+        return statement
+    compiled = statement.compile(  # type: ignore[attr-defined]
+        dialect=connection.dialect, compile_kwargs={"render_postcompile": True}
+    )
+    return str(cursor.mogrify(str(compiled), compiled.params))

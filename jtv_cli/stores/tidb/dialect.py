@@ -2,7 +2,8 @@
 
 PyMySQL and SQLAlchemy send statements of their own: to set the character set and autocommit
 mode, to ask for the server's version and SQL mode, to ping and to roll back. Each is a round
-trip, up to 200 ms to a cluster in a cloud. All settings are sent in one statement instead.
+trip, up to 200 ms to a cluster in a cloud. Here, all settings are sent together with the first
+statement of the session.
 """
 
 from __future__ import annotations
@@ -81,6 +82,8 @@ _TIDB_SETTINGS = (
 # 1193: unknown variable, in another release; 1227, 8121: no privilege to set it; 1231: unknown
 # value; 1238: read-only.
 _UNSETTABLE = frozenset({1193, 1227, 1231, 1238, 8121})
+# A longer statement, which inserts rows, may be as long as a packet can be.
+_LONGEST_FIRST_BYTES = 1 << 16
 
 
 class _PasswordRefused(err.OperationalError):
@@ -101,17 +104,19 @@ _PyMySQLConnection: Any = connections.Connection
 class DriverConnection(_PyMySQLConnection):  # type: ignore[misc]
     """A connection of PyMySQL that logs in safely and in time, to a session of known settings.
 
-    `connect_timeout` is the time in seconds for all of TCP, TLS, the login and the settings.
+    `connect_timeout` is the time in seconds for all of TCP, TLS and the login. The session is
+    set with its first statement.
     """
 
     _auth_plugin_name: str
+    _is_set = False
 
     def __init__(self, *, tls: Tls, **options: Any) -> None:  # noqa: ANN401  # PyMySQL's
         self._tls = tls
         super().__init__(**options, **tls.arguments, defer_connect=True)
 
     def connect(self, sock: socket.socket | None = None) -> None:
-        """Connect, log in and set the session. Raises PyMySQL's errors."""
+        """Connect and log in. Raises PyMySQL's errors."""
         deadline = time.monotonic() + self.connect_timeout
         sock = sock or _open_socket(self.host, self.port, deadline)
         expired = Event()
@@ -137,22 +142,29 @@ class DriverConnection(_PyMySQLConnection):  # type: ignore[misc]
                 timer.cancel()
                 timer.join()
 
-    def set_character_set(self, charset: str, collation: str | None = None) -> None:  # noqa: ARG002
-        """Set the whole session, in the round trip that PyMySQL takes for the character set."""
-        try:
-            self._set(*_SETTINGS, *_TIDB_SETTINGS)
-        except err.MySQLError as error:
-            if code_of(error) not in _UNSETTABLE:
-                raise
-            self._set(*_SETTINGS)
-            for setting in _TIDB_SETTINGS:
-                self._set_if_possible(setting)
+    def set_character_set(self, charset: str, collation: str | None = None) -> None:
+        """Send nothing: the session is set with its first statement."""
 
     def query(self, sql: str | bytes, unbuffered: bool = False) -> int:
-        """Send a statement. Raises OperationalError for an answer that cannot be decoded."""
+        """Send a statement, the first one with the settings of the session.
+
+        Raises OperationalError for an answer that cannot be decoded.
+        """
         statement = sql.encode() if isinstance(sql, str) else sql
         with self._decoding():
+            if not self._is_set:
+                self._is_set = True
+                # The server parses both before it sets the SQL mode, in which a backslash may
+                # mean something else.
+                if len(statement) <= _LONGEST_FIRST_BYTES and b"\\" not in statement:
+                    return self._set_and_query(statement)
+                self._set_session()
             return int(super().query(statement, unbuffered=unbuffered))
+
+    def next_result(self, unbuffered: bool = False) -> int:
+        """Read the result of the next of several statements. Raises OperationalError likewise."""
+        with self._decoding():
+            return int(super().next_result(unbuffered))
 
     def ping(self, reconnect: bool = False) -> None:
         """Check the connection. Raises OperationalError for an answer that cannot be decoded."""
@@ -167,11 +179,36 @@ class DriverConnection(_PyMySQLConnection):  # type: ignore[misc]
         """
         if isinstance(obj, str):
             return string_literal(obj)
+        if isinstance(obj, bytes | bytearray):
+            return f"x'{obj.hex()}'"
         return str(super().escape(obj, mapping))
 
+    def _set_and_query(self, statement: bytes) -> int:
+        """Send the settings and a statement in one round trip."""
+        settings = _set_statement(*_SETTINGS, *_TIDB_SETTINGS).encode()
+        self._execute_command(COMMAND.COM_QUERY, settings + b"; " + statement)
+        try:
+            self._read_ok_packet()
+        except err.MySQLError as error:
+            if code_of(error) not in _UNSETTABLE:
+                raise
+            # The server has not run the statement.
+            self._set_session()
+            return int(super().query(statement))
+        return int(self.next_result())
+
+    def _set_session(self) -> None:
+        try:
+            self._set(*_SETTINGS, *_TIDB_SETTINGS)
+        except err.MySQLError as error:
+            if code_of(error) not in _UNSETTABLE:
+                raise
+            self._set(*_SETTINGS)
+            for setting in _TIDB_SETTINGS:
+                self._set_if_possible(setting)
+
     def _set(self, *settings: str) -> None:
-        self._execute_command(COMMAND.COM_QUERY, f"SET {', '.join(settings)}")
-        # The answer tells PyMySQL that autocommit is on, or it would send a statement for that.
+        self._execute_command(COMMAND.COM_QUERY, _set_statement(*settings))
         self._read_ok_packet()
 
     def _set_if_possible(self, setting: str) -> None:
@@ -212,6 +249,10 @@ class DriverConnection(_PyMySQLConnection):  # type: ignore[misc]
                 raise
             self._force_close()
             raise err.OperationalError(SERVER_LOST, f"malformed answer: {error!r}") from error
+
+
+def _set_statement(*settings: str) -> str:
+    return f"SET {', '.join(settings)}"
 
 
 def string_literal(text: str) -> str:

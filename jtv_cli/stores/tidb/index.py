@@ -5,27 +5,27 @@ from __future__ import annotations
 import re
 import time
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from jtv_cli.errors import StoreError
 from jtv_cli.records import IndexState, IndexStatus
+from jtv_cli.stores.tidb.connection import fetch_all
 from jtv_cli.stores.tidb.errors import (
     CONNECTION_LOST,
     DUPLICATE_INDEX,
-    NO_PRIVILEGE,
     code_of,
     says_no_tiflash,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Executable
 
-    from jtv_cli.stores.tidb.connection import Database
+    from jtv_cli.stores.tidb.connection import Database, Rows
 
 _NAME = "jtv_vector"
 _ADD = f"ADD VECTOR INDEX {_NAME} ((VEC_COSINE_DISTANCE(content_vec))) USING HNSW"
@@ -41,14 +41,14 @@ _REPLICA = sa.text(
 # TiDB passes conditions on single columns to TiFlash in lower case, where they miss names with
 # capitals: hence one lower-cased string.
 _PROGRESS = sa.text(
-    "SELECT COALESCE(SUM(rows_stable_indexed + rows_delta_indexed), 0) AS indexed,"
-    " COALESCE(SUM(rows_stable_not_indexed + rows_delta_not_indexed), 0) AS pending,"
-    " COALESCE(MAX(error_message), '') AS error FROM information_schema.tiflash_indexes"
-    " WHERE LOWER(CONCAT(tidb_database, '.', tidb_table, '.', index_name))"
-    " = LOWER(CONCAT(DATABASE(), '.', :table, '.', :index))"
+    "SELECT index_name, SUM(rows_stable_indexed + rows_delta_indexed),"
+    " SUM(rows_stable_not_indexed + rows_delta_not_indexed),"
+    " COALESCE(MAX(error_message), '') FROM information_schema.tiflash_indexes"
+    " WHERE LOWER(CONCAT(tidb_database, '.', tidb_table)) = LOWER(CONCAT(DATABASE(), '.', :table))"
+    " GROUP BY index_name"
 )
-_JOBS = (
-    "ADMIN SHOW DDL JOBS WHERE db_name = DATABASE() AND table_name = %s"
+_JOBS = sa.text(
+    "ADMIN SHOW DDL JOBS WHERE db_name = DATABASE() AND table_name = :table"
     " AND job_type IN ('add vector index', 'add columnar index')"
     " AND state NOT IN ('synced', 'done', 'cancelled', 'rollback done')"
 )
@@ -191,7 +191,7 @@ class VectorIndex:
         )
 
     def _replicate(self, connection: Connection, progress: Callable[[str], None]) -> None:
-        if self._replica(connection) is None:
+        if not self._has_replica(connection):
             progress("creating a TiFlash replica")
             self._alter(connection, "SET TIFLASH REPLICA 1")
 
@@ -204,57 +204,89 @@ class VectorIndex:
             raise
 
     def _status(self, connection: Connection) -> IndexStatus:
-        name = self._name(connection)
-        is_adding = name is None and self._is_adding(connection)
-        if name is None and not is_adding:
-            return IndexStatus(IndexState.NONE, detail="create it with: jtv init")
-        replica = self._replica(connection)
-        if replica is None and not is_adding:
-            # Statements on such a table fail with an internal error of TiDB.
-            detail = "it has no TiFlash replica; repair it with: jtv index build"
-            return IndexStatus(IndexState.FAILED, detail=detail)
-        is_replicated = replica is not None and replica.available
-        done = self._progress(connection, name)
-        indexed, pending = int(done.indexed), int(done.pending)
-        if done.error:
-            state, detail = IndexState.FAILED, f"TiFlash cannot build it: {done.error}"
-        elif is_adding and (pending or is_replicated):
-            state = IndexState.BUILDING
-            detail = f"vector index: {indexed:,} of {indexed + pending:,} rows"
-        elif not is_replicated:
-            share = replica.progress if replica else 0
-            done_so_far = f"{share:.0%}" if share < 1 else "not available yet"
-            state, detail = IndexState.BUILDING, f"TiFlash replica: {done_so_far}"
-        else:
-            state, detail = IndexState.READY, "HNSW on TiFlash"
-        return IndexStatus(state, indexed, pending, detail)
+        return read_status(fetch_status(connection, self._table))
 
     def _name(self, connection: Connection) -> str | None:
         """Return the name of the index, quoted, None if there is none."""
-        row = connection.exec_driver_sql(f"SHOW CREATE TABLE `{self._table}`").one()
-        found = _COSINE.search(row[1])
-        return found[1] if found else None
+        return _index_name(connection.exec_driver_sql(_show(self._table)).all())
 
-    def _replica(self, connection: Connection) -> Any:  # noqa: ANN401  # a row
-        return connection.execute(_REPLICA, {"table": self._table}).first()
-
-    def _progress(self, connection: Connection, name: str | None) -> Any:  # noqa: ANN401  # a row
-        """Return the progress of the index of that quoted name, or of the one being added."""
-        index = _NAME if name is None else name[1:-1].replace("``", "`")
-        return connection.execute(_PROGRESS, {"table": self._table, "index": index}).one()
+    def _has_replica(self, connection: Connection) -> bool:
+        return connection.execute(_REPLICA, {"table": self._table}).first() is not None
 
     def _is_adding(self, connection: Connection) -> bool:
-        """Return whether the server is adding the index.
+        """Return whether the server is adding the index."""
+        return _is_adding(*fetch_all(connection, *_progress_and_jobs(self._table), optional=1))
 
-        Without the privilege to see the server's jobs, TiFlash's progress tells.
-        """
-        try:
-            return connection.exec_driver_sql(_JOBS, (self._table,)).first() is not None
-        except DBAPIError as error:
-            if code_of(error) not in NO_PRIVILEGE:
-                raise
-        done = self._progress(connection, None)
-        return bool(done.indexed + done.pending)
+
+def fetch_status(connection: Connection, table: str, *before: Executable) -> list[Rows]:
+    """Return the rows of statements, and those that `read_status` takes, in one round trip."""
+    replica = _REPLICA.bindparams(table=table)
+    rest = _progress_and_jobs(table)
+    return fetch_all(connection, *before, _show(table), replica, *rest, optional=1)
+
+
+def read_status(rows: Sequence[Rows]) -> IndexStatus:
+    """Return the state of an index from what the server says of the table."""
+    created, replicas, progress, *jobs = rows
+    name = _index_name(created)
+    is_adding = name is None and _is_adding(progress, *jobs)
+    if name is None and not is_adding:
+        return IndexStatus(IndexState.NONE, detail="create it with: jtv init")
+    if not replicas and not is_adding:
+        # Statements on such a table fail with an internal error of TiDB.
+        detail = "it has no TiFlash replica; repair it with: jtv index build"
+        return IndexStatus(IndexState.FAILED, detail=detail)
+    is_available, share = replicas[0] if replicas else (False, 0)
+    indexed, pending, error = _progress_of(progress, name)
+    if error:
+        state, detail = IndexState.FAILED, f"TiFlash cannot build it: {error}"
+    elif is_adding and (pending or is_available):
+        state = IndexState.BUILDING
+        detail = f"vector index: {indexed:,} of {indexed + pending:,} rows"
+    elif not is_available:
+        done_so_far = f"{share:.0%}" if share < 1 else "not available yet"
+        state, detail = IndexState.BUILDING, f"TiFlash replica: {done_so_far}"
+    else:
+        state, detail = IndexState.READY, "HNSW on TiFlash"
+    return IndexStatus(state, indexed, pending, detail)
+
+
+def _show(table: str) -> str:
+    return f"SHOW CREATE TABLE `{table}`"
+
+
+def _progress_and_jobs(table: str) -> tuple[Executable, Executable]:
+    """Return two statements, of which the second takes the privilege to see the server's jobs."""
+    return _PROGRESS.bindparams(table=table), _JOBS.bindparams(table=table)
+
+
+def _index_name(created: Rows) -> str | None:
+    """Return the quoted name of the index that SHOW CREATE TABLE shows, None if there is none."""
+    found = _COSINE.search(created[0][1])
+    return found[1] if found else None
+
+
+def _progress_of(progress: Rows, name: str | None) -> tuple[int, int, str]:
+    """Return the numbers of indexed and of pending rows, and the error of TiFlash.
+
+    `name` is the quoted name of the index, None for the one that is being added.
+    """
+    index = _NAME if name is None else name[1:-1].replace("``", "`")
+    for found, indexed, pending, error in progress:
+        if found.lower() == index.lower():
+            return int(indexed), int(pending), error
+    return 0, 0, ""
+
+
+def _is_adding(progress: Rows, jobs: Rows | None = None) -> bool:
+    """Return whether the server is adding the index.
+
+    Without the privilege to see the server's jobs, TiFlash's progress tells.
+    """
+    if jobs is not None:
+        return bool(jobs)
+    indexed, pending, _ = _progress_of(progress, None)
+    return bool(indexed + pending)
 
 
 class _NoTiflashError(Exception):

@@ -42,7 +42,7 @@ class Neighbors(NamedTuple):
     """The documents nearest to a query vector, and how they were found."""
 
     rows: Sequence[Any]
-    """Id, content and distance, nearest first, and by id at the same distance."""
+    """Those of `with_first_occurrence`, nearest first, and by id at the same distance."""
     was_scanned: bool
     """Whether the index's answer was of no use, so that all vectors were compared."""
 
@@ -116,10 +116,10 @@ def nearest(
     `conditions` are what they must meet; the index can only answer without any.
     """
     if exact:
-        statement = _statement(schema, query, k, exact=True).where(*conditions)
+        statement = _statement(schema, query, k, exact=True, conditions=conditions)
         rows = connection.execute(statement).all()
         return Neighbors([row for row in rows if row.distance is not None], was_scanned=False)
-    # A statement that orders by the id too is none that the index can answer. One more than k
+    # A query block that orders by the id too is none that the index can answer. One more than k
     # shows whether the documents at the end are tied.
     for wanted in (k + 1, max(_OVER_FETCH * k, _TIED)):
         rows = connection.execute(_statement(schema, query, wanted, exact=False)).all()
@@ -233,13 +233,24 @@ def explain_search(
 def to_hits(
     connection: Connection, schema: Schema, rows: Sequence[Any], matching: Matching | None = None
 ) -> list[Hit]:
-    """Return the hits of rows with id, content and distance, less those that do not match."""
-    matching = matching or Matching(connection, schema)
+    """Return the hits of rows of `with_first_occurrence`, less those that do not match."""
+    if matching is None or matching.is_everything:
+        return [
+            Hit(
+                row.id,
+                row.content,
+                _clamped(row.distance),
+                row.source,
+                row.line,
+                decode_metadata(row.metadata),
+            )
+            for row in rows
+        ]
     firsts = _first_occurrences(connection, schema, {row.id for row in rows}, matching)
     return [
-        Hit(row.id, row.content, _clamped(row.distance), *firsts.get(row.id, ()))
+        Hit(row.id, row.content, _clamped(row.distance), *firsts[row.id])
         for row in rows
-        if matching.is_everything or row.id in firsts
+        if row.id in firsts
     ]
 
 
@@ -268,15 +279,59 @@ def measure_recall(connection: Connection, schema: Schema, queries: int) -> Inde
     )
 
 
-def _statement(schema: Schema, query: Vectors, k: int, *, exact: bool) -> Select[Any]:
+def with_first_occurrence(schema: Schema, statement: Select[Any]) -> Select[Any]:
+    """Return a statement for the same rows, with the first occurrence of each, in any order.
+
+    `statement` selects id, content and distance. As a common table expression it is a query
+    block of its own, which the vector index can answer, and it is evaluated once.
+    """
+    near = statement.cte("near")
+    if not schema.has_parts:
+        nulls = (sa.null().label(name) for name in ("source", "line", "metadata"))
+        return sa.select(near.c.id, near.c.content, near.c.distance, *nulls)
+    columns, sources = schema.occurrences.c, schema.sources
+    position = sa.func.row_number().over(partition_by=columns.document, order_by=in_order(schema))
+    # The server may not have statistics that tell how few the documents are.
+    first = (
+        sa.select(schema.occurrences, position.label("position"))
+        .join_from(near, schema.occurrences, columns.document == near.c.id)
+        .prefix_with(f"/*+ INL_JOIN(`{schema.occurrences.name}`) */")
+        .subquery("first_occurrence")
+    )
+    return (
+        sa.select(
+            near.c.id,
+            near.c.content,
+            near.c.distance,
+            sources.c.source,
+            line_of(first.c.line).label("line"),
+            first.c.metadata,
+        )
+        .prefix_with(f"/*+ INL_JOIN(`{sources.name}`) */")
+        .outerjoin_from(near, first, sa.and_(first.c.document == near.c.id, first.c.position == 1))
+        .outerjoin(sources, sources.c.id == first.c.source)
+    )
+
+
+def _statement(
+    schema: Schema,
+    query: Vectors,
+    k: int,
+    *,
+    exact: bool,
+    conditions: Sequence[ColumnElement[bool]] = (),
+) -> Select[Any]:
     columns = schema.documents.c
     # By the label: with the expression, the vector would be sent a second time.
     order = ("distance IS NULL", "distance", "id") if exact else ("distance",)
-    return (
+    inner = (
         sa.select(columns.id, columns.content, distance(schema, query))
+        .where(*conditions)
         .order_by(*map(sa.literal_column, order))
         .limit(k)
     )
+    outer = ("near.distance IS NULL", "near.distance", "near.id") if exact else ("near.distance",)
+    return with_first_occurrence(schema, inner).order_by(*map(sa.literal_column, outer))
 
 
 def _first_occurrences(

@@ -49,6 +49,7 @@ from jtv_cli.stores.tidb.search import (
     search,
     search_matching,
     to_hits,
+    with_first_occurrence,
 )
 from jtv_cli.stores.tidb.statements import (
     KEYS,
@@ -203,7 +204,7 @@ class TidbTable:
         measured = _NO_DISTANCE if query is None else distance(self._schema, query)
         statement = sa.select(columns.id, columns.content, measured)
         most = sys.maxsize if limit is None else limit
-        for rows in self._by_id(statement, after=after, limit=most, size=_BLOCK):
+        for rows in self._by_id(statement, after=after, limit=most, size=_BLOCK, as_hits=True):
             yield from self._hits(rows)
 
     def rank(self, query: Vectors, *, limit: int | None = None) -> Iterator[Hit]:
@@ -380,12 +381,15 @@ class TidbTable:
         after: int | None = None,
         limit: int = sys.maxsize,
         size: int,
+        as_hits: bool = False,
     ) -> Iterator[Sequence[Any]]:
-        """Yield the rows of a statement by id, up to `size` at a time."""
+        """Yield the rows of a statement by id, up to `size` at a time, `as_hits` with places."""
         number = self._schema.documents.c.id
         while limit > 0:
             rest = statement if after is None else statement.where(number > after)
             block = rest.order_by(number).limit(min(limit, size))
+            if as_hits:
+                block = with_first_occurrence(self._schema, block).order_by(sa.literal_column("id"))
             rows = self._database.read(lambda connection: connection.execute(block).all())  # noqa: B023
             if not rows:
                 return
@@ -399,7 +403,8 @@ class TidbTable:
         """Yield the documents of (id, distance) in that order, less those deleted since."""
         columns = self._schema.documents.c
         statement = sa.select(columns.id, columns.content, _NO_DISTANCE)
-        block = statement.where(columns.id.in_([document for document, _ in ranked]))
+        chosen = statement.where(columns.id.in_([document for document, _ in ranked]))
+        block = with_first_occurrence(self._schema, chosen)
         rows = self._database.read(lambda connection: connection.execute(block).all())
         hits = {hit.id: hit for hit in self._hits(rows)}
         for document, value in ranked:
