@@ -391,9 +391,10 @@ class TidbTable:
             if as_hits:
                 block = with_first_occurrence(self._schema, block).order_by(sa.literal_column("id"))
             rows = self._database.read(lambda connection: connection.execute(block).all())  # noqa: B023
-            if not rows:
+            if rows:
+                yield rows
+            if len(rows) < size:
                 return
-            yield rows
             after, limit = rows[-1].id, limit - len(rows)
 
     def _hits(self, rows: Sequence[Any]) -> list[Hit]:
