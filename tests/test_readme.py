@@ -60,7 +60,8 @@ def test_the_example_is_what_jtv_prints(sampled: Jtv) -> None:
 def test_the_picture_is_what_jtv_prints() -> None:
     path = ROOT / "tools/screenshot.py"
     spec = spec_from_file_location("screenshot", path)
-    assert spec and spec.loader
+    assert spec is not None
+    assert spec.loader is not None
     screenshot = module_from_spec(spec)
     spec.loader.exec_module(screenshot)
     # Releases of rich may draw the same text in another way.
