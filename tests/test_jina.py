@@ -635,8 +635,10 @@ def test_refusals_of_the_api(
         assert server.bill == []
 
 
-def test_a_limit_that_is_used_up_is_waited_for(server: JinaServer) -> None:
-    limits = {"X-RateLimit-Remaining-Tokens": "0", "X-RateLimit-Reset-Tokens": "0.3"}
+@pytest.mark.parametrize("remaining", [0, 1])
+def test_a_limit_that_is_used_up_is_waited_for(server: JinaServer, remaining: int) -> None:
+    """A limit that has fewer tokens left than the last request cost is used up, too."""
+    limits = {"X-RateLimit-Remaining-Tokens": str(remaining), "X-RateLimit-Reset-Tokens": "0.3"}
     server.misbehave(lambda reply: replace(reply, headers={**reply.headers, **limits}))
     embedder = ApiEmbedder(V2, api_base=server.url, api_key=KEY)
     embedder.embed(TEXTS, Purpose.DOCUMENT)

@@ -244,6 +244,12 @@ def test_a_date_to_wait_for() -> None:
     assert error.retry_after == pytest.approx(60, abs=5)
 
 
+@pytest.mark.parametrize(("remaining", "seconds"), [("99", 7), ("100", None), ("", None)])
+def test_a_limit_with_less_left_than_a_request_costs(remaining: str, seconds: float | None) -> None:
+    headers = {"X-RateLimit-Remaining-Tokens": remaining, "X-RateLimit-Reset-Tokens": "7"}
+    assert seconds_to_reset(headers, tokens=100) == seconds
+
+
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [

@@ -82,7 +82,7 @@ class ApiEmbedder:
         reply = self._post(self._body(texts, purpose), len(texts))
         embeddings = read_reply(reply, self.model, texts)
         self._other_url = ""
-        if (wait := seconds_to_reset(reply.headers)) is not None:
+        if (wait := seconds_to_reset(reply.headers, embeddings.tokens)) is not None:
             self._not_before = time.monotonic() + wait
         return embeddings
 

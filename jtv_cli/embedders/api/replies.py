@@ -263,17 +263,19 @@ def _rate_limited(answer: str, reply: Reply, said: str) -> RateLimited:
     return RateLimited(f"a limit is reached: {answer}", kind=kind, retry_after=wait, hint=hint)
 
 
-def seconds_to_reset(headers: Mapping[str, str]) -> float | None:
+def seconds_to_reset(headers: Mapping[str, str], tokens: int = 0) -> float | None:
     """Return the seconds until an exhausted limit is reset, None if the headers state none.
 
     A service may state its limits on requests and on tokens as `X-RateLimit-Remaining-…` and
     `X-RateLimit-Reset-…`: a number of seconds, a moment in seconds since 1970, or a duration
-    such as 6m0s.
+    such as 6m0s. A limit is also exhausted if fewer tokens remain than this request cost,
+    because the next one is likely to cost as much.
     """
     waits = [
         wait
-        for kind in ("", "-Requests", "-Tokens")
-        if headers.get(f"X-RateLimit-Remaining{kind}", "").strip() == "0"
+        for kind, needed in (("", 1), ("-Requests", 1), ("-Tokens", max(tokens, 1)))
+        if re.fullmatch("[0-9]{1,18}", left := headers.get(f"X-RateLimit-Remaining{kind}", ""))
+        and int(left) < needed
         and (wait := _duration(headers.get(f"X-RateLimit-Reset{kind}", ""))) is not None
     ]
     return min(max(waits), LONGEST_WAIT) if waits else None
