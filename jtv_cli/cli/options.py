@@ -263,6 +263,19 @@ K = Annotated[
         "--k", "-k", "--limit", "-n", metavar="N", min=1, max=_MOST_SHOWN, help="Print N hits."
     ),
 ]
+PerSource = Annotated[
+    int | None,
+    typer.Option(
+        "--per-source",
+        metavar="N",
+        min=1,
+        max=_MOST_SHOWN,
+        help="Print no more than N hits of each source.",
+    ),
+]
+Diverse = Annotated[
+    bool, typer.Option("--diverse", help="Prefer hits that differ from one another.")
+]
 MaxDistance = Annotated[
     float | None,
     typer.Option(

@@ -47,6 +47,8 @@ def search(
     max_distance: options.MaxDistance = None,
     source: options.SourceGlob = None,
     where: options.Where = None,
+    per_source: options.PerSource = None,
+    diverse: options.Diverse = False,
     exact: options.Exact = False,
     max_wait: options.MaxWait = QUERY_SECONDS,
     explain: options.Explain = False,
@@ -74,7 +76,11 @@ def search(
     text = _joined(query)
     form = choose_format(session, format, json=json, nul=nul)
     filter_ = make_filter(source, where)
-    search_options = pipeline.SearchOptions(k, max_distance, filter_, exact, explain, max_wait)
+    search_options = pipeline.SearchOptions(
+        *(k, max_distance, filter_, exact, explain, max_wait),
+        per_source=per_source,
+        diverse=diverse,
+    )
     if queries is not None:
         return _search_many(session, queries, search_options, form, nul=nul)
     with session.console.status("searching"), session.store() as store:

@@ -18,18 +18,25 @@ from jtv_cli.errors import (
     UsageError,
 )
 from jtv_cli.pipeline.batches import estimated_tokens
+from jtv_cli.pipeline.diversity import keep_per_source, maximal_marginal_relevance
 from jtv_cli.pipeline.retry import Attempts, RetryPolicy
-from jtv_cli.records import Embeddings, Purpose
+from jtv_cli.records import Embeddings, Purpose, SearchResults
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from jtv_cli.embedders import Embedder
-    from jtv_cli.records import Filter, Hit, SearchResults, Vectors
+    from jtv_cli.records import Filter, Hit, Vectors
     from jtv_cli.stores import Table
 
 # Queries that are searched together; the hits of all of them are in memory at once.
 _QUERIES_PER_SEARCH = 64
+# How many candidates varied hits are picked from at first: so many times k, but at least 50.
+# If they do not fill the results, four times as many are fetched, up to 10,000 or k.
+_CANDIDATES_PER_HIT = 5
+_LEAST_CANDIDATES = 50
+_CANDIDATES_GROWTH = 4
+_MOST_CANDIDATES = 10_000
 
 
 class SearchOptions(NamedTuple):
@@ -38,7 +45,8 @@ class SearchOptions(NamedTuple):
     `k` is the largest number of hits, `max_distance` their largest distance. `filter`
     selects the documents that are searched. `exact` compares every vector. `explain` asks
     how the hits were found. `max_wait` is how long a failed request is retried, in seconds;
-    0 disables retries.
+    0 disables retries. `per_source` is the largest number of hits of one source, None for
+    any. `diverse` picks hits that differ from one another.
     """
 
     k: int = 5
@@ -47,6 +55,8 @@ class SearchOptions(NamedTuple):
     exact: bool = False
     explain: bool = False
     max_wait: float = 15.0
+    per_source: int | None = None
+    diverse: bool = False
 
 
 DEFAULT_OPTIONS = SearchOptions()
@@ -74,14 +84,12 @@ def search(
     """
     if isinstance(query, int):
         vector = _document_vector(query, table)
-        # One more, because the document is its own nearest neighbour.
-        [hits], explanation = _retrieve(vector[None], table, options._replace(k=options.k + 1))
-        return SearchResult([hit for hit in hits if hit.id != query][: options.k], explanation)
-    if isinstance(query, str):
+    elif isinstance(query, str):
         vector = embed_query(query, _required(embedder), max_wait=options.max_wait)
     else:
         vector = query
-    [hits], explanation = _retrieve(vector[None], table, options)
+    itself = query if isinstance(query, int) else None
+    [hits], explanation = _retrieve(vector[None], table, options, without=itself)
     return SearchResult(hits, explanation)
 
 
@@ -150,20 +158,61 @@ def _required(embedder: Embedder | None) -> Embedder:
     return embedder
 
 
-def _retrieve(vectors: Vectors, table: Table, options: SearchOptions) -> SearchResults:
-    """Return the nearest documents to each of (m, dimensions) vectors.
+def _retrieve(
+    vectors: Vectors, table: Table, options: SearchOptions, *, without: int | None = None
+) -> SearchResults:
+    """Return the k best documents for each of (m, dimensions) vectors.
 
-    The filter is applied here, by the store, before the nearest k are chosen. This is also
-    the place to merge in the hits of another retriever, or to rerank more than k candidates.
+    The document whose id is `without` is left out. The filter is applied by the store,
+    before the nearest are chosen. Varied hits are picked from more than k candidates.
     """
+    # A document is its own nearest neighbor.
+    extra = 0 if without is None else 1
+    is_varied = options.diverse or options.per_source is not None
+    wanted = max(_CANDIDATES_PER_HIT * options.k, _LEAST_CANDIDATES) if is_varied else options.k
+    found: dict[int, list[Hit]] = {}
+    explanation = ""
+    while left := [number for number in range(len(vectors)) if number not in found]:
+        results = _nearest(vectors[left], table, wanted + extra, options)
+        explanation = explanation or results.explanation
+        is_last = not is_varied or wanted >= max(_MOST_CANDIDATES, options.k)
+        for number, hits in zip(left, results.hits, strict=True):
+            picked = [hit for hit in hits if hit.id != without]
+            if options.per_source is not None:
+                picked = keep_per_source(picked, options.per_source)
+            if is_last or len(picked) >= options.k or len(hits) < wanted + extra:
+                if options.diverse:
+                    picked = _most_diverse(vectors[number], picked, table, options.k)
+                found[number] = picked[: options.k]
+        wanted *= _CANDIDATES_GROWTH
+    return SearchResults([found[number] for number in range(len(vectors))], explanation)
+
+
+def _nearest(vectors: Vectors, table: Table, k: int, options: SearchOptions) -> SearchResults:
     return table.search(
         vectors,
-        options.k,
+        k,
         exact=options.exact,
         max_distance=options.max_distance,
         filter=options.filter,
         explain=options.explain,
     )
+
+
+def _most_diverse(query: Vectors, hits: Sequence[Hit], table: Table, k: int) -> list[Hit]:
+    """Return k of the hits by maximal marginal relevance, less those without a vector by now."""
+    import numpy as np
+
+    found = {
+        document.id: document.vector
+        for document in table.get([hit.id for hit in hits], vectors=True)
+        if document.vector is not None
+    }
+    kept = [hit for hit in hits if hit.id in found]
+    if not kept:
+        return []
+    vectors = np.stack([found[hit.id] for hit in kept])
+    return maximal_marginal_relevance(query, vectors, kept, k)
 
 
 def _document_vector(number: int, table: Table) -> Vectors:
