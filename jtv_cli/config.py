@@ -50,11 +50,16 @@ _LEAST_COLUMNS = 10
 
 
 class Setting(NamedTuple):
-    """A value and its source, in words; `file` is the settings file it was in, if any."""
+    """A value and its source, in words.
+
+    `file` is the settings file it was in, if any. `is_explicit` says that the command line,
+    or the call of a Python program, names it.
+    """
 
     value: str | None
     source: str
     file: Path | None = None
+    is_explicit: bool = False
 
 
 class Settings(NamedTuple):
@@ -70,13 +75,23 @@ class Settings(NamedTuple):
 
 
 class Flags(NamedTuple):
-    """The settings given on the command line; None for those not given."""
+    """The settings given on the command line, or in Python; None for those not given."""
 
     database: str | None = None
     table: str | None = None
     model: str | None = None
     api_base: str | None = None
     no_key: bool = False
+    api_key: str | None = None
+    models: str | None = None
+    is_from_python: bool = False
+
+    def setting(self, name: str) -> Setting | None:
+        """Return a setting that is given, None if it is not. Raises UsageError if it is empty."""
+        value: str | None = getattr(self, name)
+        if value is None:
+            return None
+        return flagged(value, f"{name}=" if self.is_from_python else f"--{name.replace('_', '-')}")
 
 
 class Database(NamedTuple):
@@ -96,22 +111,23 @@ class _Layer(NamedTuple):
     file: Path | None = None
 
 
-def load_settings(flags: Flags) -> Settings:
+def load_settings(flags: Flags, *, from_environment: bool = True) -> Settings:
     """Resolve every setting once. The environment is read, never changed.
+
+    Without `from_environment`, neither the environment nor settings files are read.
 
     Raises UsageError for a value that cannot be used, or a settings file that
     cannot be read.
     """
-    layers = list(_layers())
+    layers = list(_layers()) if from_environment else []
     settings = Settings(
-        database=_flag(flags.database, "--database") or _from_layers(layers, _DATABASE, "embedded"),
+        database=flags.setting("database") or _from_layers(layers, _DATABASE, "embedded"),
         tidb_url=_from_layers(layers, ("TIDB_DATABASE_URL",)),
-        table=_flag(flags.table, "--table") or _from_layers(layers, ("JTV_TABLE",), DEFAULT_TABLE),
-        model=_flag(flags.model, "--model") or _from_layers(layers, ("JTV_MODEL",)),
-        api_key=_api_key(layers, no_key=flags.no_key),
-        api_base=_flag(flags.api_base, "--api-base")
-        or _from_layers(layers, ("JINA_API_BASE",), JINA_API),
-        models=_from_layers(layers, ("JTV_MODELS",)),
+        table=flags.setting("table") or _from_layers(layers, ("JTV_TABLE",), DEFAULT_TABLE),
+        model=flags.setting("model") or _from_layers(layers, ("JTV_MODEL",)),
+        api_key=flags.setting("api_key") or _api_key(layers, no_key=flags.no_key),
+        api_base=flags.setting("api_base") or _from_layers(layers, ("JINA_API_BASE",), JINA_API),
+        models=flags.setting("models") or _from_layers(layers, ("JTV_MODELS",)),
     )
     _keep_secrets(settings)
     check_table(settings.table)
@@ -155,7 +171,7 @@ def flagged(value: str, name: str) -> Setting:
     """
     if not value.strip():
         raise UsageError(f"{name} is empty")
-    setting = Setting(value, name)
+    setting = Setting(value, name, is_explicit=True)
     _keep_password(setting)
     return setting
 
@@ -243,10 +259,6 @@ def has_terminal_links() -> bool:
     return term not in {"", "dumb", "linux"} and not is_old_vte
 
 
-def _flag(value: str | None, name: str) -> Setting | None:
-    return None if value is None else flagged(value, name)
-
-
 def _from_layers(
     layers: list[_Layer], names: tuple[str, ...], default: str | None = None
 ) -> Setting:
@@ -262,7 +274,9 @@ def _api_key(layers: list[_Layer], *, no_key: bool) -> Setting:
     """Return the API key; a variable that is set but empty in the environment means no key."""
     if no_key:
         return Setting(None, "--no-key")
-    [environment, *_] = layers
+    environment = next(iter(layers), None)
+    if environment is None:
+        return Setting(None, "default")
     if not any(environment.values.get(name) for name in _API_KEY):
         for name in _API_KEY:
             if name in os.environ:

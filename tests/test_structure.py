@@ -21,12 +21,14 @@ PACKAGE = Path(jtv_cli.__file__).parent
 SHARED = {"errors", "records", "text", "source_names", "batching", "hosts"}
 # Which of jtv's own packages and modules each may import, beside itself and the shared ones.
 MAY_IMPORT = {
-    "__init__": set(),
+    "__init__": {"api"},
     "__main__": {"jtv_cli", "cli", "config"},
     "cli": {
         *("jtv_cli", "config", "sources", "pipeline", "transfer", "render"),
-        *("embedders", "stores"),
+        *("embedders", "stores", "model_choice", "api"),
     },
+    "api": {"config", "sources", "pipeline", "embedders", "stores", "model_choice"},
+    "model_choice": {"jtv_cli", "config", "embedders", "stores"},
     "config": set(),
     "errors": set(),
     "records": set(),

@@ -10,16 +10,14 @@ from jtv_cli.cli.arguments import missing_documents, require_one
 from jtv_cli.cli.interrupts import if_interrupted
 from jtv_cli.cli.session import RESUME, Session
 from jtv_cli.errors import ExitCode, UsageError
-from jtv_cli.records import STDIN, Removed
+from jtv_cli.records import Removed
 from jtv_cli.render.units import format_count, format_removed
-from jtv_cli.source_names import possible_identities
 from jtv_cli.sources import open_sources, read_blocks
 from jtv_cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from jtv_cli.pipeline import MarkedLines
     from jtv_cli.sources import RecordBlock
     from jtv_cli.stores import Table
 
@@ -80,7 +78,7 @@ def _find(table: Table, ids: Sequence[int] | None, source: str | None, texts: st
             raise UsageError(f"{missing_documents(table, unknown)}; nothing was deleted")
         return _Found(removed, 0, lambda _: table.delete(ids))
     if source is not None:
-        marked = _marked(table, source)
+        marked = pipeline.mark_source(table, source)
         if not len(marked):
             raise UsageError(
                 f'no source "{printable(source)}" in table {table.spec.name}',
@@ -95,19 +93,6 @@ def _find(table: Table, ids: Sequence[int] | None, source: str | None, texts: st
         found, missing = pipeline.find_texts(table, _require_texts(read_blocks(sources)))
     removed, _ = pipeline.count_documents(table, found)
     return _Found(removed, missing, partial(pipeline.delete_documents, table, found))
-
-
-def _marked(table: Table, source: str) -> MarkedLines:
-    """Return all occurrences in a source, given its name, or a path as shown or typed."""
-    from jtv_cli.pipeline import MarkedLines
-
-    if source == STDIN:
-        return MarkedLines(None).mark(table.source_lines(None))
-    marked = MarkedLines(source)
-    for name in possible_identities(source):
-        if len(marked := MarkedLines(name).mark(table.source_lines(name))):
-            break
-    return marked
 
 
 def _require_texts(blocks: Iterable[RecordBlock]) -> Iterator[RecordBlock]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jtv_cli.cli import options
-from jtv_cli.cli.choice import VectorOptions, require_options
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode
+from jtv_cli.model_choice import VectorOptions, require_options
 from jtv_cli.records import ChangeKind, IndexState, find_spec
 from jtv_cli.render.units import format_count
 

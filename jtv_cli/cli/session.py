@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec
 
 import typer
 
-from jtv_cli import config
-from jtv_cli.cli import choice, options
+from jtv_cli import config, model_choice
+from jtv_cli.cli import options
 from jtv_cli.embedders.models import (
     HASHING_MODEL,
     JINA_KEYS_PAGE,
@@ -70,7 +70,7 @@ class Session(NamedTuple):
     @property
     def demands_model(self) -> bool:
         """Whether the command line names a model, which the table must have."""
-        return self.settings.model.source == "--model"
+        return self.settings.model.is_explicit
 
     @contextmanager
     def store(self, *, writable: bool = False) -> Iterator[Store]:
@@ -101,16 +101,16 @@ class Session(NamedTuple):
         with self.looking_at(store):
             table = store.open(self.table_name)
         self.require_model(table.spec)
-        choice.require_near(self.settings, table)
+        model_choice.require_near(self.settings, table)
         return table
 
     def looking_at(self, store: Store) -> AbstractContextManager[object]:
         """Show on a terminal that the store is being read."""
         return self.console.status(f"reading {store.location}")
 
-    def model_for_new_table(self, options: choice.VectorOptions | None = None) -> Model:
+    def model_for_new_table(self, options: model_choice.VectorOptions | None = None) -> Model:
         """Return the model that the settings name, or the default for a new table."""
-        return choice.model_for_new_table(
+        return model_choice.model_for_new_table(
             self.settings, is_embedded=self.database.is_embedded, options=options
         )
 
@@ -121,16 +121,16 @@ class Session(NamedTuple):
 
         Raises UsageError if the API key is missing or the API base cannot be used.
         """
-        model = choice.model_for_table(self.settings, spec)
-        return choice.open_model(self.settings, model, truncate=truncate)
+        model = model_choice.model_for_table(self.settings, spec)
+        return model_choice.open_model(self.settings, model, truncate=truncate)
 
     def open_model(self, model: Model) -> Embedder:
         """Open the embedder of a model."""
-        return choice.open_model(self.settings, model)
+        return model_choice.open_model(self.settings, model)
 
     def require_model(self, spec: TableSpec) -> None:
         """Raise TableMismatch if --model names another model than the table's."""
-        choice.require_model(self.settings, spec)
+        model_choice.require_model(self.settings, spec)
 
     def new_spec(self, model: Model) -> TableSpec:
         """Return the spec of a new table with this model."""

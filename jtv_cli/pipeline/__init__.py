@@ -18,6 +18,7 @@ from jtv_cli.pipeline.removal import (
     delete_documents,
     find_texts,
     mark_missing,
+    mark_source,
     remove_marked,
 )
 from jtv_cli.pipeline.retry import RetryPolicy
@@ -50,6 +51,7 @@ __all__ = [
     "ingest",
     "list_documents",
     "mark_missing",
+    "mark_source",
     "recall_sources",
     "remove_marked",
     "search",

@@ -7,7 +7,8 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from jtv_cli.batching import batched
-from jtv_cli.records import Removed, SourceLine
+from jtv_cli.records import STDIN, Removed, SourceLine
+from jtv_cli.source_names import possible_identities
 from jtv_cli.text import short_key, text_hashes
 
 if TYPE_CHECKING:
@@ -50,6 +51,17 @@ class MarkedLines:
         parts = (batched(each, _BATCH) for each in (self._lines, self.documents))
         for lines, documents in zip(*parts, strict=True):
             yield list(map(SourceLine, lines, documents))
+
+
+def mark_source(table: Table, source: str) -> MarkedLines:
+    """Mark all occurrences in a source, given its name, or a path as shown or typed."""
+    if source == STDIN:
+        return MarkedLines(None).mark(table.source_lines(None))
+    marked = MarkedLines(source)
+    for name in possible_identities(source):
+        if len(marked := MarkedLines(name).mark(table.source_lines(name))):
+            break
+    return marked
 
 
 def count_marked(table: Table, marked: Sequence[MarkedLines]) -> Removed:

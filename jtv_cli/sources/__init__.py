@@ -6,6 +6,7 @@ texts of `blocks`.
 """
 
 from jtv_cli.sources.blocks import RecordBlock
+from jtv_cli.sources.memory import blocks_of_records
 from jtv_cli.sources.open import missing_files, open_lines, open_sources, read_again, read_blocks
 from jtv_cli.sources.source import InputFormat, ReadOptions, Source
 
@@ -14,6 +15,7 @@ __all__ = [
     "ReadOptions",
     "RecordBlock",
     "Source",
+    "blocks_of_records",
     "missing_files",
     "open_lines",
     "open_sources",

@@ -192,8 +192,8 @@ def _space(name: str) -> str:
 
 
 def _demanded_model(settings: config.Settings) -> Model | None:
-    """Return the model that the command line names, which a table must then have."""
-    return _named_model(settings) if settings.model.source == "--model" else None
+    """Return the model that the call names, which a table must then have."""
+    return _named_model(settings) if settings.model.is_explicit else None
 
 
 def _named_model(settings: config.Settings) -> Model | None:

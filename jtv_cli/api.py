@@ -1,0 +1,694 @@
+"""The Python API: `jtv_cli.connect` opens a table to ingest into, search, list and delete from.
+
+Nothing here prints, exits, or reads the environment unless `from_environment` asks for it.
+Notices, such as that a request is retried, go to the logger `jtv_cli`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import contextmanager
+from threading import Lock
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jtv_cli import config, model_choice
+from jtv_cli.embedders.models import spec_for
+from jtv_cli.errors import (
+    JtvError,
+    NoTable,
+    ServiceError,
+    StoreError,
+    TableDropped,
+    TableMismatch,
+    UsageError,
+    mask_secrets,
+)
+from jtv_cli.records import (
+    STDIN,
+    Filter,
+    Hit,
+    IndexState,
+    IndexStatus,
+    IngestProgress,
+    IngestReport,
+    Occurrence,
+    Removed,
+    SourceCount,
+    StoredDocument,
+)
+from jtv_cli.sources import InputFormat, ReadOptions, blocks_of_records, open_sources, read_blocks
+from jtv_cli.stores import open_store
+
+if TYPE_CHECKING:
+    # For annotations in a class that has a method called `list`.
+    import builtins
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from types import TracebackType
+
+    from jtv_cli import stores
+    from jtv_cli.config import Settings
+    from jtv_cli.embedders import Embedder
+    from jtv_cli.pipeline import SearchOptions
+    from jtv_cli.records import TableSpec
+    from jtv_cli.sources import RecordBlock
+
+    StrPath = str | os.PathLike[str]
+
+__all__ = [
+    "Hit",
+    "IndexState",
+    "IndexStatus",
+    "IngestProgress",
+    "IngestReport",
+    "JtvError",
+    "NoTable",
+    "Occurrence",
+    "Removed",
+    "ServiceError",
+    "SourceCount",
+    "StoreError",
+    "StoredDocument",
+    "Table",
+    "TableInfo",
+    "TableMismatch",
+    "UsageError",
+    "connect",
+]
+
+_logger = logging.getLogger("jtv_cli")
+_logger.addHandler(logging.NullHandler())
+
+# Seconds for which a failed request is retried: a user waits for a search.
+_QUERY_SECONDS = 15.0
+_INGEST_SECONDS = 900.0
+_MAX_DISTANCE = 2.0
+
+
+class TableInfo(NamedTuple):
+    """What a table is and has.
+
+    `size` is in bytes, its index included; None where the database does not tell.
+    """
+
+    name: str
+    location: str
+    model: str
+    dimensions: int
+    documents: int
+    size: int | None
+    index_status: IndexStatus
+
+
+def connect(
+    database: StrPath | None = None,
+    *,
+    table: str | None = None,
+    model: str | None = None,
+    api_key: str | None = None,
+    api_base: str | None = None,
+    models_directory: StrPath | None = None,
+    create: bool = True,
+    read_only: bool = False,
+    from_environment: bool = False,
+) -> Table:
+    """Open a table. Close it with `close`, or use it in a `with` statement.
+
+    Args:
+        database: A path, a database URL, or "embedded", the default: jtv's own file in the
+            user's data directory.
+        table: The name of the table. The default is that of the commands.
+        model: The model that the table must have, and the model of a new table. The default
+            is the table's own; for a new table, it is chosen as `jtv init` chooses it.
+        api_key: The key for the embeddings API, for models that need one.
+        api_base: The URL of the embeddings API, if it is not Jina AI's.
+        models_directory: Where downloaded models are.
+        create: Create the table if it does not exist.
+        read_only: Create and change nothing. A file without write permission needs this.
+        from_environment: Take what is not given here from the environment and from `.env`
+            and `config.env`, as the commands do.
+
+    Raises:
+        UsageError: A setting cannot be used, or the API key is missing.
+        NoTable: The table does not exist and is not to be created.
+        TableMismatch: The table has another model.
+        StoreError: The database refused or failed.
+        ServiceError: The embeddings service refused or failed.
+
+    """
+    flags = config.Flags(
+        _path(database),
+        table,
+        model,
+        api_base,
+        api_key=api_key,
+        models=_path(models_directory),
+        is_from_python=True,
+    )
+    with _masked_errors():
+        settings = config.load_settings(flags, from_environment=from_environment)
+        connections = _Connections(settings, read_only=read_only)
+        try:
+            connections.open_first(create=create and not read_only)
+        except BaseException:
+            connections.close()
+            raise
+    return Table(connections)
+
+
+class Table:
+    """An open table. Threads may share it: each operation has a connection of its own.
+
+    Open it after a process forks, not before. Every method raises StoreError if the
+    database refuses or fails, and UsageError for an argument that cannot be used.
+    """
+
+    def __init__(self, connections: _Connections) -> None:
+        self._connections = connections
+
+    def __enter__(self) -> Table:
+        """Return the table itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the table."""
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<jtv_cli.Table {self.name!r} (model {self.model}) in {self.location}>"
+
+    @property
+    def name(self) -> str:
+        """The name of the table."""
+        return self._connections.spec.name
+
+    @property
+    def location(self) -> str:
+        """The file, or the host and database."""
+        return self._connections.location
+
+    @property
+    def model(self) -> str:
+        """The model that embeds the documents."""
+        return self._connections.spec.model
+
+    @property
+    def dimensions(self) -> int:
+        """The length of the vectors."""
+        return self._connections.spec.dimensions
+
+    def close(self) -> None:
+        """Close the connections; those in use by other threads when their operation ends."""
+        self._connections.close()
+
+    def ingest(
+        self,
+        texts: str | Iterable[str | Mapping[str, Any]] = (),
+        *,
+        files: StrPath | Iterable[StrPath] = (),
+        source: str | None = None,
+        glob: Sequence[str] = (),
+        input: str | None = None,  # noqa: A002
+        text_field: Sequence[str] = (),
+        paragraphs: bool = False,
+        truncate: bool = False,
+        strict: bool = False,
+        concurrency: int = 2,
+        max_tokens: int | None = None,
+        max_wait: float = _INGEST_SECONDS,
+        on_progress: Callable[[IngestProgress], None] | None = None,
+        on_skipped: Callable[[str, str], None] | None = None,
+    ) -> IngestReport:
+        """Embed and store texts, or the texts of files. What is already stored costs nothing.
+
+        A record that cannot be stored, because it is not UTF-8 or too long for the model, is
+        skipped: `IngestReport.skipped` counts it and the logger `jtv_cli` warns of it.
+
+        Args:
+            texts: Texts, or mappings with a field `text` (or `content`) and metadata.
+            files: Files or directories, read as `jtv ingest` reads them.
+            source: The name to store as the source of the texts or files.
+            glob: In directories, read only files that match one of these patterns.
+            input: The format of the files: lines, jsonl, json, csv or tsv. The default is
+                chosen by their names.
+            text_field: The fields of records in files that have the text.
+            paragraphs: Split plain text files at blank lines instead of at line ends.
+            truncate: Cut texts that are too long for the model.
+            strict: Stop at the first record that would be skipped.
+            concurrency: The number of requests in flight, for a model behind an API.
+            max_tokens: Stop before using more tokens than this.
+            max_wait: How long to keep retrying a failed request, in seconds.
+            on_progress: Called after every step, from another thread.
+            on_skipped: Called with the place and the reason of each skipped record, from
+                another thread, instead of a warning in the log.
+
+        Raises:
+            TypeError: A record is neither a text nor a mapping with a text.
+            ServiceError: The embeddings service refused or failed. What it answered before
+                is stored.
+
+        """
+        from jtv_cli import pipeline
+
+        self._connections.require_writable()
+        if texts and files:
+            raise UsageError("texts and files cannot be combined", hint="call ingest twice")
+        _check_source(source)
+        options = pipeline.IngestOptions(
+            concurrency=concurrency,
+            retry_policy=pipeline.RetryPolicy(max_wait),
+            max_tokens=max_tokens,
+            strict=strict,
+            truncate=truncate,
+        )
+        observer = _Callbacks(on_progress, on_skipped)
+
+        def run(table: stores.Table, blocks: Iterable[RecordBlock]) -> IngestReport:
+            embedder = self._connections.embedder(truncate=truncate)
+            # Fail before anything is paid for.
+            table.require_writable()
+            return pipeline.ingest(blocks, embedder, table, options, observer)
+
+        paths = [files] if isinstance(files, str | os.PathLike) else list(files)
+        with self._connections.borrow() as table:
+            if not paths:
+                records = [texts] if isinstance(texts, str) else texts
+                return run(table, blocks_of_records(records, source))
+            read_options = ReadOptions(
+                name=source,
+                format=_input_format(input),
+                text_fields=tuple(text_field),
+                globs=tuple(glob),
+                paragraphs=paragraphs,
+            )
+            with open_sources(list(map(_file, paths)), read_options, _logger.warning) as sources:
+                pipeline.recall_sources(table, sources).record(table)
+                return run(table, read_blocks(sources))
+
+    def search(
+        self,
+        query: str,
+        k: int = 5,
+        *,
+        max_distance: float | None = None,
+        source: str | None = None,
+        where: Mapping[str, object] | None = None,
+        exact: bool = False,
+        max_wait: float = _QUERY_SECONDS,
+    ) -> builtins.list[Hit]:
+        """Return the `k` documents nearest to a query, nearest first.
+
+        Args:
+            query: What to search for.
+            k: The largest number of hits.
+            max_distance: Omit documents farther than this, from 0 to 2.
+            source: Search only sources that match this shell pattern, such as "mail/*".
+            where: Search only documents with these values in their metadata.
+            exact: Compare every vector instead of using the index.
+            max_wait: How long to keep retrying a failed request, in seconds.
+
+        Raises:
+            ServiceError: The embeddings service refused or failed.
+
+        """
+        from jtv_cli import pipeline
+
+        _check_query(query)
+        options = _search_options(k, max_distance, source, where, exact=exact, max_wait=max_wait)
+        with self._connections.borrow() as table:
+            return pipeline.search(query, table, self._connections.embedder(), options).hits
+
+    def search_many(
+        self,
+        queries: Iterable[str],
+        k: int = 5,
+        *,
+        max_distance: float | None = None,
+        source: str | None = None,
+        where: Mapping[str, object] | None = None,
+        exact: bool = False,
+        max_wait: float = _QUERY_SECONDS,
+    ) -> builtins.list[builtins.list[Hit]]:
+        """Return the hits of each query, in order. Queries are embedded together.
+
+        The arguments and the errors are those of `search`.
+        """
+        from jtv_cli import pipeline
+
+        texts = list(queries)
+        for text in texts:
+            _check_query(text)
+        options = _search_options(k, max_distance, source, where, exact=exact, max_wait=max_wait)
+        with self._connections.borrow() as table:
+            embedder = self._connections.embedder()
+            groups = pipeline.search_many([texts], table, embedder, options)
+            return [result.hits for group in groups for _, result in group]
+
+    def similar(
+        self,
+        document: int,
+        k: int = 5,
+        *,
+        max_distance: float | None = None,
+        source: str | None = None,
+        where: Mapping[str, object] | None = None,
+        exact: bool = False,
+    ) -> builtins.list[Hit]:
+        """Return the documents nearest to the document with this id, itself left out.
+
+        The arguments are those of `search`. Nothing is embedded.
+        """
+        from jtv_cli import pipeline
+
+        options = _search_options(k, max_distance, source, where, exact=exact, max_wait=0.0)
+        with self._connections.borrow() as table:
+            return pipeline.search(document, table, options=options).hits
+
+    def get(self, ids: int | Iterable[int]) -> builtins.list[StoredDocument]:
+        """Return documents with all their occurrences, in the order of the ids.
+
+        Ids that do not exist are left out.
+        """
+        with self._connections.borrow() as table:
+            return table.get(_ids(ids))
+
+    def delete(
+        self, ids: int | Iterable[int] | None = None, *, source: str | None = None
+    ) -> Removed:
+        """Delete documents by id, or all that was read in a source.
+
+        Ids that do not exist are ignored. With `source`, documents that were also read
+        elsewhere stay.
+        """
+        from jtv_cli import pipeline
+
+        self._connections.require_writable()
+        if (ids is None) == (source is None):
+            raise UsageError("delete takes either ids or a source")
+        with self._connections.borrow() as table:
+            if ids is not None:
+                return pipeline.delete_documents(table, _ids(ids))
+            marked = pipeline.mark_source(table, source or "")
+            return pipeline.remove_marked(table, [marked])
+
+    def sources(self) -> builtins.list[SourceCount]:
+        """Return the sources with their numbers of occurrences and documents, by name."""
+        with self._connections.borrow() as table:
+            return table.sources()
+
+    def count(self) -> int:
+        """Return the number of documents."""
+        with self._connections.borrow() as table:
+            return table.count()
+
+    def info(self) -> TableInfo:
+        """Return what the table is and has."""
+        with self._connections.borrow() as table:
+            return TableInfo(
+                self.name,
+                self.location,
+                self.model,
+                self.dimensions,
+                table.count(),
+                table.size(),
+                table.index_status(),
+            )
+
+    def list(
+        self,
+        query: str | None = None,
+        *,
+        by_distance: bool = False,
+        after: int | None = None,
+        limit: int | None = None,
+        max_wait: float = _QUERY_SECONDS,
+    ) -> Iterator[Hit]:
+        """Yield all documents by id, with their distance to a query if there is one.
+
+        Args:
+            query: What to compute distances to.
+            by_distance: Order by distance to the query instead of by id.
+            after: Start after this id.
+            limit: Yield no more than this.
+            max_wait: How long to keep retrying a failed request, in seconds.
+
+        """
+        from jtv_cli import pipeline
+
+        if query is not None:
+            _check_query(query)
+        if by_distance and query is None:
+            raise UsageError("by_distance needs a query")
+        if by_distance and after is not None:
+            raise UsageError("after and by_distance cannot be combined")
+
+        def hits() -> Iterator[Hit]:
+            with self._connections.borrow() as table:
+                yield from pipeline.list_documents(
+                    table,
+                    query,
+                    None if query is None else self._connections.embedder(),
+                    by_distance=by_distance,
+                    after=after,
+                    limit=limit,
+                    max_wait=max_wait,
+                )
+
+        return hits()
+
+
+class _Connections:
+    """The connections to one table: as many as there are operations at the same time.
+
+    An operation takes an idle one or opens another. One that has failed is closed.
+    """
+
+    def __init__(self, settings: Settings, *, read_only: bool) -> None:
+        self._settings = settings
+        self._database = config.find_database(settings)
+        if self._database.location == ":memory:":
+            raise UsageError(
+                "a table cannot be in memory", hint="name a file in a temporary directory"
+            )
+        self._read_only = read_only
+        self._lock = Lock()
+        self._idle: list[tuple[stores.Store, stores.Table]] = []
+        self._embedders: dict[bool, Embedder] = {}
+        self._is_closed = False
+        self.location = ""
+        self.spec: TableSpec
+
+    def open_first(self, *, create: bool) -> None:
+        """Open the table, and perhaps create it, and remember what it is.
+
+        Raises NoTable and TableMismatch.
+        """
+        store = self._open_store()
+        try:
+            self.location = store.location
+            name = self._settings.table.value or ""
+            try:
+                table = store.open(name)
+            except NoTable:
+                if not create:
+                    raise
+                self._create(store, name)
+                table = store.open(name)
+            model_choice.require_model(self._settings, table.spec)
+            model_choice.require_near(self._settings, table)
+        except BaseException:
+            store.close()
+            raise
+        self.spec = table.spec
+        self._idle.append((store, table))
+
+    def require_writable(self) -> None:
+        """Raise UsageError if the table was opened to be read."""
+        if self._read_only:
+            raise UsageError("the table was opened with read_only=True")
+
+    def embedder(self, *, truncate: bool = False) -> Embedder:
+        """Return the embedder of the table's model, opened at its first use."""
+        with self._lock:
+            if truncate not in self._embedders:
+                model = model_choice.model_for_table(self._settings, self.spec)
+                embedder = model_choice.open_model(self._settings, model, truncate=truncate)
+                self._embedders[truncate] = embedder
+            return self._embedders[truncate]
+
+    @contextmanager
+    def borrow(self) -> Iterator[stores.Table]:
+        """Yield the table on a connection that no one else uses until the block ends."""
+        with _masked_errors():
+            store, table = self._take()
+            try:
+                yield table
+            except Exception:
+                store.close()
+                raise
+            except BaseException:
+                self._put_back(store, table)
+                raise
+            self._put_back(store, table)
+
+    def close(self) -> None:
+        """Close the idle connections now, and the others when they are put back."""
+        with self._lock:
+            self._is_closed = True
+            idle, self._idle = self._idle, []
+        for store, _ in idle:
+            store.close()
+
+    def _take(self) -> tuple[stores.Store, stores.Table]:
+        with self._lock:
+            if self._is_closed:
+                raise UsageError("the table is closed")
+            if self._idle:
+                return self._idle.pop()
+        store = self._open_store()
+        try:
+            table = store.open(self.spec.name)
+            if table.spec.identity != self.spec.identity:
+                raise TableDropped(self.spec.name)
+        except BaseException:
+            store.close()
+            raise
+        return store, table
+
+    def _put_back(self, store: stores.Store, table: stores.Table) -> None:
+        with self._lock:
+            if not self._is_closed:
+                self._idle.append((store, table))
+                return
+        store.close()
+
+    def _open_store(self) -> stores.Store:
+        return open_store(
+            self._database.location,
+            writable=not self._read_only,
+            make_folder=self._database.is_default,
+            notice=_logger.info,
+        )
+
+    def _create(self, store: stores.Store, name: str) -> None:
+        model = model_choice.model_for_new_table(
+            self._settings, is_embedded=self._database.is_embedded
+        )
+        spec = spec_for(name, model)
+        store.apply(spec, store.plan(spec), progress=_logger.debug)
+
+
+class _Callbacks:
+    """Passes what happens in an ingest to the functions of a caller, or to the log."""
+
+    def __init__(
+        self,
+        on_progress: Callable[[IngestProgress], None] | None,
+        on_skipped: Callable[[str, str], None] | None,
+    ) -> None:
+        self._on_progress = on_progress
+        self._on_skipped = on_skipped
+
+    def on_progress(self, progress: IngestProgress) -> None:
+        """Pass the state on."""
+        if self._on_progress:
+            self._on_progress(progress)
+
+    def on_notice(self, message: str) -> None:
+        """Log the notice."""
+        _logger.info(message)
+
+    def on_skipped(self, place: str, reason: str) -> None:
+        """Pass on, or log, which record was skipped."""
+        if self._on_skipped:
+            self._on_skipped(place, mask_secrets(reason))
+        else:
+            _logger.warning("%s: %s, skipped", place, mask_secrets(reason))
+
+
+@contextmanager
+def _masked_errors() -> Iterator[None]:
+    """Remove secrets from the messages of errors: they may end up in somebody's log."""
+    try:
+        yield
+    except JtvError as error:
+        error.message = mask_secrets(error.message)
+        error.hint = error.hint and mask_secrets(error.hint)
+        error.args = (error.message,)
+        raise
+
+
+def _search_options(
+    k: int,
+    max_distance: float | None,
+    source: str | None,
+    where: Mapping[str, object] | None,
+    *,
+    exact: bool,
+    max_wait: float,
+) -> SearchOptions:
+    """Return the options of a search. Raises UsageError for values that make no sense."""
+    from jtv_cli.pipeline import SearchOptions
+
+    if k < 1:
+        raise UsageError(f"k is {k}, not a positive number")
+    if max_distance is not None and not 0 <= max_distance <= _MAX_DISTANCE:
+        raise UsageError(f"max_distance is {max_distance}, not between 0 and 2")
+    fields = tuple((name, _json_text(value)) for name, value in (where or {}).items())
+    filter_ = Filter(source, fields) if source is not None or fields else None
+    return SearchOptions(k, max_distance, filter_, exact=exact, max_wait=max_wait)
+
+
+def _json_text(value: object) -> str:
+    """Return a value as a filter compares it: a text as it is, anything else as JSON."""
+    if isinstance(value, str):
+        return value
+    import orjson
+
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        raise UsageError(f"where has a {type(value).__name__}, which is not JSON") from None
+
+
+def _check_query(query: str) -> None:
+    if not query.strip():
+        raise UsageError("the query is empty")
+    try:
+        query.encode()
+    except UnicodeEncodeError:
+        raise UsageError("the query has a surrogate, which UTF-8 cannot encode") from None
+
+
+def _check_source(source: str | None) -> None:
+    if source is not None and (not source.strip() or source == STDIN):
+        raise UsageError(f"{source!r} cannot be the name of a source")
+
+
+def _input_format(name: str | None) -> InputFormat | None:
+    if name is None:
+        return None
+    try:
+        return InputFormat(name)
+    except ValueError:
+        choices = ", ".join(each.value for each in InputFormat)
+        raise UsageError(f"no input format {name!r}", hint=f"choose one of: {choices}") from None
+
+
+def _ids(ids: int | Iterable[int]) -> list[int]:
+    return [ids] if isinstance(ids, int) else list(dict.fromkeys(ids))
+
+
+def _path(path: StrPath | None) -> str | None:
+    return None if path is None else os.fspath(path)
+
+
+def _file(path: StrPath) -> str:
+    """Return the path of a file; standard input is the program's own."""
+    name = os.fspath(path)
+    return f"./{name}" if name == STDIN else name
