@@ -147,6 +147,15 @@ def connect(
     )
     with _masked_errors():
         settings = config.load_settings(flags, from_environment=from_environment)
+        return open_table(settings, create=create, read_only=read_only)
+
+
+def open_table(settings: Settings, *, create: bool = False, read_only: bool = False) -> Table:
+    """Open the table that settings name: what `connect` does with its own.
+
+    Raises the errors of `connect`.
+    """
+    with _masked_errors():
         connections = _Connections(settings, read_only=read_only)
         try:
             connections.open_first(create=create and not read_only)
@@ -298,6 +307,8 @@ class Table:
         max_distance: float | None = None,
         source: str | None = None,
         where: Mapping[str, object] | None = None,
+        per_source: int | None = None,
+        diverse: bool = False,
         exact: bool = False,
         max_wait: float = _QUERY_SECONDS,
     ) -> builtins.list[Hit]:
@@ -309,6 +320,8 @@ class Table:
             max_distance: Omit documents farther than this, from 0 to 2.
             source: Search only sources that match this shell pattern, such as "mail/*".
             where: Search only documents with these values in their metadata.
+            per_source: The largest number of hits of one source.
+            diverse: Pick hits that differ from one another.
             exact: Compare every vector instead of using the index.
             max_wait: How long to keep retrying a failed request, in seconds.
 
@@ -319,7 +332,15 @@ class Table:
         from jtv_cli import pipeline
 
         _check_query(query)
-        options = _search_options(k, max_distance, source, where, exact=exact, max_wait=max_wait)
+        options = _search_options(
+            k,
+            max_distance,
+            _filter(source, where),
+            exact=exact,
+            max_wait=max_wait,
+            per_source=per_source,
+            diverse=diverse,
+        )
         with self._connections.borrow() as table:
             return pipeline.search(query, table, self._connections.embedder(), options).hits
 
@@ -331,6 +352,8 @@ class Table:
         max_distance: float | None = None,
         source: str | None = None,
         where: Mapping[str, object] | None = None,
+        per_source: int | None = None,
+        diverse: bool = False,
         exact: bool = False,
         max_wait: float = _QUERY_SECONDS,
     ) -> builtins.list[builtins.list[Hit]]:
@@ -343,7 +366,15 @@ class Table:
         texts = list(queries)
         for text in texts:
             _check_query(text)
-        options = _search_options(k, max_distance, source, where, exact=exact, max_wait=max_wait)
+        options = _search_options(
+            k,
+            max_distance,
+            _filter(source, where),
+            exact=exact,
+            max_wait=max_wait,
+            per_source=per_source,
+            diverse=diverse,
+        )
         with self._connections.borrow() as table:
             embedder = self._connections.embedder()
             groups = pipeline.search_many([texts], table, embedder, options)
@@ -357,6 +388,8 @@ class Table:
         max_distance: float | None = None,
         source: str | None = None,
         where: Mapping[str, object] | None = None,
+        per_source: int | None = None,
+        diverse: bool = False,
         exact: bool = False,
     ) -> builtins.list[Hit]:
         """Return the documents nearest to the document with this id, itself left out.
@@ -365,7 +398,14 @@ class Table:
         """
         from jtv_cli import pipeline
 
-        options = _search_options(k, max_distance, source, where, exact=exact, max_wait=0.0)
+        options = _search_options(
+            k,
+            max_distance,
+            _filter(source, where),
+            exact=exact,
+            per_source=per_source,
+            diverse=diverse,
+        )
         with self._connections.borrow() as table:
             return pipeline.search(document, table, options=options).hits
 
@@ -626,11 +666,8 @@ def _masked_errors() -> Iterator[None]:
 def _search_options(
     k: int,
     max_distance: float | None,
-    source: str | None,
-    where: Mapping[str, object] | None,
-    *,
-    exact: bool,
-    max_wait: float,
+    filter_: Filter | None,
+    **others: Any,  # noqa: ANN401
 ) -> SearchOptions:
     """Return the options of a search. Raises UsageError for values that make no sense."""
     from jtv_cli.pipeline import SearchOptions
@@ -639,9 +676,15 @@ def _search_options(
         raise UsageError(f"k is {k}, not a positive number")
     if max_distance is not None and not 0 <= max_distance <= _MAX_DISTANCE:
         raise UsageError(f"max_distance is {max_distance}, not between 0 and 2")
+    if others["per_source"] is not None and others["per_source"] < 1:
+        raise UsageError(f"per_source is {others['per_source']}, not a positive number")
+    return SearchOptions(k, max_distance, filter_, **others)
+
+
+def _filter(source: str | None, where: Mapping[str, object] | None) -> Filter | None:
+    """Return the filter of a search, None if it selects everything."""
     fields = tuple((name, _json_text(value)) for name, value in (where or {}).items())
-    filter_ = Filter(source, fields) if source is not None or fields else None
-    return SearchOptions(k, max_distance, filter_, exact=exact, max_wait=max_wait)
+    return Filter(source, fields) if source is not None or fields else None
 
 
 def _json_text(value: object) -> str:

@@ -61,6 +61,12 @@ def test_the_examples_print_what_the_page_says(jtv: Jtv) -> None:
         assert printed == shown
 
 
+def test_the_example_of_the_readme(jtv: Jtv) -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    [example] = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    assert run(jtv, example).stdout == "The octopus has three hearts.\n"
+
+
 def test_the_public_names_are_the_documented_ones() -> None:
     reference = PAGE.partition("## Reference")[2]
     first_cells = re.findall(r"^\| (`.*?) \|", reference, re.MULTILINE)
@@ -145,6 +151,7 @@ def test_the_shell_and_python_share_a_table(jtv: Jtv, path: Path) -> None:
         ours = [hit.content for hit in table.search("What is TiDB?", 3)]
         assert table.search("What is TiDB?", 3, exact=True, max_distance=0.7)[0].content == ours[0]
         assert table.search("What is TiDB?", source="*.md") == []
+        assert len(table.search("What is TiDB?", per_source=1)) == 1
         assert [hit.id for hit in table.similar(2, 1)] != [2]
         assert table.info().documents == table.count() == 34
         again = table.ingest(files=[SAMPLE_TEXTS])
@@ -186,6 +193,8 @@ def test_arguments_are_checked(table: jtv_cli.Table, path: Path) -> None:
         table.search("a", 0)
     with usage:
         table.search("a", max_distance=3)
+    with usage:
+        table.search("a", per_source=0)
     with usage:
         table.search("a", where={"x": object()})
     with usage:
@@ -263,7 +272,8 @@ def test_a_list_that_is_left_early_gives_its_connection_back(table: jtv_cli.Tabl
     hits = table.list()
     assert next(hits).content == "a"
     assert table.delete(2).documents == 1
-    assert [hit.content for hit in hits] == ["c"]
+    del hits
+    assert [hit.content for hit in table.list()] == ["a", "c"]
 
 
 def test_a_dropped_table_is_noticed(table: jtv_cli.Table, path: Path, jtv: Jtv) -> None:

@@ -276,6 +276,20 @@ PerSource = Annotated[
 Diverse = Annotated[
     bool, typer.Option("--diverse", help="Prefer hits that differ from one another.")
 ]
+Snippet = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=40,
+        max=_MOST_SHOWN,
+        help="Cut each text to N characters, those most relevant to the query.",
+    ),
+]
+Directories = Annotated[
+    list[str] | None,
+    typer.Option("--directory", metavar="DIR", help="Let the agent read files in DIR."),
+]
+Write = Annotated[bool, typer.Option("--write", help="Let the agent store and delete documents.")]
 MaxDistance = Annotated[
     float | None,
     typer.Option(

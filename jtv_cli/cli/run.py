@@ -43,6 +43,7 @@ _COMMANDS = {
     "export": ("transfer.export", "Write the table to stdout as JSON lines."),
     "import": ("transfer.import_table", "Store the documents of an export."),
     "copy": ("transfer.copy", "Copy the table from one store to another."),
+    "mcp": ("mcp.mcp", "Serve the table to agents (Model Context Protocol)."),
     "index status": ("index.status", "Show the state of the index."),
     "index build": ("index.build", "Build or rebuild the index."),
     "index drop": ("index.drop", "Drop the index."),

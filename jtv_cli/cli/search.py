@@ -50,6 +50,7 @@ def search(
     per_source: options.PerSource = None,
     diverse: options.Diverse = False,
     exact: options.Exact = False,
+    snippet: options.Snippet = None,
     max_wait: options.MaxWait = QUERY_SECONDS,
     explain: options.Explain = False,
     format: options.OutputFormat = None,  # noqa: A002
@@ -63,7 +64,8 @@ def search(
     If the output is not a terminal, print one hit per line: distance, id, text, source and
     line number, separated by tabs. With --queries, the query comes first. --source and
     --where select the documents to search: one occurrence must match all of them. The exit
-    code is 1 if nothing is found.
+    code is 1 if nothing is found. With --snippet, of each text only what is most relevant to
+    the query is printed.
 
     Examples:
       jtv search what to cook with spinach
@@ -82,7 +84,7 @@ def search(
         diverse=diverse,
     )
     if queries is not None:
-        return _search_many(session, queries, search_options, form, nul=nul)
+        return _search_many(session, queries, search_options, form, snippet, nul=nul)
     with session.console.status("searching"), session.store() as store:
         table = session.open_table(store)
         if like is not None:
@@ -90,6 +92,9 @@ def search(
         else:
             embedder = session.embedder(table.spec)
             hits, explanation = pipeline.search(text or "", table, embedder, search_options)
+        if snippet is not None and hits:
+            asked = text if like is None else table.get([like])[0].text
+            hits = pipeline.with_snippets(hits, asked or "", snippet)
         unmatched = _unmatched(table, filter_) if filter_ and not hits else None
         if not hits and not unmatched and form is Format.TABLE:
             session.console.report(_nothing_found(session, table, search_options))
@@ -264,7 +269,13 @@ def _unmatched(table: Table, wanted: Filter) -> tuple[str, str] | None:
 
 
 def _search_many(
-    session: Session, path: str, search_options: SearchOptions, form: Format, *, nul: bool
+    session: Session,
+    path: str,
+    search_options: SearchOptions,
+    form: Format,
+    snippet: int | None,
+    *,
+    nul: bool,
 ) -> int:
     """Answer each line of a file, in order, as soon as it is read."""
     from jtv_cli import pipeline
@@ -276,6 +287,10 @@ def _search_many(
         embedder = session.embedder(table.spec)
         results = pipeline.search_many(queries.read(), table, embedder, search_options)
         answers = queries.answers(results)
+        if snippet is not None:
+            answers = (
+                (query, pipeline.with_snippets(hits, query, snippet)) for query, hits in answers
+            )
         if form is Format.TABLE:
             from jtv_cli.render.tables import print_answer
 

@@ -30,6 +30,7 @@ from jtv_cli.pipeline.search import (
     search,
     search_many,
 )
+from jtv_cli.pipeline.snippets import with_snippets
 from jtv_cli.pipeline.spool import Spool
 
 __all__ = [
@@ -56,4 +57,5 @@ __all__ = [
     "remove_marked",
     "search",
     "search_many",
+    "with_snippets",
 ]
