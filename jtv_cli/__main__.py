@@ -34,6 +34,11 @@ def main() -> None:
         code = run(sys.argv[1:], is_starting=is_starting)
     except KeyboardInterrupt:  # before signals are blocked
         code = 130
+    except (ImportError, MemoryError) as error:
+        if isinstance(error, ImportError) and "failed to map segment" not in str(error):
+            raise
+        os.write(2, b"jtv: error: not enough memory\nhint: raise the limit on memory (ulimit -v)\n")
+        code = 71
     os._exit(code)
 
 

@@ -217,6 +217,11 @@ def hub() -> str | None:
     return os.environ.get("HF_ENDPOINT", "").strip() or None
 
 
+def use_one_blas_thread() -> None:
+    """Have numpy, once it is imported, compute in one thread, unless the environment says more."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 def check_table(setting: Setting) -> None:
     """Raise UsageError for an invalid table name."""
     name = setting.value or ""

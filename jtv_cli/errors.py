@@ -16,6 +16,7 @@ JtvError
 │   ├── TableMismatch          the table has another model
 │   │   └── TableDropped          the table was dropped since it was opened
 │   └── DocumentDeleted        a document was deleted since its id was looked up
+├── OutOfMemory           71  the process may not use as much memory as it needs
 └── OutputFailed           74  stdout could not be written
 
 A message says in one sentence what is wrong, a hint says in the imperative what to do.
@@ -41,6 +42,7 @@ class ExitCode(IntEnum):
     SERVICE = 4
     STORE = 5
     DEFECT = 70
+    MEMORY = 71
     OUTPUT = 74
     INTERRUPTED = 130
     TERMINATED = 143
@@ -177,6 +179,12 @@ class DocumentDeleted(StoreError):
             f"a document was deleted from table {table} while this command was running",
             hint="run the command again",
         )
+
+
+class OutOfMemory(JtvError):
+    """The system refuses memory to the process, or another thread."""
+
+    exit_code = ExitCode.MEMORY
 
 
 class OutputFailed(JtvError):

@@ -276,6 +276,14 @@ class TestImport:
         [header, *_] = jtv.ok("export", "--table", "notes").records
         assert header == HEADER | {"vectors": False, "version": 2}
 
+    @pytest.mark.parametrize("provider", ["models", "../../evil", "static"])
+    def test_a_provider_that_this_version_does_not_have(self, jtv: Jtv, provider: str) -> None:
+        header = HEADER | {"recipe": {"provider": provider}}
+        jtv.ok("import", "-", stdin=stream([record(1)], header))
+        result = jtv("search", "x", "--table", "notes")
+        assert result.code == 2
+        assert "cannot run the model model-of-tomorrow of table notes" in result.error
+
     def test_a_text_twice_is_one_document(self, on_each_store: Jtv) -> None:
         jtv = on_each_store
         place = {"source": "a", "line": 1, "metadata": {"x": 1}}
@@ -351,6 +359,8 @@ class TestImport:
             ({"task": 3}, "-:1: the header is damaged"),
             ({"vectors": None}, "-:1: the header is damaged"),
             ({"table": "x; DROP TABLE"}, "invalid table name"),
+            ({"model": "hashing-v1"}, "-:1: model hashing-v1 has no vectors of 4 dimensions"),
+            ({"model": "jina-embeddings-v3"}, "-:1: model jina-embeddings-v3 has no vectors of 4"),
             ({"table": None}, "-:1: the header is damaged"),
         ],
         ids=str,

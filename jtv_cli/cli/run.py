@@ -17,6 +17,7 @@ import typer
 
 from jtv_cli import __version__, config
 from jtv_cli.cli.interrupts import Interrupted, block_interrupts, raise_interrupts
+from jtv_cli.cli.memory import guard_numpy, out_of_memory
 from jtv_cli.cli.session import Streams, with_session
 from jtv_cli.errors import ExitCode, JtvError, OutputFailed
 from jtv_cli.render.console import Console, EscapingStream
@@ -132,6 +133,7 @@ def _guarded(arguments: Sequence[str], streams: Streams) -> int:
     words = _normalize(arguments)
     try:
         raise_interrupts()
+        guard_numpy()
         code = _dispatch(words, streams)
     except OutputClosed:  # a reader like `head` has seen enough
         return ExitCode.OK
@@ -143,6 +145,9 @@ def _guarded(arguments: Sequence[str], streams: Streams) -> int:
         console.error(message, hint=hint)
         return ExitCode.USAGE
     except Exception as error:
+        if lack := out_of_memory(error):
+            console.error(lack.message, hint=lack.hint)
+            return lack.exit_code
         console.error(
             f"internal error: {type(error).__name__}: {error}",
             hint="run the command again with --debug and report the output as a bug",

@@ -9,6 +9,7 @@ from jtv_cli import config
 from jtv_cli.cli import options
 from jtv_cli.cli.interrupts import Interrupted
 from jtv_cli.cli.session import RESUME, Session
+from jtv_cli.embedders.models import has_possible_vectors
 from jtv_cli.errors import ExitCode, StoreError, TableMismatch, UsageError
 from jtv_cli.records import TableSpec, Transferred
 from jtv_cli.render.units import format_count
@@ -74,6 +75,7 @@ def import_table(
     with open_lines(file) as source, session.store(writable=True) as store:
         reader = ExportReader(source.path, _lines(source))
         spec = _target_spec(session, reader.spec, source.path)
+        _require_possible(spec, source.path)
         _require_model(session, spec, source.path)
         target = _Target(session, store, spec)
         counter = _Counter(session)
@@ -270,6 +272,15 @@ def _target_spec(session: Session, spec: TableSpec, path: str) -> TableSpec:
         return spec._replace(name=session.table_name)
     config.check_table(config.Setting(spec.name, f"the table of {path}"))
     return spec
+
+
+def _require_possible(spec: TableSpec, path: str) -> None:
+    """Raise UsageError for a table that nothing could ever be searched in."""
+    if not has_possible_vectors(spec):
+        raise UsageError(
+            f"{path}:1: model {spec.model} has no vectors of {spec.dimensions} dimensions",
+            hint="export the table again",
+        )
 
 
 def _require_model(session: Session, spec: TableSpec, path: str) -> None:

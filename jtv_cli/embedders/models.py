@@ -29,6 +29,8 @@ SENTENCE_MODEL = "all-minilm-l6-v2"
 ONNX = "onnx:"
 """What a directory is named by in the place of a model."""
 
+# The providers of models that are not listed.
+_UNLISTED = ("api", "onnx")
 _NO_LIMIT = 1 << 30
 # What is assumed of a model that is not listed: the server refuses what is too long for it.
 _SERVED_TOKENS = 8192
@@ -217,6 +219,11 @@ def model_of(spec: TableSpec) -> Model:
     of itself what cannot be.
     """
     if spec.recipe.provider:
+        if spec.recipe.provider not in _UNLISTED:
+            raise UsageError(
+                f"this version of jtv cannot run the model {spec.model} of table {spec.name}",
+                hint="upgrade jtv, or name another --table",
+            )
         return Model(
             spec.model,
             spec.recipe.provider,
@@ -228,13 +235,24 @@ def model_of(spec: TableSpec) -> Model:
             runs_in_process=spec.recipe.provider != "api",
         )
     model = find_model(spec.model)
-    if spec.dimensions not in (model.dimensions, *model.smaller):
+    if not has_possible_vectors(spec):
         raise StoreError(
             f"table {spec.name} has {spec.dimensions} dimensions, which its model"
             f" {spec.model} cannot have",
-            hint="name another --table, or make this one anew with: jtv init --drop",
+            hint="name another --table, or recreate this one with: jtv init --drop",
         )
     return model._replace(dimensions=spec.dimensions, recipe=spec.recipe)
+
+
+def has_possible_vectors(spec: TableSpec) -> bool:
+    """Return whether the model of a table can have vectors of the table's dimensions.
+
+    Of a model that is not listed, nothing is known, so that is true.
+    """
+    model = MODELS.get(spec.model)
+    if spec.recipe.provider or model is None:
+        return True
+    return spec.dimensions in (model.dimensions, *model.smaller)
 
 
 def spec_for(name: str, model: Model) -> TableSpec:
