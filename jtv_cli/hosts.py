@@ -1,8 +1,12 @@
-"""Tell whether a host is this machine, to which nothing needs to be encrypted."""
+"""Hosts: which of them is this machine, and what their addresses are."""
 
 from __future__ import annotations
 
 from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def is_loopback(host: str) -> bool:
@@ -11,3 +15,34 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def resolve(host: str, port: int, seconds: float) -> Sequence[tuple[Any, ...]]:
+    """Return what `socket.getaddrinfo` does for TCP, but within a time.
+
+    The system's resolver cannot be interrupted, and has timeouts of its own: a minute and
+    more for several name servers that do not answer.
+
+    Raises OSError if the host has no address, TimeoutError if the time is up.
+    """
+    import socket
+    from queue import Empty, SimpleQueue
+    from threading import Thread
+
+    answers: SimpleQueue[list[Any] | Exception] = SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            answers.put(socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM))
+        except Exception as error:
+            answers.put(error)
+
+    # A daemon, because the process must not wait for the resolver when it ends.
+    Thread(target=look_up, daemon=True).start()
+    try:
+        answer = answers.get(timeout=max(seconds, 0.0))
+    except Empty:
+        raise TimeoutError("the name lookup timed out") from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
@@ -358,3 +359,20 @@ class TestOneTextTooLong:
         assert "stopped before the end: --strict, at lines.txt:701" in result.stderr
         assert set(contents(ready)) == set(api.bill)
         assert "skipped" in result.counts
+
+
+@pytest.mark.parametrize("command", [("search", "a"), ("ingest", "lines.txt")])
+def test_a_name_lookup_that_hangs_ends_with_max_wait(jtv: Jtv, command: tuple[str, ...]) -> None:
+    jtv.environment |= {"JINA_API_KEY": "key", "JINA_API_BASE": "https://api.example.com/v1"}
+    jtv.ok("init")
+    jtv.write("lines.txt", "a\n")
+    script = (
+        "import socket, sys, threading\n"
+        "socket.getaddrinfo = lambda *_, **__: threading.Event().wait()\n"
+        "from jtv_cli.__main__ import main\n"
+        "sys.argv[:2] = ['jtv']\n"
+        "main()\n"
+    )
+    result = jtv(*command, "--max-wait", "1", prefix=[sys.executable, "-c", script])
+    assert result.code == 4
+    assert "did not answer" in result.error

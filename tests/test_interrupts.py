@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
 from threading import Event, Thread
 from typing import TYPE_CHECKING
@@ -279,6 +279,68 @@ def test_waiting_for_input_can_be_interrupted(ready: Jtv) -> None:
     process.wait(timeout=10)
     assert process.returncode == 130
     process.communicate()
+
+
+class TestStream:
+    """An interrupt while a pipe is read, as of `tail -f`: what was read is not there again."""
+
+    @pytest.mark.parametrize(
+        ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
+    )
+    def test_what_was_read_is_stored_first(
+        self, ready: Jtv, api: JinaServer, sent: signal.Signals, code: int
+    ) -> None:
+        process = ready.start("ingest", "-", stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        send(process.stdin, b"one\ntwo\none\nan unfinished line")
+        process.send_signal(sent)
+        _, stderr = process.communicate(timeout=30)
+        assert process.returncode == code
+        notice, said = stderr.decode().splitlines()
+        assert notice == (
+            "storing 2 texts already read; interrupt again to stop at once and lose them"
+        )
+        assert "Stored 2 new documents (1 already stored" in said
+        assert contents(ready) == {"one", "two"} == set(api.bill)
+
+    def test_nothing_more_is_read(self, ready: Jtv, api: JinaServer) -> None:
+        api.latency = 0.5
+        process = ready.start("ingest", "-", stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        send(process.stdin, b"one\n")
+        process.send_signal(signal.SIGINT)
+        said = read_until(process, b"already read")
+        assert b"storing 1 text already read; interrupt again" in said
+        with suppress(BrokenPipeError):
+            send(process.stdin, b"two\n")
+        process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert contents(ready) == {"one"} == set(api.bill)
+
+    def test_a_second_signal_ends_it_at_once(self, ready: Jtv, api: JinaServer) -> None:
+        api.misbehave(jina_faults.hang(60), times=None)
+        process = ready.start("ingest", "-", stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        send(process.stdin, b"one\n")
+        process.send_signal(signal.SIGINT)
+        read_until(process, b"already read")
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert b"Stored 0 new documents" in stderr
+
+    def test_a_service_that_fails_is_not_waited_for(self, ready: Jtv, api: JinaServer) -> None:
+        api.misbehave(jina_faults.answer(503), times=None)
+        process = ready.start("ingest", "-", stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        send(process.stdin, b"one\n")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        assert process.returncode == 130
+
+    def test_a_model_of_this_machine(self, made: Jtv) -> None:
+        process = made.start("ingest", "-", stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        send(process.stdin, b"one\ntwo\n")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert contents(made) == {"one", "two"}
 
 
 def test_control_c_on_a_terminal(ready: Jtv, api: JinaServer) -> None:

@@ -78,6 +78,24 @@ def test_set_up_is_one_line(marker: str) -> None:
     assert block(marker).count("\n") == 1
 
 
+def test_trying_it_leaves_nothing_that_later_commands_would_use(jtv: Jtv) -> None:
+    """A store that stays in the environment would be used in the place of a cluster."""
+    shutil.copy(SAMPLE_TEXTS, jtv.folder / "work")
+    _, _, tried = block("try command").partition("pip install --quiet . && ")
+    result = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", f"{tried}\necho; env"],
+        env=jtv.variables({"PATH": f"{SCRIPT.parent}:/usr/bin:/bin"}),
+        cwd=jtv.folder / "work",
+        capture_output=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr.decode()
+    hits, _, variables = result.stdout.decode().partition("\n\n")
+    assert "TiDB is an open-source MySQL-compatible database" in hits
+    assert not any(line.startswith(NAMES) for line in variables.splitlines())
+    assert not jtv.database.exists()
+
+
 def commands(group: Any, prefix: str = "jtv") -> Iterator[tuple[str, Any]]:
     for name, command in group.commands.items():
         if hasattr(command, "commands"):

@@ -333,3 +333,54 @@ def test_a_login_has_a_deadline(monkeypatch: pytest.MonkeyPatch, says: bytes, qu
         assert 0.5 < time.monotonic() - started < 10
         hung_up.set()
         thread.join()
+
+
+def test_an_answer_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that answers a statement with a byte now and then does not get more time."""
+    monkeypatch.setattr(connection, "_ANSWER_SECONDS", 0.6)
+    hung_up = Event()
+
+    def drip() -> None:
+        client, _ = listener.accept()
+        with client, suppress(OSError):
+            client.sendall(TIDB)
+            client.recv(1 << 16)
+            client.sendall(packet(2, b"\0\0\0\2\0\0\0"))
+            client.recv(1 << 16)
+            client.sendall(b"\xff\xff\x0f\x01")
+            while not hung_up.wait(0.1):
+                client.sendall(b"\x01")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = Thread(target=drip, daemon=True)
+        thread.start()
+        url = f"mysql://someone:{PASSWORD}@127.0.0.1:{listener.getsockname()[1]}/shop"
+        started = time.monotonic()
+        with (
+            closing(Database(parse_url(url), pytest.fail)) as slow,
+            pytest.raises(StoreError, match="did not answer in time"),
+        ):
+            slow.read(lambda opened: opened.exec_driver_sql("SELECT 1"))
+        assert 0.5 < time.monotonic() - started < 10
+        hung_up.set()
+        thread.join()
+
+
+def test_a_name_lookup_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = Event()
+
+    def hang(*_: object) -> list[object]:
+        ended.wait()
+        return []
+
+    monkeypatch.setattr(connection, "_CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    url = f"mysql://someone:{PASSWORD}@db.example.com/shop"
+    started = time.monotonic()
+    with (
+        closing(Database(parse_url(url), pytest.fail)) as silent,
+        pytest.raises(StoreError, match=r"cannot connect to db\.example\.com"),
+    ):
+        silent.read(lambda _: None)
+    assert time.monotonic() - started < 10
+    ended.set()

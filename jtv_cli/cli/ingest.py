@@ -76,7 +76,12 @@ def ingest(
         from jtv_cli.pipeline import IngestOptions, RetryPolicy
 
         ingest_options = IngestOptions(
-            concurrency, RetryPolicy(max_wait), max_tokens, strict, truncate
+            concurrency,
+            RetryPolicy(max_wait),
+            max_tokens,
+            strict,
+            truncate,
+            is_stream=any(source.stream.may_wait for source in sources),
         )
         with session.store(writable=True) as store:
             table = _open_or_create(session, store)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import io
 import os
+import shlex
 import sys
 from contextlib import redirect_stdout
 from importlib import import_module
@@ -279,11 +280,29 @@ def _usage_error(error: typer.BadParameter, words: Sequence[str]) -> tuple[str, 
     hint = f"see: {path} --help"
     if suggested:
         hint = f"did you mean '{suggested}'? Otherwise {hint}"
-    elif option and path in ("jtv search", "jtv list"):
-        hint = f'to search for text that begins with "-", write: {path} -- {option}; or {hint}'
-    elif option and path == "jtv" and len(words) > 1:
+    elif path in ("jtv search", "jtv list") and (query := _query_like_option(error, words)):
+        hint = f'to search for text that begins with "-", write: {path} -- {query}; or {hint}'
+    elif option and path.removeprefix("jtv ") in ("jtv", *_GROUPS) and len(words) > 1:
         hint = f"put options after the command; {hint}"
     return message[0].lower() + message[1:], hint
+
+
+def _query_like_option(error: typer.BadParameter, words: Sequence[str]) -> str:
+    """Return the word that was taken for an option and may be meant as a query, else "".
+
+    That is an option that does not exist, or letters behind a short one: `-foo` is
+    `--format oo`.
+    """
+    option = getattr(error, "option_name", None)
+    parameter = getattr(error, "param", None)
+    short = tuple(name for name in getattr(parameter, "opts", ()) if not name.startswith("--"))
+    for word in words:
+        is_cluster = len(word) > 2 and word[0] == "-" != word[1]
+        if word == option or (is_cluster and word.startswith(short)):
+            return shlex.quote(word)
+        if option and is_cluster and len(option) == 2 and option[1] in word:
+            return shlex.quote(word)
+    return shlex.quote(option) if option else ""
 
 
 def _show_version(asked: bool) -> None:

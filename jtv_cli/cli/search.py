@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from itertools import chain, islice
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode, UsageError
 from jtv_cli.records import STDIN, Filter
 from jtv_cli.render.formats import Format, format_answers, format_documents, format_hits
+from jtv_cli.render.output import OutputClosed
 from jtv_cli.source_names import shown_source, source_patterns
 from jtv_cli.sources import InputFormat, ReadOptions, open_sources, read_blocks
 
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
     Results = Sequence[tuple[str, SearchResult]]
 
-# In a table with more documents than this, the fields of metadata are not listed.
+# In this many documents, the fields of metadata are looked up: enough, and not slow.
 _MANY = 20_000
 
 
@@ -192,12 +194,13 @@ def show(
     with session.store() as store, session.looking_at(store):
         table = session.open_table(store)
         documents = table.get(ids)
-    if form is Format.TABLE:
-        from jtv_cli.render.tables import print_documents
+    with suppress(OutputClosed):  # the exit code still says whether an id is missing
+        if form is Format.TABLE:
+            from jtv_cli.render.tables import print_documents
 
-        print_documents(documents, session.output)
-    else:
-        _write(session, format_documents(documents, form, session.output.escape, nul=nul))
+            print_documents(documents, session.output)
+        else:
+            _write(session, format_documents(documents, form, session.output.escape, nul=nul))
     found = {document.id for document in documents}
     if missing := [number for number in dict.fromkeys(ids) if number not in found]:
         session.console.error(missing_documents(table, missing))
@@ -245,7 +248,8 @@ def _no_documents(session: Session, table: Table) -> str:
 def _unmatched(table: Table, wanted: Filter) -> tuple[str, str] | None:
     """Return what is wrong with a filter, and a hint: a source or a field that does not exist.
 
-    Nothing is said about fields of a table that is too large to look through.
+    Of a large table, only the fields of the first documents are looked at, and the answer
+    says so.
     """
     if wanted.source not in (None, STDIN):
         patterns = source_patterns(wanted.source or "")
@@ -255,15 +259,17 @@ def _unmatched(table: Table, wanted: Filter) -> tuple[str, str] | None:
             hint = f"the sources are: {shown}" if names else "no document has a source"
             return f'no source matches "{wanted.source}"', hint
     fields: dict[str, None] = {}
-    if not wanted.where or table.count() > _MANY:
+    if not wanted.where:
         return None
-    for document in table.read():
+    for document in islice(table.read(), _MANY):
         for occurrence in document.occurrences:
             fields.update(dict.fromkeys(occurrence.metadata or ()))
     for name, _ in wanted.where:
         if name not in fields:
             known = first_few(sorted(fields))
-            hint = f"the fields are: {known}" if fields else "no document has metadata"
+            hint = f"the fields are: {known}" if fields else "none of them has metadata"
+            if table.count() > _MANY:
+                return f'none of the first {_MANY:,} documents has a field "{name}"', hint
             return f'no document has a field "{name}"', hint
     return None
 
@@ -291,13 +297,14 @@ def _search_many(
             answers = (
                 (query, pipeline.with_snippets(hits, query, snippet)) for query, hits in answers
             )
-        if form is Format.TABLE:
-            from jtv_cli.render.tables import print_answer
+        with suppress(OutputClosed):  # the exit code still says what was skipped
+            if form is Format.TABLE:
+                from jtv_cli.render.tables import print_answer
 
-            for query, hits in answers:
-                print_answer(query, hits, session.output)
-        else:
-            _write(session, format_answers(answers, form, session.output.escape, nul=nul))
+                for query, hits in answers:
+                    print_answer(query, hits, session.output)
+            else:
+                _write(session, format_answers(answers, form, session.output.escape, nul=nul))
     if queries.skipped:
         return ExitCode.IN_PART
     return ExitCode.OK if queries.has_hits else ExitCode.NOTHING_FOUND

@@ -90,7 +90,11 @@ def sync(
                 removal=lambda table: count_marked(table, find_gone(table)),
             )
         ingest_options = IngestOptions(
-            concurrency, RetryPolicy(max_wait), max_tokens, truncate=truncate
+            concurrency,
+            RetryPolicy(max_wait),
+            max_tokens,
+            truncate=truncate,
+            is_stream=any(source.stream.may_wait for source in sources),
         )
         with session.store(writable=True) as store:
             table = session.open_table(store)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from jtv_cli import config
@@ -12,6 +12,7 @@ from jtv_cli.cli.session import RESUME, Session
 from jtv_cli.embedders.models import has_possible_vectors
 from jtv_cli.errors import ExitCode, StoreError, TableMismatch, UsageError
 from jtv_cli.records import TableSpec, Transferred
+from jtv_cli.render.output import OutputClosed
 from jtv_cli.render.units import format_count
 from jtv_cli.sources import open_lines
 from jtv_cli.sources.source import LARGEST_RECORD
@@ -47,7 +48,8 @@ def export(session: Session, vectors: options.WithVectors = False) -> int:
     with session.store() as store:
         table = session.open_table(store)
         counter = _Counter(session)
-        with _export_progress(session) as progress:
+        # If the reader closes the pipe, the exit code still says what was skipped.
+        with suppress(OutputClosed), _export_progress(session) as progress:
             _write(session, table, counter, progress, vectors=vectors)
     return ExitCode.IN_PART if counter.skipped else ExitCode.OK
 

@@ -53,6 +53,11 @@ class Deduplicator:
         """Whether no more should be read until some of the new texts are stored."""
         return self._occurrences >= _MOST_OCCURRENCES
 
+    @property
+    def unstored(self) -> int:
+        """The number of new texts that are neither stored nor skipped yet."""
+        return len(self._unstored)
+
     def add(self, block: RecordBlock, limit: BatchLimit) -> int:
         """Add the texts of a block and return how many of them are not new.
 

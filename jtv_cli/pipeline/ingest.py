@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 # the first of them was read so long ago: somebody writes into a pipe now and then.
 _IDLE_SECONDS = 2.0
 _LONGEST_GATHERING_SECONDS = 10.0
+# After an interrupt, a block that was read is awaited for so many seconds.
+_LATE_SECONDS = 0.2
 # An interrupted run that has been busy for so many seconds says what it is waiting for.
 _BUSY_SECONDS = 1.0
 # An interrupt must not have to wait until a model in this process is done with so many characters.
@@ -69,8 +71,9 @@ def ingest(
 
     An exception in the calling thread, such as a signal handler raises, interrupts the run:
     nothing more is sent, and the answers in flight are awaited for as long as a request
-    may take. A second one ends the run without them. The exception is then raised again,
-    or an error of the table in its place.
+    may take. With `options.is_stream`, what was already read is sent first. A second one
+    ends the run without them. The exception is then raised again, or an error of the table
+    in its place.
 
     The observer is called from the thread of the event loop, and in the end, or when an
     interrupt takes long, from the calling one.
@@ -169,6 +172,7 @@ class _Run:
         self._busy_since: float | None = None
         self._input_ended = False
         self._ends_at_once = False
+        self._is_draining = False
         # Of the main thread: whether it has yet to say what it waits for.
         self._is_stopping = False
         # Whoever takes its one item first decides whether the event loop runs.
@@ -356,6 +360,9 @@ class _Run:
                 case Skip(batch, reason):
                     self._skip(batch, reason)
                 case Retry(wait):
+                    if self._is_draining:
+                        # Nobody waits minutes for a service after an interrupt.
+                        self._scheduler.close()
                     self._stats.set_wait(wait)
                 case GiveUp(error):
                     self._give_up(error)
@@ -388,6 +395,10 @@ class _Run:
 
         What is computed in this process is not paid for, so it is not awaited.
         """
+        is_sending = not (self._scheduler.is_closed or self._scheduler.is_waiting(time.monotonic()))
+        if self._options.is_stream and is_sending and not at_once:
+            self._drain()
+            return
         self._scheduler.close()
         self._ends_at_once = at_once = at_once or self._in_process
         requests = len(self._scheduler.in_flight)
@@ -396,6 +407,23 @@ class _Run:
             its = "its answer" if requests == 1 else "their answers"
             self._observer.on_notice(
                 f"waiting for {what} in flight; interrupt again to stop at once and lose {its}"
+            )
+
+    def _drain(self) -> None:
+        """End the input, and have the run end once all that was read of it is stored."""
+        if self._block is None and not self._input_ended:
+            # The reader may have read something that it has not passed on yet.
+            with suppress(Empty):
+                self._handle(self.events.get(timeout=_LATE_SECONDS))
+        self._input_ended = self._is_draining = True
+        if self._block is not None:
+            block, self._block = self._block, None
+            self._take_in(block)
+        texts = self._deduplicator.unstored
+        if texts:
+            what, they = ("1 text", "it") if texts == 1 else (f"{texts:,} texts", "them")
+            self._observer.on_notice(
+                f"storing {what} already read; interrupt again to stop at once and lose {they}"
             )
 
     def _store_next(self) -> bool:

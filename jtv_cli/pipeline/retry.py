@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 from jtv_cli.errors import RateLimited, ServiceDown, ServiceError
 
+LONGEST_REQUEST = 300.0
+"""Seconds after which a request without retries is given up: more than any embedder takes."""
+
 # Seconds before the second attempt; each further pause is twice as long, up to the longest.
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 60.0

@@ -21,7 +21,7 @@ from jtv_cli.errors import (
     TextTooLong,
 )
 from jtv_cli.pipeline.batches import Batch, Group, NewText, cut_to_fit, halves
-from jtv_cli.pipeline.retry import Attempts
+from jtv_cli.pipeline.retry import LONGEST_REQUEST, Attempts
 from jtv_cli.records import Document, Occurrence, Wait
 
 if TYPE_CHECKING:
@@ -40,8 +40,6 @@ _TEXT_STEPS = 64
 # After so many answers a number of texts that has failed is tried again. A batch with one
 # text too many fails like one with a bad text, which takes several requests to find out.
 _ANSWERS_AT_MOST_TEXTS = 64
-# Seconds after which a request without retries is given up: more than any embedder takes.
-_LONGEST_REQUEST = 300.0
 # What is embedded to find out whether the service works at all; it costs a token or two.
 _PROBE_TEXT = "test"
 
@@ -107,6 +105,10 @@ class BatchScheduler:
     def unanswered_texts(self) -> int:
         """The number of texts that were sent and neither answered nor refused."""
         return sum(len(batch.rows) for batch in (*self.in_flight, *self._overdue))
+
+    def is_waiting(self, now: float) -> bool:
+        """Return whether batches wait for their next attempt, or for a limit to pass."""
+        return self._paused_until > now or any(batch.not_before > now for batch in self._pending)
 
     def add(self, batches: Iterable[Batch]) -> None:
         """Add batches, to be sent after those that are pending."""
@@ -194,7 +196,7 @@ class BatchScheduler:
         for batch in overdue:
             self.in_flight.remove(batch)
         self._overdue += overdue
-        seconds = self._options.retry_policy.max_wait or _LONGEST_REQUEST
+        seconds = self._options.retry_policy.max_wait or LONGEST_REQUEST
         message = f"the embeddings service did not answer within {seconds:g} s"
         return [GiveUp(ServiceDown(message, hint="run the same command again later"))]
 
@@ -205,7 +207,7 @@ class BatchScheduler:
         max_wait = self._options.retry_policy.max_wait
         if max_wait and batch.attempts:
             return batch.attempts.began + max_wait
-        return batch.sent_at + _LONGEST_REQUEST
+        return batch.sent_at + LONGEST_REQUEST
 
     def _next(self, now: float) -> Batch | None:
         if now < self._paused_until:

@@ -19,7 +19,7 @@ from jtv_cli.errors import (
 )
 from jtv_cli.pipeline.batches import estimated_tokens
 from jtv_cli.pipeline.diversity import keep_per_source, maximal_marginal_relevance
-from jtv_cli.pipeline.retry import Attempts, RetryPolicy
+from jtv_cli.pipeline.retry import LONGEST_REQUEST, Attempts, RetryPolicy
 from jtv_cli.records import Embeddings, Purpose, SearchResults
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ def _embed(queries: Sequence[str], embedder: Embedder, max_wait: float) -> Vecto
         return embedder.embed(queries, Purpose.QUERY).vectors
     retry_policy, attempts = RetryPolicy(max_wait), Attempts(time.monotonic())
     while True:
-        left = attempts.began + max_wait - time.monotonic() if max_wait else None
+        left = attempts.began + max_wait - time.monotonic() if max_wait else LONGEST_REQUEST
         try:
             return _embed_within(left, queries, embedder).vectors
         except TextTooLong as error:
@@ -259,7 +259,7 @@ def _embed_halves(queries: Sequence[str], embedder: Embedder, max_wait: float) -
     return np.concatenate([_embed(half, embedder, max_wait) for half in halves])
 
 
-def _embed_within(seconds: float | None, queries: Sequence[str], embedder: Embedder) -> Embeddings:
+def _embed_within(seconds: float, queries: Sequence[str], embedder: Embedder) -> Embeddings:
     """Embed in a daemon thread, which is abandoned when its time is up.
 
     Raises ServiceDown then.
@@ -273,9 +273,8 @@ def _embed_within(seconds: float | None, queries: Sequence[str], embedder: Embed
             answers.put(error)
 
     Thread(target=request, daemon=True).start()
-    timeout = None if seconds is None else min(max(seconds, 0.0), TIMEOUT_MAX)
     try:
-        answer = answers.get(timeout=timeout)
+        answer = answers.get(timeout=min(max(seconds, 0.0), TIMEOUT_MAX))
     except Empty:
         message = "the embeddings service did not answer in time"
         raise ServiceDown(message, hint="run the same command again later") from None

@@ -8,6 +8,7 @@ statement of the session.
 
 from __future__ import annotations
 
+import math
 import socket
 import time
 from contextlib import contextmanager, suppress
@@ -21,6 +22,7 @@ from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.mysql.pymysql import MySQLDialect_pymysql
 from sqlalchemy.exc import DisconnectionError
 
+from jtv_cli.hosts import resolve
 from jtv_cli.stores.tidb.errors import (
     CANNOT_CONNECT,
     NO_HANDSHAKE,
@@ -104,12 +106,14 @@ _PyMySQLConnection: Any = connections.Connection
 class DriverConnection(_PyMySQLConnection):  # type: ignore[misc]
     """A connection of PyMySQL that logs in safely and in time, to a session of known settings.
 
-    `connect_timeout` is the time in seconds for all of TCP, TLS and the login. The session is
+    `connect_timeout` is the time in seconds for all of DNS, TCP, TLS and the login,
+    `read_timeout` that for the whole answer to a statement. The session is
     set with its first statement.
     """
 
     _auth_plugin_name: str
     _is_set = False
+    _answer_by = math.inf
 
     def __init__(self, *, tls: Tls, **options: Any) -> None:  # noqa: ANN401  # PyMySQL's
         self._tls = tls
@@ -238,8 +242,11 @@ class DriverConnection(_PyMySQLConnection):  # type: ignore[misc]
     def _decoding(self) -> Iterator[None]:
         """Close the connection where an answer is not as the protocol says.
 
+        Each entry starts the time that an answer may take as a whole.
+
         Raises OperationalError then.
         """
+        self._answer_by = time.monotonic() + (self._read_timeout or math.inf)
         try:
             yield
         except MemoryError:
@@ -249,6 +256,33 @@ class DriverConnection(_PyMySQLConnection):  # type: ignore[misc]
                 raise
             self._force_close()
             raise err.OperationalError(SERVER_LOST, f"malformed answer: {error!r}") from error
+        finally:
+            self._answer_by = math.inf
+
+    def _read_bytes(self, num_bytes: int) -> bytes:
+        """Read so many bytes. Raises OperationalError if the whole answer takes too long.
+
+        The timeout of the socket starts anew with each byte that a server sends.
+        """
+        pieces: list[bytes] = []
+        while num_bytes:
+            if time.monotonic() > self._answer_by:
+                self._force_close()
+                raise err.OperationalError(SERVER_LOST, "the answer timed out")
+            try:
+                # At most one call of the socket, so that the time is looked at in between.
+                piece = self._rfile.read1(num_bytes)
+            except BaseException as error:
+                self._force_close()
+                if not isinstance(error, OSError):
+                    raise
+                raise err.OperationalError(SERVER_LOST, f"lost connection: {error}") from error
+            if not piece:
+                self._force_close()
+                raise err.OperationalError(SERVER_LOST, "lost connection")
+            pieces.append(piece)
+            num_bytes -= len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _set_statement(*settings: str) -> str:
@@ -266,7 +300,7 @@ def _open_socket(host: str, port: int, deadline: float) -> socket.socket:
     """Connect to the first of a host's addresses that answers before the deadline."""
     failure: OSError | None = None
     try:
-        addresses = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+        addresses = resolve(host, port, deadline - time.monotonic())
     except OSError as error:
         addresses, failure = [], error
     for left, (family, kind, protocol, _, address) in zip(
