@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -65,11 +66,20 @@ def test_an_export_that_leaves_documents_out(sampled: Jtv) -> None:
     connection.execute(f"UPDATE {table} SET vector = zeroblob(4096) WHERE id = 1")
     connection.commit()
     connection.close()
-    assert code_without_reader(sampled, "export", "--vectors") == 3
+    process = sampled.start("export", "--vectors", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout
+    assert process.stderr
+    assert b"document 1" in process.stderr.readline()
+    # The reader leaves while there is more to write than a pipe holds.
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(timeout=60) == 3
+    process.stderr.close()
     assert code_without_reader(sampled, "copy", "--from", "embedded", "--to", "b.db", "--json") == 3
 
 
 def test_an_import_that_breaks_off(sampled: Jtv) -> None:
+    sampled.ok("ingest", "-", stdin="".join(f"line {number}\n" for number in range(600)))
     exported = sampled.ok("export", "--vectors").raw_stdout
     cut = b"\n".join(exported.split(b"\n")[:-3])
     options = ("import", "-", "--json", "--table", "other")

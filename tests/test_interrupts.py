@@ -293,9 +293,11 @@ class TestStream:
         process = ready.start("ingest", "-", stdin=subprocess.PIPE, stderr=subprocess.PIPE)
         send(process.stdin, b"one\ntwo\none\nan unfinished line")
         process.send_signal(sent)
-        _, stderr = process.communicate(timeout=30)
+        # The writer is still there, so that the last line is never complete.
+        assert process.stderr
+        notice, said = process.stderr.read().decode().splitlines()
+        process.communicate(timeout=30)
         assert process.returncode == code
-        notice, said = stderr.decode().splitlines()
         assert notice == (
             "storing 2 texts already read; interrupt again to stop at once and lose them"
         )
