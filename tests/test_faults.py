@@ -209,6 +209,20 @@ def test_patience_has_an_end(ready: Jtv, api: JinaServer, name: str) -> None:
     assert_goes_on(ready, api)
 
 
+@pytest.mark.parametrize("stray", [1, 2, 5])
+def test_stray_refusals_of_a_size_are_forgotten(ready: Jtv, api: JinaServer, stray: int) -> None:
+    """413 for a few requests halves the batches for a while, not for the rest of the run."""
+    lines = [f"line {number}" for number in range(100 * 512)]
+    ready.write("many.txt", "\n".join(lines))
+    api.misbehave(answer(413), times=stray)
+    ready.ok("ingest", "many.txt")
+    assert sorted(api.bill) == sorted(lines)
+    # 100 are enough without a refusal; with each, the limit takes some answers to grow back.
+    assert len(api.requests) < 100 * 2
+    sizes = [len(request.texts) for request in api.requests[-10:]]
+    assert max(sizes) == 512
+
+
 def test_the_seconds_are_those_of_the_whole_run(ready: Jtv, api: JinaServer) -> None:
     """The time after the last answer is counted too: here, it is all there is."""
     api.misbehave(PASSING["503"], times=None)

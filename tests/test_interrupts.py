@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import signal
@@ -22,6 +23,8 @@ from terminal import Terminal
 from waiting import send, wait_until
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import Jtv
     from jina_server import JinaServer
 
@@ -343,6 +346,27 @@ class TestStream:
         process.communicate(timeout=30)
         assert process.returncode == 130
         assert contents(made) == {"one", "two"}
+
+
+@pytest.mark.parametrize("ending", [b"", b"\n"])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_within_a_line_of_60_mb(
+    made: Jtv, tmp_path: Path, sent: signal.Signals, ending: bytes
+) -> None:
+    """While it is read, joined, hashed or embedded: nothing of it keeps the process."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    process = made.start("ingest", str(fifo), stderr=subprocess.PIPE)
+    with fifo.open("wb") as pipe:
+        send(pipe, b"60 MB word " * (60_000_000 // 11) + ending)
+        process.send_signal(sent)
+        began = time.monotonic()
+        process.wait(timeout=60)
+    took = time.monotonic() - began
+    _, stderr = process.communicate()
+    assert process.returncode == 128 + sent
+    assert b"database" not in stderr
+    assert took < 5
 
 
 def test_control_c_on_a_terminal(ready: Jtv, api: JinaServer) -> None:

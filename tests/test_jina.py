@@ -659,6 +659,9 @@ def test_a_limit_that_is_used_up_is_waited_for(server: JinaServer, remaining: in
         (jina_faults.filled(float("nan")), TextsFailed, "not finite|without a vector"),
         (jina_faults.filled(float("-inf")), TextsFailed, "not finite|without a vector"),
         (jina_faults.filled(0), TextsFailed, "all zero"),
+        # Their lengths overflow and underflow in float32.
+        (jina_faults.filled(3e38), TextsFailed, "length"),
+        (jina_faults.filled(1e-38), TextsFailed, "length"),
         (jina_faults.garbled, TextsFailed, "unequal length"),
         (jina_faults.duplicate_index, ServiceDown, "without a vector for each text"),
         (jina_faults.missing_item, ServiceDown, "without a vector for each text"),

@@ -180,6 +180,26 @@ class TestStreams:
         assert result.code == 74
         assert result.stderr == "jtv: error: stdout is closed\n"
 
+    @pytest.mark.parametrize(
+        "command",
+        [
+            ["init"],
+            ["ingest", "-"],
+            ["sync", "-", "--source", "s", "--yes"],
+            ["delete", "1", "--yes"],
+            ["index", "build"],
+            ["copy", "--from", "embedded", "--to", "b.db"],
+        ],
+        ids=" ".join,
+    )
+    def test_a_command_that_prints_no_data_needs_no_stdout(
+        self, sampled: Jtv, command: list[str]
+    ) -> None:
+        closed = ["sh", "-c", 'exec "$@" >&-', "sh"]
+        sampled.ok(*command, stdin="a new text\n", prefix=closed)
+        if command[0] == "ingest":
+            assert len(sampled.ok("list").rows) == 35
+
     @pytest.mark.parametrize("command", ["--help", "--version"])
     def test_a_reader_that_was_never_there(self, jtv: Jtv, command: str) -> None:
         reader, writer = os.pipe()

@@ -136,6 +136,17 @@ class TestNothingMatches:
         assert result.stderr == f"jtv: warning: {error}\nhint: {hint}\n"
         assert filled("search", "one", *options, "--quiet").stderr == ""
 
+    def test_of_a_large_table_the_first_documents_are_looked_at(self, made: Jtv) -> None:
+        record = '{"text": "one", "status": "open", "lang": "en"}\n'
+        lines = "".join(f'{{"text": "line {number}"}}\n' for number in range(20_000))
+        made.ok("ingest", "-", "--input", "jsonl", stdin=record + lines)
+        result = made("search", "one", "--where", "Status=open")
+        assert (result.code, result.stdout) == (1, "")
+        assert result.stderr == (
+            'jtv: warning: none of the first 20,000 documents has a field "Status"\n'
+            "hint: the fields are: lang, status\n"
+        )
+
     def test_a_value_that_no_document_has_is_only_not_found(self, filled: Jtv) -> None:
         result = filled("search", "one", "--where", "status=closed")
         assert (result.code, result.stderr) == (1, "")

@@ -245,6 +245,22 @@ class TestOnAServer:
         client = f"{certificates}/client"
         self.init(jtv, f"{url}&ssl_cert={client}.pem&ssl_key={client}.key")
 
+    def test_a_user_whose_password_is_hashed_by_sha2(
+        self, jtv: Jtv, url: str, tls_server: TidbServer, certificates: Path
+    ) -> None:
+        """The server may ask for the password itself, which only a verified one gets."""
+        name = url.rpartition("/")[2]
+        tls_server.execute("DROP USER IF EXISTS 'sha2'")
+        tls_server.execute(
+            f"CREATE USER 'sha2' IDENTIFIED WITH caching_sha2_password BY '{PASSWORD}'"
+        )
+        tls_server.execute(f"GRANT ALL ON {name}.* TO 'sha2'")
+        url = url.replace("prefix.root:", "sha2:")
+        assert "password" in self.fails(jtv, f"{url}?ssl_mode=PREFERRED")
+        self.init(jtv, f"{url}?ssl_ca={certificates}/ca.pem")
+        wrong = url.replace(f":{PASSWORD}@", ":wrong@")
+        assert "sha2" in self.fails(jtv, f"{wrong}?ssl_ca={certificates}/ca.pem")
+
     @pytest.mark.parametrize(
         ("trusts", "says"), [(True, "is for another host name"), (False, "is not signed by")]
     )

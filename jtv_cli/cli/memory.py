@@ -40,7 +40,7 @@ def guard_numpy() -> None:
     if finite and "numpy" not in sys.modules:
         # Each further thread would allocate buffers of its own when numpy is imported.
         config.use_one_blas_thread()
-        sys.meta_path.insert(0, _NumpyGuard(min(finite)))  # type: ignore[arg-type]
+        sys.meta_path.insert(0, _NumpyGuard(min(finite)))
 
 
 class _NumpyGuard:
@@ -62,7 +62,7 @@ class _NumpyGuard:
                 hint=f"raise the limit to {2 * _ENOUGH // _MIB} MiB or more:"
                 f" ulimit -v {2 * _ENOUGH // 1024}",
             ) from None
-        sys.meta_path.remove(self)  # type: ignore[arg-type]
+        sys.meta_path.remove(self)
 
 
 def out_of_memory(error: BaseException) -> OutOfMemory | None:
