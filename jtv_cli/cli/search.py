@@ -266,11 +266,11 @@ def _unmatched(table: Table, wanted: Filter) -> tuple[str, str] | None:
             fields.update(dict.fromkeys(occurrence.metadata or ()))
     for name, _ in wanted.where:
         if name not in fields:
+            is_large = table.count() > _MANY
+            which = f"none of the first {_MANY:,} documents" if is_large else "no document"
             known = first_few(sorted(fields))
-            hint = f"the fields are: {known}" if fields else "none of them has metadata"
-            if table.count() > _MANY:
-                return f'none of the first {_MANY:,} documents has a field "{name}"', hint
-            return f'no document has a field "{name}"', hint
+            hint = f"the fields are: {known}" if fields else f"{which} has metadata"
+            return f'{which} has a field "{name}"', hint
     return None
 
 
