@@ -157,6 +157,21 @@ class NoIndex(StoreError):
         super().__init__(f"table {table} has no index to check", hint="see why: jtv index status")
 
 
+class NoFullText(UsageError):
+    """The table has no full-text index, or its store cannot have one."""
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(message, hint=hint)
+
+    @classmethod
+    def of_table(cls, table: str) -> NoFullText:
+        """Return the error for a table that has no full-text index, but could have one."""
+        return cls(
+            f"table {table} has no full-text index",
+            hint="create it with: jtv index build --full-text",
+        )
+
+
 class TableMismatch(StoreError):
     """The table has another model than requested, or was recreated meanwhile."""
 

@@ -87,6 +87,9 @@ class Hit(NamedTuple):
     `distance` is the cosine distance to the query, from 0 (the same) to 2 (the
     opposite), None where there was no query. Source, line and metadata are those
     of the document's first occurrence; one in a source with a name stands before stdin's.
+
+    A hit of a full-text search has a `score`, the higher the better. One of a hybrid search
+    has its fused score, and its rank among the nearest and among the best by keyword, from 1.
     """
 
     id: int
@@ -95,6 +98,17 @@ class Hit(NamedTuple):
     source: str | None = None
     line: int | None = None
     metadata: Mapping[str, Any] | None = None
+    score: float | None = None
+    vector_rank: int | None = None
+    keyword_rank: int | None = None
+
+
+class SearchMode(str, Enum):
+    """What finds documents: vectors, the words of a query, or both."""
+
+    VECTOR = "vector"
+    KEYWORD = "keyword"
+    HYBRID = "hybrid"
 
 
 class SearchResults(NamedTuple):

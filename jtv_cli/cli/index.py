@@ -31,33 +31,52 @@ def status(session: Session, json: options.StatusJson = False) -> int:
 
     """
     with session.store() as store, session.looking_at(store):
-        found = session.open_table(store).index_status()
-    _show(session, found, session.output.write_line, json=json)
+        table = session.open_table(store)
+        found, full_text = table.index_status(), table.full_text_status()
+    has_full_text = full_text.state is not IndexState.NONE
+    if json:
+        record = {"table": session.table_name, **found._asdict()}
+        session.print_json(record | ({"full_text": full_text._asdict()} if has_full_text else {}))
+    else:
+        session.output.write_line(format_index(found))
+        if has_full_text:
+            session.output.write_line(f"full text: {format_index(full_text)}")
     return ExitCode.OK
 
 
-def build(session: Session, json: options.Report = False) -> int:
+def build(
+    session: Session, full_text: options.OnlyFullText = False, json: options.Report = False
+) -> int:
     """Build the index, or rebuild it. Searches and writes are possible meanwhile.
+
+    With --full-text, create the full-text index that jtv search --hybrid and --keyword use.
+    To resume after an interrupt, run the same command again.
 
     Examples:
       jtv index build
-      jtv index build --table notes
+      jtv index build --full-text --table notes
 
     """
     with session.store(writable=True) as store:
         table = session.open_table(store)
         with session.console.status("building the index") as progress:
-            table.build_index(progress=progress)
-            found = table.index_status()
+            if full_text:
+                table.build_full_text(progress=progress)
+            else:
+                table.build_index(progress=progress)
+            found = table.full_text_status() if full_text else table.index_status()
         _show(session, found, session.console.report, json=json)
         session.sign_off(store, table.spec)
     return ExitCode.OK
 
 
-def drop(session: Session, json: options.Report = False) -> int:
+def drop(
+    session: Session, full_text: options.OnlyFullText = False, json: options.Report = False
+) -> int:
     """Drop the index. Searches then compare every vector.
 
-    In an embedded store, the index is built again when documents are added.
+    In an embedded store, the index is built again when documents are added. With
+    --full-text, drop only the full-text index.
 
     Examples:
       jtv index drop
@@ -67,11 +86,14 @@ def drop(session: Session, json: options.Report = False) -> int:
     with session.store(writable=True) as store:
         table = session.open_table(store)
         with session.console.status("dropping the index"):
-            dropped = table.drop_index()
+            dropped = table.drop_full_text() if full_text else table.drop_index()
         if json:
             session.print_json({"table": table.spec.name, "dropped": dropped})
         else:
-            session.console.report("Dropped the index" if dropped else "There is no index to drop")
+            name = "full-text index" if full_text else "index"
+            session.console.report(
+                f"Dropped the {name}" if dropped else f"There is no {name} to drop"
+            )
         session.sign_off(store, table.spec)
     return ExitCode.OK
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from jtv_cli.cli import options
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode
+from jtv_cli.records import IndexState
 from jtv_cli.render.escape import tab_separated
 from jtv_cli.render.formats import format_value
 from jtv_cli.render.units import format_count, format_index, format_size
@@ -42,13 +43,15 @@ def info(
         table = session.open_table(store)
         facts = {"store": store.location} | _facts(table.spec, table.count())
         sources, size, index = table.sources(), table.size(), table.index_status()
+        full_text = table.full_text_status()
     if json:
         session.print_json(
             {**facts, "sources": [_record(source) for source in sources], "size": size}
             | {"index": index._asdict()}
+            | ({} if full_text.state is IndexState.NONE else {"full_text": full_text._asdict()})
         )
     else:
-        for name, value in (facts | _amounts(session, size, index)).items():
+        for name, value in (facts | _amounts(session, size, index, full_text)).items():
             session.output.write_fields((name, format_value(value)), _WIDTHS)
         _print_sources(session, sources, most=None if all_sources else _MOST_SOURCES)
     return ExitCode.OK
@@ -96,13 +99,21 @@ def _facts(spec: TableSpec, documents: int) -> dict[str, object]:
     }
 
 
-def _amounts(session: Session, size: int | None, index: IndexStatus) -> dict[str, object]:
-    """Return the size of the table and the state of its index, for people or for programs."""
+def _amounts(
+    session: Session, size: int | None, index: IndexStatus, full_text: IndexStatus
+) -> dict[str, object]:
+    """Return the size of the table and the state of its indexes, for people or for programs."""
+    found: dict[str, object]
     if session.output.is_terminal:
         readable = None if size is None else format_size(size)
-        return {"size": readable, "index": format_index(index)}
-    counts = {"indexed": index.indexed, "pending": index.pending}
-    return {"size": size, "index": index.state.value, **counts}
+        found = {"size": readable, "index": format_index(index)}
+    else:
+        counts = {"indexed": index.indexed, "pending": index.pending}
+        found = {"size": size, "index": index.state.value, **counts}
+    if full_text.state is not IndexState.NONE:
+        is_brief = not session.output.is_terminal
+        found["full text"] = full_text.state.value if is_brief else format_index(full_text)
+    return found
 
 
 def _record(source: SourceCount) -> dict[str, object]:

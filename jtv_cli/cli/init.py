@@ -25,6 +25,7 @@ def init(
     document_prefix: options.DocumentPrefix = None,
     drop: options.Drop = False,
     no_index: options.NoIndex = False,
+    full_text: options.FullText = False,
     no_wait: options.NoWait = False,
     yes: options.Yes = False,
     json: options.Report = False,
@@ -62,6 +63,8 @@ def init(
         _confirm_changes(session, store, wanted, changes, yes=yes)
         with session.console.status("creating the table") as progress:
             store.apply(wanted, changes, wait=not no_wait, progress=progress)
+            if full_text:
+                store.open(wanted.name).build_full_text(progress=progress)
         _report(session, store, wanted, changes, json=json)
     return ExitCode.OK
 

@@ -159,6 +159,11 @@ DocumentPrefix = Annotated[
     str | None, typer.Option(metavar="TEXT", help="Put TEXT before each document.")
 ]
 NoIndex = Annotated[bool, typer.Option("--no-index", help="Do not build a vector index.")]
+FullText = Annotated[
+    bool,
+    typer.Option("--full-text", help="Also create a full-text index, for --hybrid and --keyword."),
+]
+OnlyFullText = Annotated[bool, typer.Option("--full-text", help="Only the full-text index.")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait until the index is built.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 DocumentIds = Annotated[list[int], typer.Argument(metavar="ID...", help="Ids of documents.")]
@@ -303,6 +308,12 @@ Exact = Annotated[
 ]
 Explain = Annotated[
     bool, typer.Option("--explain", help="Print on stderr whether an index was used, or why not.")
+]
+Hybrid = Annotated[
+    bool, typer.Option("--hybrid", help="Combine the nearest documents with matching words.")
+]
+Keyword = Annotated[
+    bool, typer.Option("--keyword", help="Search for the words of the query, without vectors.")
 ]
 Limit = Annotated[
     int | None,

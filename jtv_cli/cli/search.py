@@ -20,15 +20,17 @@ from jtv_cli.cli.arguments import (
 from jtv_cli.cli.options import QUERY_SECONDS, Sort
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode, UsageError
-from jtv_cli.records import STDIN, Filter
+from jtv_cli.records import STDIN, Filter, SearchMode
 from jtv_cli.render.formats import Format, format_answers, format_documents, format_hits
 from jtv_cli.render.output import OutputClosed
+from jtv_cli.render.units import format_count
 from jtv_cli.source_names import shown_source, source_patterns
 from jtv_cli.sources import InputFormat, ReadOptions, open_sources, read_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from jtv_cli.embedders import Embedder
     from jtv_cli.pipeline import SearchOptions, SearchResult
     from jtv_cli.records import Answer
     from jtv_cli.sources import RecordBlock
@@ -53,6 +55,8 @@ def search(
     diverse: options.Diverse = False,
     exact: options.Exact = False,
     snippet: options.Snippet = None,
+    hybrid: options.Hybrid = False,
+    keyword: options.Keyword = False,
     max_wait: options.MaxWait = QUERY_SECONDS,
     explain: options.Explain = False,
     format: options.OutputFormat = None,  # noqa: A002
@@ -69,9 +73,13 @@ def search(
     code is 1 if nothing is found. With --snippet, of each text only what is most relevant to
     the query is printed.
 
+    --hybrid and --keyword need a full-text index: jtv index build --full-text. --keyword
+    needs no API key, and its hits have no distance.
+
     Examples:
       jtv search what to cook with spinach
       jtv search "invoices from May" --source 'mail/*' --limit 3 --json
+      jtv search --hybrid error E0425
 
     """
     from jtv_cli import pipeline
@@ -84,19 +92,31 @@ def search(
         *(k, max_distance, filter_, exact, explain, max_wait),
         per_source=per_source,
         diverse=diverse,
+        mode=_mode(
+            hybrid=hybrid,
+            keyword=keyword,
+            others={
+                "--like": like is not None,
+                "--max-distance": max_distance is not None and not hybrid,
+                "--exact": exact and not hybrid,
+                "--diverse": diverse and not hybrid,
+            },
+        ),
     )
     if queries is not None:
         return _search_many(session, queries, search_options, form, snippet, nul=nul)
     with session.console.status("searching"), session.store() as store:
         table = session.open_table(store)
         if like is not None:
-            hits, explanation = pipeline.search(like, table, options=search_options)
+            found = pipeline.search(like, table, options=search_options)
         else:
-            embedder = session.embedder(table.spec)
-            hits, explanation = pipeline.search(text or "", table, embedder, search_options)
+            embedder = _embedder(session, table, search_options)
+            found = pipeline.search(text or "", table, embedder, search_options)
+        hits, explanation = found
         if snippet is not None and hits:
             asked = text if like is None else table.get([like])[0].text
             hits = pipeline.with_snippets(hits, asked or "", snippet)
+        _warn_of_pending(session, table, search_options)
         unmatched = _unmatched(table, filter_) if filter_ and not hits else None
         if not hits and not unmatched and form is Format.TABLE:
             session.console.report(_nothing_found(session, table, search_options))
@@ -208,6 +228,37 @@ def show(
     return ExitCode.OK
 
 
+def _mode(*, hybrid: bool, keyword: bool, others: Mapping[str, bool]) -> SearchMode:
+    """Return what is to find documents.
+
+    Raises UsageError if one of the other options has no meaning then.
+    """
+    if not (hybrid or keyword):
+        return SearchMode.VECTOR
+    name = "--keyword" if keyword else "--hybrid"
+    given = {"--hybrid": hybrid and keyword, **others}
+    if other := next((other for other, is_given in given.items() if is_given), None):
+        raise UsageError(f"{name} and {other} cannot be combined", hint="keep one of them")
+    return SearchMode.KEYWORD if keyword else SearchMode.HYBRID
+
+
+def _embedder(session: Session, table: Table, search_options: SearchOptions) -> Embedder | None:
+    """Return the embedder of a table, None for a search that needs none."""
+    is_needed = search_options.mode is not SearchMode.KEYWORD
+    return session.embedder(table.spec) if is_needed else None
+
+
+def _warn_of_pending(session: Session, table: Table, search_options: SearchOptions) -> None:
+    """Print how many documents a search for words did not look at, if there are any."""
+    if search_options.mode is SearchMode.VECTOR:
+        return
+    if pending := table.full_text_status().pending:
+        session.console.warning(
+            f"{format_count(pending, 'document')} missing from the full-text index",
+            hint="add the rest with: jtv index build --full-text",
+        )
+
+
 def _joined(words: Sequence[str] | None) -> str | None:
     """Return the words of a query as one text, None if there are none; - is stdin.
 
@@ -290,7 +341,8 @@ def _search_many(
     with open_sources([path], read_options) as sources, session.store() as store:
         table = session.open_table(store)
         queries = _Queries(session, read_blocks(sources), are_typed=path == STDIN)
-        embedder = session.embedder(table.spec)
+        embedder = _embedder(session, table, search_options)
+        _warn_of_pending(session, table, search_options)
         results = pipeline.search_many(queries.read(), table, embedder, search_options)
         answers = queries.answers(results)
         if snippet is not None:

@@ -19,8 +19,9 @@ from jtv_cli.errors import (
 )
 from jtv_cli.pipeline.batches import estimated_tokens
 from jtv_cli.pipeline.diversity import keep_per_source, maximal_marginal_relevance
+from jtv_cli.pipeline.fusion import fuse, keyword_weight
 from jtv_cli.pipeline.retry import LONGEST_REQUEST, Attempts, RetryPolicy
-from jtv_cli.records import Embeddings, Purpose, SearchResults
+from jtv_cli.records import Embeddings, Purpose, SearchMode, SearchResults
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 # Queries that are searched together; the hits of all of them are in memory at once.
 _QUERIES_PER_SEARCH = 64
+# Hits of each ranking that a hybrid search fuses, if fewer are asked for.
+_FUSED_HITS = 50
 # How many candidates varied hits are picked from at first: so many times k, but at least 50.
 # If they do not fill the results, four times as many are fetched, up to 10,000 or k.
 _CANDIDATES_PER_HIT = 5
@@ -46,7 +49,8 @@ class SearchOptions(NamedTuple):
     selects the documents that are searched. `exact` compares every vector. `explain` asks
     how the hits were found. `max_wait` is how long a failed request is retried, in seconds;
     0 disables retries. `per_source` is the largest number of hits of one source, None for
-    any. `diverse` picks hits that differ from one another.
+    any. `diverse` picks hits that differ from one another. `mode` says what finds documents;
+    hits of a search by keyword have no distance, so that they are not picked by it.
     """
 
     k: int = 5
@@ -57,13 +61,14 @@ class SearchOptions(NamedTuple):
     max_wait: float = 15.0
     per_source: int | None = None
     diverse: bool = False
+    mode: SearchMode = SearchMode.VECTOR
 
 
 DEFAULT_OPTIONS = SearchOptions()
 
 
 class SearchResult(NamedTuple):
-    """The hits of one query, nearest first, and how they were found, if that was asked for."""
+    """The hits of one query, the best first, and how they were found, if that was asked for."""
 
     hits: list[Hit]
     explanation: str = ""
@@ -77,26 +82,27 @@ def search(
 ) -> SearchResult:
     """Find the documents nearest to a text, a document id or a (dimensions,) vector.
 
-    A text needs an embedder. The document of an id is not among its own hits.
+    A text needs an embedder, unless it is searched for by keyword. An id or a vector is always
+    searched for by vector. The document of an id is not among its own hits.
 
-    Raises UsageError for an id that the table does not have, and the errors of the embedder
-    and of the table.
+    Raises UsageError for an id that the table does not have, NoFullText if the table has no
+    full-text index and the mode needs one, and the errors of the embedder and of the table.
     """
-    if isinstance(query, int):
-        vector = _document_vector(query, table)
-    elif isinstance(query, str):
-        vector = embed_query(query, _required(embedder), max_wait=options.max_wait)
+    if isinstance(query, str):
+        [(_, vectors)] = _embedded([[query]], embedder, options)
+        found = _retrieve([query], vectors, table, options)
     else:
-        vector = query
-    itself = query if isinstance(query, int) else None
-    [hits], explanation = _retrieve(vector[None], table, options, without=itself)
-    return SearchResult(hits, explanation)
+        itself = query if isinstance(query, int) else None
+        vector = _document_vector(query, table) if isinstance(query, int) else query
+        options = options._replace(mode=SearchMode.VECTOR)
+        found = _retrieve([""], vector[None], table, options, without=itself)
+    return SearchResult(found.hits[0], found.explanation)
 
 
 def search_many(
     queries: Iterable[Sequence[str]],
     table: Table,
-    embedder: Embedder,
+    embedder: Embedder | None = None,
     options: SearchOptions = DEFAULT_OPTIONS,
 ) -> Iterator[list[tuple[str, SearchResult]]]:
     """Yield each query with its result, those that were searched together as one list.
@@ -104,17 +110,16 @@ def search_many(
     `queries` yields as many at a time as can be read without waiting. They are embedded in
     batches within the embedder's limit.
 
-    Raises the errors of the embedder and of the table.
+    Raises NoFullText if the table has no full-text index and the mode needs one, and the
+    errors of the embedder and of the table.
     """
-    limit = embedder.batch_limit
-    for texts in queries:
-        for batch in batched_by_weight(texts, estimated_tokens, limit.tokens, limit.texts):
-            vectors = _embed(batch, embedder, options.max_wait)
-            for start in range(0, len(batch), _QUERIES_PER_SEARCH):
-                part = slice(start, start + _QUERIES_PER_SEARCH)
-                found, explanation = _retrieve(vectors[part], table, options)
-                results = [SearchResult(hits, explanation) for hits in found]
-                yield list(zip(batch[part], results, strict=True))
+    for batch, vectors in _embedded(queries, embedder, options):
+        for start in range(0, len(batch), _QUERIES_PER_SEARCH):
+            part = slice(start, start + _QUERIES_PER_SEARCH)
+            some = None if vectors is None else vectors[part]
+            found = _retrieve(batch[part], some, table, options)
+            results = [SearchResult(hits, found.explanation) for hits in found.hits]
+            yield list(zip(batch[part], results, strict=True))
 
 
 def list_documents(
@@ -158,10 +163,29 @@ def _required(embedder: Embedder | None) -> Embedder:
     return embedder
 
 
+def _embedded(
+    queries: Iterable[Sequence[str]], embedder: Embedder | None, options: SearchOptions
+) -> Iterator[tuple[Sequence[str], Vectors | None]]:
+    """Yield the queries in batches, with their vectors unless they are searched for by keyword."""
+    for texts in queries:
+        if options.mode is SearchMode.KEYWORD:
+            yield texts, None
+            continue
+        embedder = _required(embedder)
+        limit = embedder.batch_limit
+        for batch in batched_by_weight(texts, estimated_tokens, limit.tokens, limit.texts):
+            yield batch, _embed(batch, embedder, options.max_wait)
+
+
 def _retrieve(
-    vectors: Vectors, table: Table, options: SearchOptions, *, without: int | None = None
+    queries: Sequence[str],
+    vectors: Vectors | None,
+    table: Table,
+    options: SearchOptions,
+    *,
+    without: int | None = None,
 ) -> SearchResults:
-    """Return the k best documents for each of (m, dimensions) vectors.
+    """Return the k best documents for each of the queries, given their (m, dimensions) vectors.
 
     The document whose id is `without` is left out. The filter is applied by the store,
     before the nearest are chosen. Varied hits are picked from more than k candidates.
@@ -172,8 +196,12 @@ def _retrieve(
     wanted = max(_CANDIDATES_PER_HIT * options.k, _LEAST_CANDIDATES) if is_varied else options.k
     found: dict[int, list[Hit]] = {}
     explanation = ""
-    while left := [number for number in range(len(vectors)) if number not in found]:
-        results = _nearest(vectors[left], table, wanted + extra, options)
+    while left := [number for number in range(len(queries)) if number not in found]:
+        results = _candidates(
+            [queries[number] for number in left],
+            None if vectors is None else vectors[left],
+            *(table, wanted + extra, options),
+        )
         explanation = explanation or results.explanation
         is_last = not is_varied or wanted >= max(_MOST_CANDIDATES, options.k)
         for number, hits in zip(left, results.hits, strict=True):
@@ -181,11 +209,57 @@ def _retrieve(
             if options.per_source is not None:
                 picked = keep_per_source(picked, options.per_source)
             if is_last or len(picked) >= options.k or len(hits) < wanted + extra:
-                if options.diverse:
+                if options.diverse and vectors is not None:
                     picked = _most_diverse(vectors[number], picked, table, options.k)
                 found[number] = picked[: options.k]
         wanted *= _CANDIDATES_GROWTH
-    return SearchResults([found[number] for number in range(len(vectors))], explanation)
+    hits_in_order = [found[number] for number in range(len(queries))]
+    return SearchResults(hits_in_order, explanation)
+
+
+def _candidates(
+    queries: Sequence[str],
+    vectors: Vectors | None,
+    table: Table,
+    k: int,
+    options: SearchOptions,
+) -> SearchResults:
+    """Return the k best documents for each query, found as the mode says."""
+    if vectors is None:
+        return table.search_text(queries, k, filter=options.filter, explain=options.explain)
+    if options.mode is SearchMode.HYBRID:
+        return _fused(queries, vectors, table, k, options)
+    return _nearest(vectors, table, k, options)
+
+
+def _fused(
+    queries: Sequence[str], vectors: Vectors, table: Table, k: int, options: SearchOptions
+) -> SearchResults:
+    """Return the k best of what is found by vector and by keyword, with ranks and scores."""
+    depth = max(k, _FUSED_HITS)
+    # By keyword first: that fails at once if the table has no full-text index.
+    by_keyword = table.search_text(
+        queries,
+        depth,
+        vectors=vectors,
+        max_distance=options.max_distance,
+        filter=options.filter,
+        explain=options.explain,
+    )
+    nearest = _nearest(vectors, table, depth, options)
+    fused = []
+    for rankings in zip(nearest.hits, by_keyword.hits, strict=True):
+        hits = {hit.id: hit for ranking in rankings for hit in ranking}
+        ids = [[hit.id for hit in ranking] for ranking in rankings]
+        weights = [[1.0] * len(ids[0]), [keyword_weight(hit.score) for hit in rankings[1]]]
+        best = fuse(ids, weights)[:k]
+        fused.append([_with_ranks(hits[one.item], one.score, *one.ranks) for one in best])
+    explanation = "; ".join(filter(None, (nearest.explanation, by_keyword.explanation)))
+    return SearchResults(fused, explanation)
+
+
+def _with_ranks(hit: Hit, score: float, vector_rank: int | None, keyword_rank: int | None) -> Hit:
+    return hit._replace(score=score, vector_rank=vector_rank, keyword_rank=keyword_rank)
 
 
 def _nearest(vectors: Vectors, table: Table, k: int, options: SearchOptions) -> SearchResults:

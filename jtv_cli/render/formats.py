@@ -111,6 +111,11 @@ def format_distance(distance: float | None) -> str:
     return _MISSING if distance is None else f"{distance:.6f}"
 
 
+def format_score(score: float | None) -> str:
+    """Return a score with four decimals, `-` for None."""
+    return _MISSING if score is None else f"{score:.4f}"
+
+
 def _tsv(records: Iterable[_Record], style: _Style) -> Iterator[str]:
     for record in records:
         query = (record.query or "",) if style.with_query else ()
@@ -191,6 +196,20 @@ def _hit_json(hit: Hit) -> dict[str, object]:
         "source": shown_source(hit.source),
         "line": hit.line,
         "metadata": hit.metadata,
+        **_scores(hit),
+    }
+
+
+def _scores(hit: Hit) -> dict[str, object]:
+    """Return the score of a hit and its ranks in what was fused, if there are any."""
+    if hit.score is None:
+        return {}
+    if hit.vector_rank is None and hit.keyword_rank is None:
+        return {"score": hit.score}
+    return {
+        "score": hit.score,
+        "vector_rank": hit.vector_rank,
+        "keyword_rank": hit.keyword_rank,
     }
 
 

@@ -15,7 +15,7 @@ from rich.color import ColorSystem
 from rich.style import Style
 
 from jtv_cli.render.escape import escape
-from jtv_cli.render.formats import format_distance
+from jtv_cli.render.formats import format_distance, format_score, format_value
 from jtv_cli.render.layout import cell_width, displayed, excerpt, fold
 from jtv_cli.source_names import shown_source
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 # `list` prints rows as they come, so the width is set before the ids are known.
 _ID_CELLS = 7
 _DISTANCE_CELLS = 8
+_SCORE_CELLS = 8
 _GAP = 2  # cells between columns
 # Rather than leave less than half a line or so many to the text, columns before it are left
 # out, the first first.
@@ -139,7 +140,14 @@ class _Grid:
 
     def print_hit(self, hit: Hit, rank: int = 0) -> None:
         """Print one hit; an excerpt of its text, if that is for a terminal."""
-        values = {"rank": rank, "distance": format_distance(hit.distance), "id": hit.id}
+        values = {
+            "rank": rank,
+            "score": format_score(hit.score),
+            "vector": format_value(hit.vector_rank),
+            "keyword": format_value(hit.keyword_rank),
+            "distance": format_distance(hit.distance),
+            "id": hit.id,
+        }
         cells = [f"{values[name]:>{width}}" for name, width in self._columns]
         lines = self._screen.text(hit.content, self._room)
         location = self._screen.location(hit.source, hit.line, self._beside or self._room)
@@ -182,12 +190,24 @@ def print_answer(query: str, hits: Sequence[Hit], output: Output) -> None:
 
 def _print_hits(hits: Sequence[Hit], screen: _Screen) -> None:
     longest_id = max(len(str(hit.id)) for hit in hits)
-    columns = (("rank", 4), ("distance", _DISTANCE_CELLS), ("id", max(2, longest_id)))
+    columns = [("rank", 4), *_scored(hits), ("id", max(2, longest_id))]
     location = max(cell_width(_location(hit.source, hit.line)) for hit in hits)
     grid = _Grid(screen, columns, location)
     grid.print_header()
     for rank, hit in enumerate(hits, 1):
         grid.print_hit(hit, rank)
+
+
+def _scored(hits: Sequence[Hit]) -> list[tuple[str, int]]:
+    """Return the columns that say why the hits are in this order: those that have values."""
+    columns = []
+    if any(hit.score is not None for hit in hits):
+        columns.append(("score", _SCORE_CELLS))
+    if any(hit.vector_rank or hit.keyword_rank for hit in hits):
+        columns += [("vector", 6), ("keyword", 7)]
+    if not columns or any(hit.distance is not None for hit in hits):
+        columns.append(("distance", _DISTANCE_CELLS))
+    return columns
 
 
 def print_documents(documents: Iterable[StoredDocument], output: Output) -> None:

@@ -91,6 +91,29 @@ class Table(Protocol):
         """
         ...
 
+    def search_text(
+        self,
+        queries: Sequence[str],
+        k: int,
+        *,
+        vectors: Vectors | None = None,
+        max_distance: float | None = None,
+        filter: Filter | None = None,
+        explain: bool = False,
+    ) -> SearchResults:
+        """Return, for each query, the k documents that its words find best, by their score.
+
+        A document is found if it has one of the words; nothing in a query is an operator. The
+        score is about the share of the words that a document has, weighted by how rare they
+        are: from 0 to 1, and more if it is short or repeats them; None if the store cannot tell.
+        `vectors` are those of the queries, (m, dimensions): with them, hits have distances,
+        and `max_distance` removes those farther away before the best k are chosen. `filter`
+        and `explain` are those of `search`.
+
+        Raises NoFullText if the table has no full-text index.
+        """
+        ...
+
     def scan(
         self, query: Vectors | None = None, *, after: int | None = None, limit: int | None = None
     ) -> Iterator[Hit]:
@@ -175,6 +198,21 @@ class Table(Protocol):
 
     def drop_index(self) -> bool:
         """Drop the index; return whether there was one. Searches are exact from then on."""
+        ...
+
+    def full_text_status(self) -> IndexStatus:
+        """Return the state of the full-text index."""
+        ...
+
+    def build_full_text(self, *, progress: Callable[[str], None] = lambda _: None) -> None:
+        """Create the full-text index, or resume building it. Searches and writes go on meanwhile.
+
+        Raises NoFullText if the store cannot have one.
+        """
+        ...
+
+    def drop_full_text(self) -> bool:
+        """Remove the full-text index; return whether there was one."""
         ...
 
     def check_index(

@@ -40,6 +40,14 @@ _FAILURES = {
     "readonly database": ("{} is read-only", "get write permission for it, or use a copy"),
     _FULL: ("no space left on the disk of {}", "free some space, then run the same command again"),
     "disk I/O error": ("cannot read or write {}: disk I/O error", "check the disk and free space"),
+    "no such module: fts5": (
+        "Python's SQLite has no FTS5, which the full-text index in {} needs",
+        "use another Python",
+    ),
+    "error in tokenizer constructor": (
+        "Python's SQLite is too old for the full-text index in {}",
+        "use a Python with SQLite 3.27 or newer",
+    ),
     "malformed": ("{} is damaged", "restore it from a backup"),
     "not decode to UTF-8": ("{} is damaged", "restore it from a backup"),
     "unable to open database file": (

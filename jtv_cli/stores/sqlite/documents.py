@@ -10,6 +10,7 @@ from jtv_cli.batching import batched
 from jtv_cli.records import Hit, Occurrence, Removed, StoredDocument
 from jtv_cli.stores.source_lines import decode_metadata
 from jtv_cli.stores.sqlite.connection import DamagedError
+from jtv_cli.stores.sqlite.full_text import FullText
 
 if TYPE_CHECKING:
     import sqlite3
@@ -90,6 +91,7 @@ class Documents:
     def __init__(self, connection: Connection, spec: TableSpec) -> None:
         self.connection = connection
         self.spec = spec
+        self.full_text = FullText(self)
 
     def execute(
         self, statement: str, parameters: Sequence[object] | Mapping[str, object] = ()
@@ -141,9 +143,11 @@ class Documents:
         )
         self.change_count(stored)
         all_are_new = stored == len(documents)
-        if all_are_new:
-            return stored, dict(zip(hashes, ids, strict=True))
-        return stored, self.known(hashes)
+        numbers = dict(zip(hashes, ids, strict=True)) if all_are_new else self.known(hashes)
+        if stored:
+            new = zip((numbers[key] for key in hashes), texts, strict=True)
+            self.full_text.add(first, sorted({row for row in new if row[0] >= first}))
+        return stored, numbers
 
     def delete(self, ids: Iterable[int]) -> Removed:
         """Delete documents with all their occurrences."""
@@ -152,7 +156,7 @@ class Documents:
             which = f"IN ({marks(len(part))})"
             gone = self.execute(f'DELETE FROM "{{name}}_occurrences" WHERE document {which}', part)
             occurrences += gone.rowcount
-            documents += self.execute(f'DELETE FROM "{{name}}" WHERE id {which}', part).rowcount
+            documents += self._delete(f"id {which}", part)
         self.change_count(-documents)
         return Removed(documents, occurrences)
 
@@ -160,11 +164,11 @@ class Documents:
         """Delete those of the documents that have no occurrence left; return their number."""
         documents = 0
         for part in id_batches(ids):
-            documents += self.execute(
-                f'DELETE FROM "{{name}}" WHERE id IN ({marks(len(part))}) AND NOT EXISTS'
+            documents += self._delete(
+                f"id IN ({marks(len(part))}) AND NOT EXISTS"
                 ' (SELECT 1 FROM "{name}_occurrences" WHERE document = "{name}".id)',
                 part,
-            ).rowcount
+            )
         self.change_count(-documents)
         return documents
 
@@ -203,7 +207,7 @@ class Documents:
         found = self.execute('SELECT id FROM "{name}" ORDER BY hash LIMIT ?', (size,))
         return [number for (number,) in found]
 
-    def hits(self, ranked: Sequence[tuple[int, float]]) -> list[Hit]:
+    def hits(self, ranked: Sequence[tuple[int, float | None]]) -> list[Hit]:
         """Return the documents of (id, distance) in this order; deleted ones are left out."""
         rows: dict[int, tuple[Any, ...]] = {}
         for part in batched(ranked, PARAMETERS):
@@ -234,6 +238,11 @@ class Documents:
         self.execute(
             "UPDATE jtv_tables SET documents = documents + ? WHERE name = '{name}'", (documents,)
         )
+
+    def _delete(self, where: str, parameters: Sequence[object]) -> int:
+        """Delete the documents that meet a condition; return their number."""
+        self.full_text.remove(where, parameters)
+        return self.execute(f'DELETE FROM "{{name}}" WHERE {where}', parameters).rowcount
 
     def _complete(self, statement: str) -> str:
         # Tables of format 1 lack these columns, which are NULL unless something was written.

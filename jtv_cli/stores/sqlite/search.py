@@ -11,11 +11,12 @@ from jtv_cli.stores.filters import all_compared, fits_metadata, fits_source
 from jtv_cli.stores.sqlite.documents import PARAMETERS, Documents, marks
 from jtv_cli.stores.sqlite.index import Index
 from jtv_cli.stores.sqlite.occurrences import Occurrences
+from jtv_cli.stores.sqlite.terms import query_terms
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from jtv_cli.records import Filter, Vectors
+    from jtv_cli.records import Filter, Hit, Vectors
     from jtv_cli.stores.distances import Ids, Nearest
     from jtv_cli.stores.sqlite.codes import CodeDistances
     from jtv_cli.stores.sqlite.index import Generation
@@ -29,6 +30,12 @@ _READ_BY_ID_COST = 4
 # candidates.
 _LATE_SHARE = 0.01
 _MOST_EXPANSIONS = 16
+
+# In the order of the scores, so that no more rows are read than are needed.
+_MATCHES = """
+SELECT d.id, f.rank, {vector} FROM "{{name}}_full_text" f CROSS JOIN "{{name}}" d ON d.id = f.rowid
+WHERE "{{name}}_full_text" MATCH ? {condition} ORDER BY f.rank LIMIT ?
+"""
 
 _SAMPLE = 512  # documents whose share of matches stands for that of all
 _MOST_CHOSEN = 100_000  # ids held, and rows read one by one
@@ -163,6 +170,51 @@ def _rescore(
         if not are_worth_it(2 * seen, ids.size):
             return None
     return existing
+
+
+def search_text(
+    documents: Documents,
+    query: str,
+    k: int,
+    *,
+    unit_query: Vectors | None = None,
+    max_distance: float | None = None,
+) -> list[Hit]:
+    """Return the k documents that the words of a query find best, by their score.
+
+    With a (dimensions,) unit query, hits have distances, none greater than `max_distance`.
+    """
+    terms = query_terms(query)
+    match = documents.full_text.match(terms, documents.count())
+    if match is None:
+        return []
+    statement = _MATCHES.format(
+        vector="NULL" if unit_query is None else "d.vector", condition=documents.document_condition
+    )
+    rows = documents.execute(statement, (match.expression, k if max_distance is None else -1))
+    found: list[tuple[int, float | None]] = []
+    scores: dict[int, float] = {}
+    while len(found) < k and (block := rows.fetchmany(min(k, PARAMETERS))):
+        ids, ranks, blobs = zip(*block, strict=True)
+        # FTS5's rank is negative: the lower, the better.
+        scores.update(zip(ids, (-rank / match.most for rank in ranks), strict=True))
+        if unit_query is None:
+            found.extend((number, None) for number in ids)
+            continue
+        distances = distances_of(documents, blobs, unit_query)
+        most = 2.0 if max_distance is None else max_distance
+        found.extend(one for one in zip(ids, distances, strict=True) if one[1] <= most)
+    return [hit._replace(score=scores[hit.id]) for hit in documents.hits(found[:k])]
+
+
+def distances_of(
+    documents: Documents, blobs: Sequence[bytes], unit_query: Vectors
+) -> Sequence[float]:
+    """Return the distances of vectors, as they are stored, to a (dimensions,) unit query."""
+    from jtv_cli.stores.distances import distances_to
+
+    distances: list[float] = distances_to(unit_query, documents.decode(blobs)).tolist()
+    return distances
 
 
 class FilteredDocuments(Documents):

@@ -107,6 +107,7 @@ class SqliteStore(Store):
         table = self.open(name)
         with table.writing():
             table.index.drop()
+            table.documents.full_text.drop()
             # In this order there are no references left to follow.
             for suffix in ("_occurrences", "_sources", ""):
                 table.documents.execute(f'DROP TABLE "{{name}}{suffix}"')

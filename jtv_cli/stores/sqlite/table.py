@@ -6,7 +6,7 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
-from jtv_cli.errors import NoIndex, StoreError, TableDropped
+from jtv_cli.errors import NoFullText, NoIndex, StoreError, TableDropped
 from jtv_cli.records import (
     RECALL_AT,
     Added,
@@ -26,6 +26,7 @@ from jtv_cli.stores.sqlite.search import (
     plan_exact,
     plan_search,
     search,
+    search_text,
 )
 
 if TYPE_CHECKING:
@@ -138,6 +139,38 @@ class SqliteTable(Table):
             effort = search(documents, self.index, plan, queries, nearest)
             hits = [documents.hits(best.ranked()) for best in nearest]
         return SearchResults(hits, explanation(plan, effort, len(vectors)) if explain else "")
+
+    def search_text(
+        self,
+        queries: Sequence[str],
+        k: int,
+        *,
+        vectors: Vectors | None = None,
+        max_distance: float | None = None,
+        filter: Filter | None = None,
+        explain: bool = False,
+    ) -> SearchResults:
+        unit_queries: Sequence[Vectors | None] = [None] * len(queries)
+        if vectors is not None:
+            from jtv_cli.stores.distances import normalized
+
+            unit_queries = list(normalized(vectors))
+        with self._reading():
+            documents = self.documents
+            if not documents.full_text.exists():
+                raise NoFullText.of_table(self.spec.name)
+            pending = documents.full_text.pending()
+            if filter is not None:
+                documents = FilteredDocuments(documents, filter)
+            hits = [
+                search_text(documents, query, k, unit_query=unit_query, max_distance=max_distance)
+                for query, unit_query in zip(queries, unit_queries, strict=True)
+            ]
+            count = self.documents.count() - pending
+        words = f"full-text index: {count:,} documents" if explain else ""
+        if explain and filter is not None:
+            words += ", of those that match the filter"
+        return SearchResults(hits, words)
 
     def scan(
         self, query: Vectors | None = None, *, after: int | None = None, limit: int | None = None
@@ -257,6 +290,40 @@ class SqliteTable(Table):
         """Drop the index; the next documents to be added create it again."""
         with self.writing():
             return self.index.drop()
+
+    def full_text_status(self) -> IndexStatus:
+        with self._reading():
+            count = self.documents.count()
+            if not self.documents.full_text.exists():
+                detail = "create it with: jtv index build --full-text"
+                return IndexStatus(IndexState.NONE, 0, count, detail)
+            pending = self.documents.full_text.pending()
+        if pending:
+            detail = "jtv index build --full-text adds the pending documents"
+            return IndexStatus(IndexState.BUILDING, count - pending, pending, detail)
+        return IndexStatus(IndexState.READY, count, 0, "FTS5")
+
+    def build_full_text(self, *, progress: Callable[[str], None] = lambda _: None) -> None:
+        """Build the full-text index in short transactions; continue where it was interrupted."""
+        with self.writing():
+            self.documents.full_text.create()
+            newest = self.documents.newest()
+        last: int | None = 0
+        while last is not None:
+            progress(f"building the full-text index: {last:,} of {newest:,}")
+            with self.writing():
+                full_text = self.documents.full_text
+                if not full_text.exists():
+                    raise StoreError(
+                        f"the full-text index of table {self.spec.name} was dropped by another"
+                        " process",
+                        hint="check it with: jtv index status",
+                    )
+                last = full_text.extend()
+
+    def drop_full_text(self) -> bool:
+        with self.writing():
+            return self.documents.full_text.drop()
 
     def check_index(
         self, queries: int, *, progress: Callable[[str], None] = lambda _: None

@@ -47,6 +47,8 @@ _TOO_LARGE = frozenset({1406, 8025})
 _TRANSACTION_TOO_LARGE = 8004
 _BUSY = frozenset({9001, 9002, 9003, 9005})
 _NO_VECTORS = frozenset({1064, 1128, 1305})
+# What a cluster without full-text indexes answers to a statement that adds one.
+NO_FULL_TEXT = frozenset({1064, 1235, 8200})
 
 _CHECK_HOST = "check the host and the port, and that the cluster is running"
 

@@ -12,6 +12,7 @@ from jtv_cli.errors import NoTable, StoreError
 from jtv_cli.records import Change, ChangeKind, Check, IndexState, Outcome
 from jtv_cli.stores.tidb.connection import Database
 from jtv_cli.stores.tidb.errors import is_serverless, version_error
+from jtv_cli.stores.tidb.full_text import FullTextIndex
 from jtv_cli.stores.tidb.index import VectorIndex
 from jtv_cli.stores.tidb.schema import (
     FORMAT,
@@ -171,7 +172,10 @@ class TidbStore:
 
         # Without the lock, another process could create the table again halfway.
         with self._lock(name):
-            tables = schema(self.open(name).spec)
+            table = self.open(name)
+            tables = schema(table.spec)
+            # TiDB drops no table that has a full-text index.
+            FullTextIndex(self._database, table.spec.name, self.location).drop()
             self._database.read(work)
 
     def checks(self) -> Iterator[Check]:

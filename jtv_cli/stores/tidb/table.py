@@ -26,6 +26,7 @@ from jtv_cli.records import (
 from jtv_cli.source_names import shown_source
 from jtv_cli.stores.source_lines import by_source, decode_metadata, new_source_lines
 from jtv_cli.stores.tidb.errors import NO_PRIVILEGE, TooLarge, code_of
+from jtv_cli.stores.tidb.full_text import FullTextIndex, best_matches
 from jtv_cli.stores.tidb.index import VectorIndex
 from jtv_cli.stores.tidb.rows import Rows
 from jtv_cli.stores.tidb.schema import (
@@ -110,6 +111,7 @@ class TidbTable:
         self._packet_bytes = packet_bytes
         self._schema = schema(spec, has_parts=is_converted, table_format=table_format)
         self._index = VectorIndex(database, spec.name)
+        self._full_text = FullTextIndex(database, spec.name, database.location)
         self._can_migrate = True
 
     def count(self) -> int:
@@ -195,6 +197,42 @@ class TidbTable:
                 )
             )
         return results if explain else results._replace(explanation="")
+
+    def search_text(
+        self,
+        queries: Sequence[str],
+        k: int,
+        *,
+        vectors: Vectors | None = None,
+        max_distance: float | None = None,
+        filter: Filter | None = None,
+        explain: bool = False,
+    ) -> SearchResults:
+        """Return, for each query, the k documents that its words find best, by their score.
+
+        Raises NoFullText if the table has no full-text index.
+        """
+        self._full_text.require()
+        if filter is not None and not self._schema.has_parts:
+            return SearchResults([[] for _ in queries])
+        far = 2.0 if max_distance is None else max_distance
+        hits = []
+        for number, query in enumerate(queries):
+            vector = None if vectors is None else vectors[number]
+            hits.append(
+                self._database.read(
+                    lambda connection: best_matches(
+                        connection,
+                        self._schema,
+                        query,  # noqa: B023
+                        k,
+                        vector=vector,  # noqa: B023
+                        far=far,
+                        filter=filter,
+                    )
+                )
+            )
+        return SearchResults(hits, "the full-text index was used" if explain else "")
 
     def scan(
         self, query: Vectors | None = None, *, after: int | None = None, limit: int | None = None
@@ -341,6 +379,20 @@ class TidbTable:
         """Drop the vector index; return whether there was one. The TiFlash replica stays."""
         self._require_converted()
         return self._index.drop()
+
+    def full_text_status(self) -> IndexStatus:
+        """Return whether there is a full-text index."""
+        return self._full_text.status()
+
+    def build_full_text(self, *, progress: Callable[[str], None] = lambda _: None) -> None:
+        """Create the full-text index. Raises NoFullText if the cluster has none."""
+        self._require_converted()
+        self._full_text.build(progress)
+
+    def drop_full_text(self) -> bool:
+        """Drop the full-text index; return whether there was one."""
+        self._require_converted()
+        return self._full_text.drop()
 
     def check_index(
         self, queries: int, *, progress: Callable[[str], None] = lambda _: None

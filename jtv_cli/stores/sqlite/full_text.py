@@ -1,0 +1,182 @@
+"""The full-text index of one table: an FTS5 table beside the rows, in the same transactions.
+
+The FTS5 table is `TABLE_full_text`. It has no contents of its own: its rowids are the ids of the
+documents. Its only column is named after the version of the terms and the identity of the table,
+so that it is never taken for the index of another table of the same name.
+
+It covers the documents up to some id. Usually these are all of them; fewer while it is built, or
+if a version of jtv without full-text indexes has added some.
+"""
+
+from __future__ import annotations
+
+from math import log
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from jtv_cli.stores.sqlite.terms import indexed_text
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Sequence
+
+    from jtv_cli.records import TableSpec
+
+BATCH = 2048
+"""Documents that are indexed in one transaction."""
+
+# The stemmer is English; it cuts the words of other languages too, but always in the same way.
+# Marks are parts of words in Indic scripts.
+_TOKENIZER = "porter unicode61 remove_diacritics 2 categories ''L* N* Co Mn Mc''"
+# A new way to make terms gets a new version, because documents are removed by their terms.
+_VERSION = 1
+# A term in more documents than this, or than this share of all, does not select documents.
+_COMMON = 2_000
+_COMMON_SHARE = 50
+
+_FIND = "SELECT sql FROM sqlite_master WHERE name = '{name}_full_text'"
+_CREATE = (
+    'CREATE VIRTUAL TABLE "{name}_full_text"'
+    " USING fts5({column}, content='', tokenize='{tokenizer}')"
+)
+_INSERT = 'INSERT INTO "{name}_full_text" (rowid, {column}) VALUES (?, ?)'
+_DELETE = """
+INSERT INTO "{name}_full_text" ("{name}_full_text", rowid, {column}) VALUES ('delete', ?, ?)
+"""
+# FTS5 keeps the number of terms of each document in this table.
+_LAST = 'SELECT coalesce(max(id), 0) FROM "{name}_full_text_docsize"'
+_NEXT = 'SELECT id, content FROM "{name}" WHERE id > ? ORDER BY id LIMIT ?'
+_PENDING = 'SELECT count(*) FROM "{name}" WHERE id > ?'
+_COUNT = """
+SELECT count(*) FROM (SELECT 1 FROM "{name}_full_text" WHERE "{name}_full_text" MATCH ? LIMIT ?)
+"""
+
+
+class Match(NamedTuple):
+    """How to find documents: an expression of FTS5, and the BM25 score to measure theirs by.
+
+    That is about the score of a document of average length that has each term once.
+    """
+
+    expression: str
+    most: float
+
+
+class Statements(Protocol):
+    """What runs statements on one table; `{name}` stands for the table's name."""
+
+    spec: TableSpec
+
+    def execute(self, statement: str, parameters: Sequence[object] = ...) -> sqlite3.Cursor:
+        """Run one statement."""
+        ...
+
+    def executemany(self, statement: str, values: Iterable[Sequence[object]]) -> int:
+        """Run one statement with each of the values."""
+        ...
+
+
+class FullText:
+    """The full-text index of one table, in whatever transaction is open.
+
+    Raises the errors of sqlite3, among them "no such module: fts5".
+    """
+
+    def __init__(self, statements: Statements) -> None:
+        self._execute = statements.execute
+        self._executemany = statements.executemany
+        identity = "".join(filter(str.isalnum, statements.spec.identity))
+        self._column = f"terms_{_VERSION}_{identity}"
+
+    def exists(self) -> bool:
+        """Return whether the table has a full-text index, complete or not."""
+        row = self._execute(_FIND).fetchone()
+        return row is not None and self._column in str(row[0])
+
+    def create(self) -> None:
+        """Create an empty index; do nothing if there is one."""
+        if self.exists():
+            return
+        # That of a table that a version of jtv without full-text indexes has dropped.
+        self._execute('DROP TABLE IF EXISTS "{name}_full_text"')
+        self._execute(self._complete(_CREATE).replace("{tokenizer}", _TOKENIZER))
+
+    def drop(self) -> bool:
+        """Drop the index; return whether there was one."""
+        if not self.exists():
+            return False
+        self._execute('DROP TABLE "{name}_full_text"')
+        return True
+
+    def pending(self) -> int:
+        """Return how many documents are not covered yet. Reads their rows."""
+        (count,) = self._execute(_PENDING, (self._last(),)).fetchone()
+        return int(count)
+
+    def extend(self, limit: int = BATCH) -> int | None:
+        """Index the next documents, at most `limit`; return the last id, None if there was none."""
+        rows = self._execute(_NEXT, (self._last(), limit)).fetchall()
+        self._insert(rows)
+        return rows[-1][0] if rows else None
+
+    def add(self, first: int, rows: Sequence[tuple[int, str]]) -> None:
+        """Index documents that were just stored: all whose ids are `first` or greater.
+
+        If documents before them are not covered yet, some of those are indexed instead.
+        """
+        if not self.exists():
+            return
+        (before,) = self._execute('SELECT max(id) FROM "{name}" WHERE id < ?', (first,)).fetchone()
+        if (before or 0) > self._last():
+            self.extend()
+        else:
+            self._insert(rows)
+
+    def remove(self, where: str, parameters: Sequence[object]) -> None:
+        """Remove the documents that meet a condition, which are about to be deleted."""
+        if not self.exists():
+            return
+        rows = self._execute(
+            f'SELECT id, content FROM "{{name}}" WHERE ({where})'
+            ' AND id IN (SELECT id FROM "{name}_full_text_docsize")',
+            parameters,
+        ).fetchall()
+        self._executemany(
+            self._complete(_DELETE), ((number, indexed_text(text)) for number, text in rows)
+        )
+
+    def match(self, terms: Sequence[str], documents: int) -> Match | None:
+        """Return how to find the documents with one of the terms; None if there are none.
+
+        Common terms are in so many documents that ranking all of these would take most of the
+        time. They count where a rarer term is found as well. If all are common, each counts.
+        """
+        limit = max(_COMMON, documents // _COMMON_SHARE) + 1
+        counts = {term: self._execute(_COUNT, (term, limit)).fetchone()[0] for term in terms}
+        found = [term for term, count in counts.items() if count]
+        rare = [term for term in found if counts[term] < limit]
+        if not found:
+            return None
+        if not rare:
+            return Match(" OR ".join(found), sum(_weight(counts[t], documents) for t in terms))
+        most = sum(_weight(count, documents) for count in counts.values() if count < limit)
+        if len(rare) == len(found):
+            return Match(" OR ".join(found), most)
+        # BM25 counts the rare terms twice, as they are in the expression.
+        return Match(f"({' OR '.join(rare)}) AND ({' OR '.join(found)})", 2 * most)
+
+    def _insert(self, rows: Iterable[tuple[int, str]]) -> None:
+        self._executemany(
+            self._complete(_INSERT), ((number, indexed_text(text)) for number, text in rows)
+        )
+
+    def _last(self) -> int:
+        """Return the id of the last document that is covered."""
+        return int(self._execute(_LAST).fetchone()[0])
+
+    def _complete(self, statement: str) -> str:
+        return statement.replace("{column}", self._column)
+
+
+def _weight(count: int, documents: int) -> float:
+    """Return the inverse document frequency of a term, as FTS5's bm25() computes it."""
+    return max(1e-6, log((max(documents, count) - count + 0.5) / (count + 0.5)))
