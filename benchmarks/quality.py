@@ -1,39 +1,58 @@
-"""How well each embedder that runs on this machine finds what a query means, and how fast.
+"""How well each embedder and each way to search find what a query asks for, and how fast.
 
-    python benchmarks/quality.py [DIRECTORY] [--models DIRECTORY] [--rounds 10]
+    python benchmarks/quality.py [DIRECTORY] [--models DIRECTORY] [--rounds 10] [--write]
 
 On the project's own sets in benchmarks/data, and on public ones: DIRECTORY may hold
 Cranfield (`cran/docs`, `cran/qry`, `cran/rel`) and XQuAD (`xquad/LANGUAGE.json`), which do
-not come with the project. Search is exact, by cosine. The cold start is a new process that
-embeds one query, as a multiple of `python -c pass`. Set OMP_NUM_THREADS=1 to have lines
-per second on one thread from every embedder.
+not come with the project. Documents are searched in an embedded store, with jtv's own
+functions. `--write` puts the tables of the set `data/answers` into docs/searching.md.
+
+The cold start is a new process that embeds one query, as a multiple of `python -c pass`;
+`--rounds 0` leaves the speeds out. Set OMP_NUM_THREADS=1 to have lines per second on one
+thread from every embedder.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 import time
+from collections import defaultdict
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from jtv_cli import pipeline
 from jtv_cli.embedders import EmbedderOptions, open_embedder
 from jtv_cli.embedders.models import MODELS
 from jtv_cli.embedders.weights import is_pulled
-from jtv_cli.records import Purpose
-from retrieval import answers, paraphrases, public_sets
+from jtv_cli.records import Document, Occurrence, Purpose, SearchMode, TableSpec
+from jtv_cli.stores.sqlite import SqliteStore
+from jtv_cli.text import text_hash
+from retrieval import HERE, answers, paraphrases, public_sets
 from timing import PASS, best_seconds, machine
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from jtv_cli.embedders import Embedder
     from jtv_cli.records import Vectors
+    from jtv_cli.stores import Table
     from retrieval import RetrievalSet
 
 DEPTH = 10
+PAGE = HERE.parent / "docs" / "searching.md"
+BEGIN, END = "<!-- begin quality -->\n", "<!-- end quality -->"
+
+WAYS = {
+    "vectors": pipeline.SearchOptions(DEPTH),
+    "exact": pipeline.SearchOptions(DEPTH, exact=True),
+    "keyword": pipeline.SearchOptions(DEPTH, mode=SearchMode.KEYWORD),
+    "hybrid": pipeline.SearchOptions(DEPTH, mode=SearchMode.HYBRID),
+}
 
 COLD = """
 from pathlib import Path
@@ -46,17 +65,18 @@ open_embedder(find_model({name!r}), options).embed(["who wrote the song"], Purpo
 
 
 class Quality(NamedTuple):
-    """Means over the queries of a set.
-
-    `first` and `third` are the shares of queries with a relevant document as the first hit,
-    or among the first three.
-    """
+    """The quality of the hits of one query, or its means over several."""
 
     ndcg: float
     recall: float
     mrr: float
-    first: float
-    third: float
+
+
+class Measured(NamedTuple):
+    """The quality of the hits of each query of a set, by embedder and way to search."""
+
+    labelled: RetrievalSet
+    found: dict[tuple[str, str], list[Quality]]
 
 
 def main() -> None:
@@ -65,10 +85,8 @@ def main() -> None:
     parser.add_argument("directory", type=Path, nargs="?")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--models", type=Path, help="what `jtv models path` prints")
+    parser.add_argument("--write", action="store_true", help="write the tables to docs/")
     arguments = parser.parse_args()
-    sets = {"paraphrases": paraphrases(), **answers()}
-    if arguments.directory:
-        sets |= public_sets(arguments.directory)
     options = EmbedderOptions(models_directory=arguments.models)
     embedders = {
         name: open_embedder(model, options)
@@ -76,40 +94,73 @@ def main() -> None:
         if model.is_builtin or is_pulled(name, arguments.models)
     }
     print(machine())
-    _print_costs(embedders, str(arguments.models or ""), arguments.rounds)
-    for name, labelled in sets.items():
-        print(f"\n{name}: {len(labelled.documents)} documents, {len(labelled.queries)} queries")
-        print(f"{'':20}{'nDCG@10':>9}{'recall@10':>11}{'MRR@10':>9}{'first':>8}{'in 3':>8}")
-        for model, embedder in embedders.items():
-            quality = measure(embedder, labelled)
-            print(
-                f"{model:20}{quality.ndcg:>9.4f}{quality.recall:>11.4f}{quality.mrr:>9.4f}"
-                f"{quality.first:>8.3f}{quality.third:>8.3f}",
-                flush=True,
-            )
+    if arguments.rounds:
+        _print_costs(embedders, str(arguments.models or ""), arguments.rounds)
+    own = {name: measure(embedders, labelled) for name, labelled in answers().items()}
+    report = _report(own)
+    print(report, flush=True)
+    if arguments.write:
+        before, rest = PAGE.read_text("utf-8").split(BEGIN)
+        PAGE.write_text(before + BEGIN + report + END + rest.split(END)[1], "utf-8")
+    others = {"paraphrases": paraphrases()}
+    if arguments.directory:
+        others |= public_sets(arguments.directory)
+    for name, labelled in others.items():
+        print(f"\n{name}: {len(labelled.documents)} documents, {len(labelled.queries)} queries\n")
+        measured = {name: measure(embedders, labelled)}
+        print(_overall(measured), flush=True)
 
 
-def measure(embedder: Embedder, labelled: RetrievalSet) -> Quality:
-    """Return how well an embedder answers a set's queries; equal similarities keep order."""
-    queries = embed(embedder, labelled.queries, Purpose.QUERY)
-    documents = embed(embedder, labelled.documents, Purpose.DOCUMENT)
-    ranks = np.argsort(-(queries @ documents.T), axis=1, kind="stable")[:, :DEPTH]
+def measure(embedders: Mapping[str, Embedder], labelled: RetrievalSet) -> Measured:
+    """Return how well each embedder answers a set's queries, in each way to search."""
+    found = {}
+    for name, embedder in embedders.items():
+        with filled_table(embedder, labelled.documents) as (table, places):
+            for way, options in WAYS.items():
+                groups = pipeline.search_many([labelled.queries], table, embedder, options)
+                results = [result for group in groups for _, result in group]
+                found[name, way] = [
+                    quality([places[hit.id] for hit in result.hits], relevant)
+                    for result, relevant in zip(results, labelled.relevant, strict=True)
+                ]
+    return Measured(labelled, found)
+
+
+@contextmanager
+def filled_table(
+    embedder: Embedder, texts: Sequence[str]
+) -> Iterator[tuple[Table, Mapping[int, int]]]:
+    """Yield a table of an embedded store with the texts, and the index of each id's text."""
+    spec = TableSpec("documents", embedder.model.name, None, embedder.model.dimensions)
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        closing(SqliteStore(Path(directory) / "quality.db", writable=True)) as store,
+    ):
+        store.apply(spec, store.plan(spec))
+        table = store.open(spec.name)
+        table.build_full_text()
+        documents = [Document(text, text_hash(text), [Occurrence()]) for text in texts]
+        table.add(documents, embed(embedder, texts, Purpose.DOCUMENT))
+        ids = table.known([document.hash for document in documents])
+        places = {ids[document.hash]: place for place, document in enumerate(documents)}
+        yield table, places
+
+
+def quality(found: Sequence[int], relevant: set[int]) -> Quality:
+    """Return the quality of a query's hits."""
     discounts = 1 / np.log2(np.arange(DEPTH) + 2)
-    scores = []
-    for found, relevant in zip(ranks.tolist(), labelled.relevant, strict=True):
-        gains = np.array([hit in relevant for hit in found])
-        ideal = discounts[: len(relevant)].sum()
-        first = int(np.argmax(gains)) + 1 if gains.any() else 0
-        scores.append(
-            (
-                (gains * discounts[: len(found)]).sum() / ideal,
-                gains.sum() / len(relevant),
-                1 / first if first else 0.0,
-                float(first == 1),
-                float(1 <= first <= 3),
-            )
-        )
-    return Quality(*(float(mean) for mean in np.mean(scores, axis=0)))
+    gains = np.array([hit in relevant for hit in found], float)
+    first = int(gains.argmax()) + 1 if gains.any() else 0
+    return Quality(
+        float((gains * discounts[: len(found)]).sum() / discounts[: len(relevant)].sum()),
+        float(gains.sum() / len(relevant)),
+        1 / first if first else 0.0,
+    )
+
+
+def mean(some: Iterable[Quality]) -> Quality:
+    """Return the means over several queries."""
+    return Quality(*(float(value) for value in np.mean(list(some), axis=0)))
 
 
 def embed(embedder: Embedder, texts: Sequence[str], purpose: Purpose) -> Vectors:
@@ -121,6 +172,52 @@ def embed(embedder: Embedder, texts: Sequence[str], purpose: Purpose) -> Vectors
             for start in range(0, len(texts), size)
         ]
     )
+
+
+def _report(sets: Mapping[str, Measured]) -> str:
+    """Return tables of all questions, by language, and by kind of question."""
+    documents = sum(len(one.labelled.documents) for one in sets.values())
+    queries = sum(len(one.labelled.queries) for one in sets.values())
+    by_language = _by(sets, lambda language, _: language)
+    by_kind = _by(sets, lambda _, kind: kind)
+    return (
+        f"{queries} questions about {documents} documents, each asked among the documents of its"
+        f" own language:\n\n{_overall(sets)}\n"
+        f"nDCG@10 by language:\n\n{_table(by_language, 'ndcg')}\n"
+        f"nDCG@10 by kind of question:\n\n{_table(by_kind, 'ndcg')}\n"
+        f"MRR@10 by kind of question:\n\n{_table(by_kind, 'mrr')}"
+    )
+
+
+Groups = dict[tuple[str, str], dict[str, list[Quality]]]
+
+
+def _by(sets: Mapping[str, Measured], group: Callable[[str, str], str]) -> Groups:
+    """Return the qualities by embedder and way, then by what `group` calls set and kind."""
+    groups: Groups = defaultdict(lambda: defaultdict(list))
+    for name, (labelled, found) in sets.items():
+        kinds = labelled.kinds or [""] * len(labelled.queries)
+        for key, qualities in found.items():
+            for kind, one in zip(kinds, qualities, strict=True):
+                groups[key][group(name, kind)].append(one)
+    return groups
+
+
+def _overall(sets: Mapping[str, Measured]) -> str:
+    lines = ["| model | search | nDCG@10 | recall@10 | MRR@10 |", "|---|---|---|---|---|"]
+    for (model, way), groups in _by(sets, lambda *_: "").items():
+        cells = (f"{value:.3f}" for value in mean(groups[""]))
+        lines.append(f"| {model} | {way} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _table(groups: Groups, field: str) -> str:
+    names = list(next(iter(groups.values())))
+    lines = [f"| model | search | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
+    for (model, way), of_name in groups.items():
+        cells = (f"{getattr(mean(of_name[name]), field):.3f}" for name in names)
+        lines.append(f"| {model} | {way} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 def _print_costs(embedders: dict[str, Embedder], models: str, rounds: int) -> None:
@@ -136,6 +233,7 @@ def _print_costs(embedders: dict[str, Embedder], models: str, rounds: int) -> No
             f"{name:20}{embedder.model.dimensions:>12}{best[name] / best['pass']:>10.1f} ×"
             f"{len(lines) / seconds:>10,.0f}"
         )
+    print()
 
 
 def _seconds(embedder: Embedder, lines: Sequence[str]) -> float:

@@ -20,11 +20,15 @@ _CRANFIELD_DOCUMENTS = 1400
 
 
 class RetrievalSet(NamedTuple):
-    """Documents, queries, and the indices of the documents that are relevant to each query."""
+    """Documents, queries, and the indices of the documents that are relevant to each query.
+
+    `kinds` has the kind of each query, if they differ.
+    """
 
     documents: list[str]
     queries: list[str]
     relevant: list[set[int]]
+    kinds: list[str] | None = None
 
 
 def paraphrases() -> RetrievalSet:
@@ -51,11 +55,13 @@ def answers() -> dict[str, RetrievalSet]:
     for language in dict.fromkeys(document["language"] for document in documents):
         texts = {d["id"]: d["text"] for d in documents if d["language"] == language}
         asked = [q for q in questions if q["language"] == language]
-        sets[f"answers-{language}"] = _indexed(
+        labelled = _indexed(
             texts,
             {str(place): question["question"] for place, question in enumerate(asked)},
             {str(place): set(question["relevant"]) for place, question in enumerate(asked)},
         )
+        assert len(labelled.queries) == len(asked)
+        sets[language] = labelled._replace(kinds=[question["kind"] for question in asked])
     return sets
 
 
