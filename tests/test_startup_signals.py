@@ -114,3 +114,31 @@ def test_at_any_time(sampled: Jtv, seed: int) -> None:
     # Before signals are blocked, SIGTERM kills; a shell calls that 143 as well.
     assert process.returncode in (0, 128 + sent, -sent), stderr
     assert b"Traceback" not in stderr
+
+
+# orjson's native initialization imports modules of Python, and crashes if one raises.
+IN_NATIVE_CODE = """
+import signal, sys
+from jtv_cli.cli.interrupts import Interrupted, raise_interrupts
+
+def hook(event, arguments):
+    if event == "import" and arguments[0] == "json" and "orjson" in sys.modules:
+        signal.raise_signal(signal.SIGTERM)
+
+for name in [name for name in sys.modules if name.partition(".")[0] == "json"]:
+    del sys.modules[name]
+raise_interrupts()
+sys.addaudithook(hook)
+try:
+    import orjson
+    signal.pause()
+except Interrupted as interrupted:
+    print(interrupted, orjson.dumps([1]))
+"""
+
+
+def test_while_native_code_is_initialized() -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", IN_NATIVE_CODE], capture_output=True, timeout=60, check=False
+    )
+    assert (process.returncode, process.stdout) == (0, b"terminated b'[1]'\n"), process.stderr
