@@ -11,7 +11,7 @@ from jtv_cli.records import Document, Occurrence, SourceLine
 from jtv_cli.text import text_hashes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from jtv_cli.embedders import BatchLimit
     from jtv_cli.sources import RecordBlock
@@ -54,9 +54,9 @@ class Deduplicator:
         return self._occurrences >= _MOST_OCCURRENCES
 
     @property
-    def unstored(self) -> int:
-        """The number of new texts that are neither stored nor skipped yet."""
-        return len(self._unstored)
+    def unstored(self) -> Collection[NewText]:
+        """The new texts that are neither stored nor skipped yet."""
+        return self._unstored.values()
 
     def add(self, block: RecordBlock, limit: BatchLimit) -> int:
         """Add the texts of a block and return how many of them are not new.

@@ -396,8 +396,7 @@ class _Run:
         What is computed in this process is not paid for, so it is not awaited.
         """
         is_sending = not (self._scheduler.is_closed or self._scheduler.is_waiting(time.monotonic()))
-        if self._options.is_stream and is_sending and not at_once:
-            self._drain()
+        if self._options.is_stream and is_sending and not at_once and self._drain():
             return
         self._scheduler.close()
         self._ends_at_once = at_once = at_once or self._in_process
@@ -409,22 +408,31 @@ class _Run:
                 f"waiting for {what} in flight; interrupt again to stop at once and lose {its}"
             )
 
-    def _drain(self) -> None:
-        """End the input, and have the run end once all that was read of it is stored."""
+    def _drain(self) -> bool:
+        """End the input, and have the run end once all that was read of it is stored.
+
+        Return whether that is worth the wait: it is not if a model in this process would
+        compute for long.
+        """
         if self._block is None and not self._input_ended:
             # The reader may have read something that it has not passed on yet.
             with suppress(Empty):
                 self._handle(self.events.get(timeout=_LATE_SECONDS))
-        self._input_ended = self._is_draining = True
+        self._input_ended = True
         if self._block is not None:
             block, self._block = self._block, None
             self._take_in(block)
-        texts = self._deduplicator.unstored
-        if texts:
+        unstored = self._deduplicator.unstored
+        characters = sum(len(new.document.text) for new in unstored)
+        if self._in_process and characters >= _LONG_COMPUTATION:
+            return False
+        self._is_draining = True
+        if texts := len(unstored):
             what, they = ("1 text", "it") if texts == 1 else (f"{texts:,} texts", "them")
             self._observer.on_notice(
                 f"storing {what} already read; interrupt again to stop at once and lose {they}"
             )
+        return True
 
     def _store_next(self) -> bool:
         """Store some of the first group, if that is resolved; return whether there was any."""
