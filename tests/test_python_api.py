@@ -285,8 +285,7 @@ def test_a_dropped_table_is_noticed(table: jtv_cli.Table, path: Path, jtv: Jtv) 
 
 
 def test_an_api_is_used_with_the_key_that_is_given(api: JinaServer, path: Path) -> None:
-    options = {"api_key": api.key, "api_base": api.url}
-    with jtv_cli.connect(path, **options) as table:
+    with jtv_cli.connect(path, api_key=api.key, api_base=api.url) as table:
         assert table.model == "jina-embeddings-v2-base-en"
         assert table.ingest(["a", "b"], concurrency=4).tokens > 0
         assert len(table.search_many(["a", "b"], 1)) == 2

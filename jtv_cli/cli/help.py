@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from jtv_cli.cli.session import Streams
 
 _LIST = "topics"
+# Other names of pages.
+_ALIASES = {"exit-codes": "output", "environment": "settings"}
 
 
 def print_topic(
@@ -33,6 +35,7 @@ def print_topic(
     """
     streams: Streams = context.obj
     pages = _pages()
+    topic = _ALIASES.get(topic, topic)
     if topic == _LIST:
         for name, page in pages.items():
             title = page.read_text("utf-8").partition("\n")[0].lstrip("# ")

@@ -50,6 +50,11 @@ def list_models(
 
     Off a terminal, a model is a line of fields separated by tabs: name, where it runs,
     dimensions, languages, price in USD per million tokens, license, state, lines per second.
+
+    Examples:
+      jtv models
+      jtv models list --measure
+
     """
     rows = [_row(session, model) for model in MODELS.values()]
     if measure:
@@ -78,6 +83,11 @@ def pull(session: Session, model: options.PulledModel, json: options.Report = Fa
     They are kept in the directory that `jtv models path` prints, or in JTV_MODELS. An
     interrupted download is resumed by the same command. Each file must have the SHA-256
     that jtv expects. HF_ENDPOINT names a mirror of huggingface.co.
+
+    Examples:
+      jtv models pull all-minilm-l6-v2
+      JTV_MODELS=/srv/models jtv models pull all-minilm-l6-v2
+
     """
     from jtv_cli.embedders import download
 
@@ -104,7 +114,13 @@ def pull(session: Session, model: options.PulledModel, json: options.Report = Fa
 
 
 def path(session: Session, model: options.OptionalModel = None) -> int:
-    """Print the directory that weights are kept in, or that of one model."""
+    """Print the directory that weights are kept in, or that of one model.
+
+    Examples:
+      jtv models path
+      du -sh "$(jtv models path all-minilm-l6-v2)"
+
+    """
     directory = config.models_directory(session.settings)
     if model is not None:
         _download(model)
@@ -118,6 +134,11 @@ def remove(session: Session, model: options.PulledModel, yes: options.Yes = Fals
     """Delete the weights of a model from this machine.
 
     Tables made with it stay; to search them, download it again.
+
+    Examples:
+      jtv models remove all-minilm-l6-v2
+      jtv models remove all-minilm-l6-v2 --yes
+
     """
     _download(model)
     directory = config.models_directory(session.settings)

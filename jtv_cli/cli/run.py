@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jtv_cli import __version__, config
+from jtv_cli.cli.help_layout import GroupedCommand, RootGroup
 from jtv_cli.cli.interrupts import Interrupted, block_interrupts, raise_interrupts
 from jtv_cli.cli.memory import guard_numpy, out_of_memory
 from jtv_cli.cli.session import Streams, with_session
@@ -81,17 +82,9 @@ _WITHOUT = {
 _WITH_VALUE = ("--database", "--table", "--model", "--api-base", "--color")
 
 _MORE_HELP = "Documentation: jtv help topics"
-_ROOT_EPILOG = f"""\b
-Examples:
-  jtv init
-  jtv ingest notes.txt
-  jtv search "what to cook with spinach"
-
-\b
-Environment: JTV_DATABASE, TIDB_DATABASE_URL, JTV_TABLE, JTV_MODEL,
-JINA_API_KEY, JINA_API_BASE; see: jtv help settings
-
-{_MORE_HELP}"""
+_ROOT_EPILOG = """\
+Example: jtv ingest notes.txt && jtv search "what to cook with spinach"
+See also: jtv COMMAND --help, jtv help topics, jtv help settings, jtv --version"""
 
 # Typer exports this one of its usage errors and, before 0.28, not the base of them all.
 _TyperUsageError: type[typer.BadParameter] = typer.BadParameter.__base__  # type: ignore[assignment]
@@ -213,6 +206,7 @@ def make_app(first: str = _COMPLETION) -> typer.Typer:
     `--help` and for suggestions, and imports none.
     """
     app = typer.Typer(
+        cls=RootGroup,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         add_completion=False,
@@ -231,6 +225,7 @@ def make_app(first: str = _COMPLETION) -> typer.Typer:
         text, epilog = _help_texts(command)
         groups.get(group, app).command(
             name,
+            cls=GroupedCommand,
             help=text,
             epilog=epilog,
             short_help=line,
@@ -319,7 +314,7 @@ def _root(
         ),
     ] = False,
 ) -> None:
-    """Search text by meaning: store lines and files, find the ones nearest to a query."""
+    """Search text by meaning: store lines and files, then find what is near a query."""
 
 
 def _discard_stdout() -> None:

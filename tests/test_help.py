@@ -1,0 +1,57 @@
+"""Help: what fits on a screen, groups, examples, and topics."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+import typer
+
+from jtv_cli.cli.run import make_app
+from test_readme import commands
+
+if TYPE_CHECKING:
+    from conftest import Jtv
+
+ALL = dict(commands(typer.main.get_command(make_app())))
+
+
+def test_the_help_of_jtv_fits_on_a_small_screen(jtv: Jtv) -> None:
+    shown = jtv.ok("--help").stdout
+    lines = shown.splitlines()
+    assert len(lines) < 24  # a line is left for the prompt
+    assert max(map(len, lines)) <= 80
+    assert "..." not in shown
+    words = set(re.findall(r"[a-z]+", shown))
+    assert {name.split()[1] for name in ALL} <= words
+    headings = [line for line in lines if re.match(r"[A-Z].*:($| )", line)]
+    assert [heading.partition(":")[0] for heading in headings] == [
+        *("Usage", "Start here", "Look after a table", "Move it", "More", "Example", "See also")
+    ]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_command_has_two_examples_of_itself(name: str) -> None:
+    examples = ALL[name].epilog.partition("Examples:\n")[2].partition("\n\n")[0].splitlines()
+    assert len(examples) >= 2
+    assert name.split()[-1] == "list" or all(name.split()[1] in example for example in examples)
+    assert all(len(example) <= 80 for example in examples)
+
+
+def test_options_are_in_groups(jtv: Jtv) -> None:
+    shown = jtv.ok("search", "--help").stdout
+    headings = re.findall(r"^([A-Z][^:\n]*):$", shown, re.MULTILINE)
+    assert headings == [
+        *("Arguments", "Options", "Which documents", "Output", "Store, model and API"),
+    ]
+    selection = shown.partition("Which documents:")[2].partition("Output:")[0]
+    assert "--where" in selection
+    assert "2147483647" not in shown
+    assert "--source" in jtv.ok("ingest", "--help").stdout.partition("Output:")[0]
+
+
+def test_topics_are_pages(jtv: Jtv) -> None:
+    topics = [row[0].split()[-1] for row in jtv.ok("help", "topics").rows]
+    assert {"settings", "output", "tidb"} <= set(topics)
+    assert jtv.ok("help", "exit-codes").stdout == jtv.ok("help", "output").stdout
