@@ -45,8 +45,11 @@ _CREDENTIALS = re.compile(
 # Settings files are small; a larger file that names a setting was hardly meant as one.
 _LARGEST_FILE = 1 << 20
 
-
 _LEAST_COLUMNS = 10
+
+# Of Windows: GetStdHandle, and ENABLE_VIRTUAL_TERMINAL_PROCESSING of SetConsoleMode.
+_STDOUT, _STDERR = -11, -12
+_ESCAPES = 4
 
 
 class Setting(NamedTuple):
@@ -247,7 +250,24 @@ def wants_color() -> bool:
 
 def is_dumb_terminal() -> bool:
     """Return whether the terminal can only print line after line."""
-    return os.environ.get("TERM") == "dumb"
+    return os.environ.get("TERM") == "dumb" or (os.name == "nt" and not _enable_escapes())
+
+
+def _enable_escapes() -> bool:
+    """Let the consoles of Windows obey escape sequences, and return whether they do.
+
+    A stream that is not a console needs nothing.
+    """
+    import ctypes
+
+    kernel = ctypes.windll.kernel32  # type: ignore[attr-defined,unused-ignore]
+    for number in (_STDOUT, _STDERR):
+        handle, mode = kernel.GetStdHandle(number), ctypes.c_ulong()
+        if kernel.GetConsoleMode(handle, ctypes.byref(mode)) and not kernel.SetConsoleMode(
+            handle, mode.value | _ESCAPES
+        ):
+            return False
+    return True
 
 
 def terminal_columns() -> int | None:

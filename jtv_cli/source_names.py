@@ -24,7 +24,7 @@ def file_identity(path: str) -> str:
     name each time.
     """
     real = os.path.realpath(path)
-    return printable(real if _is_on_disk(real) else os.path.abspath(path))  # noqa: PTH100
+    return _name(real if _is_on_disk(real) else os.path.abspath(path))  # noqa: PTH100
 
 
 def possible_identities(typed: str) -> list[str]:
@@ -33,9 +33,9 @@ def possible_identities(typed: str) -> list[str]:
     These are the name itself, and the identity of a file, which may be gone, at that path.
     Bytes of the path that are not UTF-8 may be typed as they are or as they are shown.
     """
-    names = [typed, printable(os.path.realpath(typed)), printable(os.path.abspath(typed))]  # noqa: PTH100
+    names = [typed, _name(os.path.realpath(typed)), _name(os.path.abspath(typed))]  # noqa: PTH100
     if typed != STDIN:
-        names.insert(1, printable(os.path.normpath(typed)))
+        names.insert(1, _name(os.path.normpath(typed)))
     return list(dict.fromkeys(name for name in names if name.isascii() or _is_utf8(name)))
 
 
@@ -47,7 +47,7 @@ def earlier_names(path: str) -> list[str]:
     typed = os.path.normpath(path)
     real = os.path.realpath(path)
     absolute = os.path.abspath(path)  # noqa: PTH100
-    names = map(printable, (typed, os.path.relpath(typed), os.path.relpath(real), absolute))
+    names = map(_name, (typed, os.path.relpath(typed), os.path.relpath(real), absolute))
     every = dict.fromkeys(f"./{name}" if name == STDIN else name for name in names)
     return [name for name in every if name != file_identity(path)]
 
@@ -64,7 +64,7 @@ def shown_source(source: str) -> str: ...
 def shown_source(source: None) -> None: ...
 def shown_source(source: str | None) -> str | None:
     """Return a source as it is shown: a file below the working directory by its relative path."""
-    if source is None or not source.startswith("/"):
+    if source is None or not os.path.isabs(source):  # noqa: PTH117
         return source
     here = _working_directory()
     if not here or not source.startswith(here):
@@ -79,21 +79,26 @@ def source_patterns(pattern: str) -> tuple[str, ...]:
 
     It may be for names, or for paths, absolute or relative to the working directory.
     """
-    parts = pattern.split("/")
+    parts = _name(pattern).split("/")
     plain = next((i for i, part in enumerate(parts) if _WILDCARDS & set(part)), len(parts))
     directory = "/".join(parts[:plain])
     if plain and not directory:
         directory = "/"
     rest = os.path.normpath("/".join(parts[plain:])) if plain < len(parts) else ""
-    start = glob.escape(printable(os.path.realpath(directory)))
+    start = glob.escape(_name(os.path.realpath(directory)))
     absolute = f"{start.rstrip('/')}/{rest}" if rest else start
-    return tuple(dict.fromkeys((pattern, os.path.normpath(pattern), absolute)))
+    return tuple(dict.fromkeys((pattern, _name(os.path.normpath(pattern)), absolute)))
+
+
+def _name(path: str) -> str:
+    """Return a path as names of sources have it: printable, with slashes on Windows too."""
+    return printable(path.replace(os.sep, "/"))
 
 
 def _working_directory() -> str:
     """Return the working directory with a slash at its end, or nothing if it is gone."""
     try:
-        return printable(os.path.join(os.getcwd(), ""))  # noqa: PTH109, PTH118
+        return _name(os.path.join(os.getcwd(), ""))  # noqa: PTH109, PTH118
     except OSError:
         return ""
 

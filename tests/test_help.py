@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import typer
 
+import jtv_cli
 from jtv_cli.cli.run import make_app
 from test_readme import commands
 
@@ -27,7 +28,16 @@ def test_the_help_of_jtv_fits_on_a_small_screen(jtv: Jtv) -> None:
     assert {name.split()[1] for name in ALL} <= words
     headings = [line for line in lines if re.match(r"[A-Z].*:($| )", line)]
     assert [heading.partition(":")[0] for heading in headings] == [
-        *("Usage", "Start here", "Look after a table", "Move it", "More", "Example", "See also")
+        *(
+            "Usage",
+            "Search text by meaning",
+            "Start here",
+            "Look after a table",
+            "Move it",
+            "More",
+            "Example",
+            "See also",
+        )
     ]
 
 
@@ -49,6 +59,13 @@ def test_options_are_in_groups(jtv: Jtv) -> None:
     assert "--where" in selection
     assert "2147483647" not in shown
     assert "--source" in jtv.ok("ingest", "--help").stdout.partition("Output:")[0]
+
+
+def test_the_version_as_json(jtv: Jtv) -> None:
+    for words in (("--version", "--json"), ("--json", "--version")):
+        [record] = jtv.ok(*words).records
+        assert record["version"] == jtv_cli.__version__
+        assert list(record) == ["version", "python", "platform", "sqlite", "extras"]
 
 
 def test_topics_are_pages(jtv: Jtv) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 import sys
+from _thread import interrupt_main
 from contextlib import contextmanager
+from threading import Timer
 from typing import TYPE_CHECKING
 
 from jtv_cli.errors import ExitCode
@@ -81,14 +83,16 @@ class _Handler:
     def __init__(self) -> None:
         self._received: list[int] = []
         self._raised = 0
+        self._is_trying_again = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        if number in _NUMBERS:
+        if number in _NUMBERS and not self._is_trying_again:
             self._received.append(number)
             if len(self._received) == _RAISING:
                 for each in _NUMBERS:
                     if signal.getsignal(each) is self:
                         signal.signal(each, signal.SIG_DFL)
+        self._is_trying_again = False
         if self._raised == len(self._received):
             return
         if _is_importing(frame):
@@ -113,6 +117,15 @@ class _Handler:
         if hasattr(signal, "setitimer"):
             signal.signal(signal.SIGALRM, self)
             signal.setitimer(signal.ITIMER_REAL, _SOON)
+        else:  # Windows
+            timer = Timer(_SOON, self._simulate)
+            timer.daemon = True
+            timer.start()
+
+    def _simulate(self) -> None:
+        """Have the main thread call this handler once more, without another signal."""
+        self._is_trying_again = True
+        interrupt_main()
 
 
 def _is_importing(frame: FrameType | None) -> bool:

@@ -159,6 +159,10 @@ def _guarded(arguments: Sequence[str], streams: Streams) -> int:
 
 def _dispatch(words: Sequence[str], streams: Streams) -> int:
     """Run the command; what Typer itself prints, which is help, is written as data."""
+    if sorted(words) == ["--json", "--version"]:
+        streams.console.end_start()
+        streams.output.write(f"{_version_record()}\n")
+        return ExitCode.OK
     command = typer.main.get_command(make_app(words[0]))
     streams.console.end_start()
     printed = io.StringIO()
@@ -298,6 +302,24 @@ def _query_like_option(error: typer.BadParameter, words: Sequence[str]) -> str:
         if option and is_cluster and len(option) == 2 and option[1] in word:
             return shlex.quote(word)
     return shlex.quote(option) if option else ""
+
+
+def _version_record() -> str:
+    """Return what a bug report needs to say about the installation, as JSON."""
+    import json
+    import platform
+    import sqlite3
+    from importlib.util import find_spec
+
+    extras = {"local": "onnxruntime", "mcp": "mcp", "socks": "socks"}
+    record = {
+        "version": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "sqlite": sqlite3.sqlite_version,
+        "extras": [extra for extra, module in extras.items() if find_spec(module)],
+    }
+    return json.dumps(record)
 
 
 def _show_version(asked: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -80,10 +79,18 @@ def _fetch(url: str, file: File, directory: Path, progress: Callable[[str, int],
             " its SHA-256 differs",
             hint="check HF_ENDPOINT, and run the same command again",
         )
-    part.rename(directory / file.name)
+    part.replace(directory / file.name)
 
 
 def _lock(target: BinaryIO, part: Path) -> None:
+    """Raise UsageError if another process downloads the file.
+
+    Windows has no such locks; a file that two processes wrote has the wrong SHA-256 there.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return
     try:
         fcntl.flock(target, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

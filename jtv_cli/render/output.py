@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -105,4 +106,6 @@ class Output:
         except BrokenPipeError as error:
             raise OutputClosed from error
         except OSError as error:
+            if os.name == "nt" and error.errno == errno.EINVAL:  # a closed pipe on Windows
+                raise OutputClosed from error
             raise OutputFailed(f"cannot write to stdout: {error.strerror or error}") from error
