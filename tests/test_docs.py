@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
+import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from test_structure import modules
+from conftest import SCRIPT
+from test_structure import PACKAGE, modules
+
+if TYPE_CHECKING:
+    from conftest import Jtv
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -53,3 +60,30 @@ def test_links_between_pages_lead_somewhere() -> None:
     for page in (*DOCS.glob("*.md"), *ROOT.glob("*.md")):
         for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def example(name: str) -> str:
+    pattern = rf"<!-- example: {re.escape(name)} -->\n```\w+\n(.*?)```"
+    match = re.search(pattern, (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
+    assert match
+    return match[1]
+
+
+def test_the_embedder_of_contributing_works(jtv: Jtv) -> None:
+    copy = jtv.folder / "copy"
+    shutil.copytree(PACKAGE, copy / "jtv_cli", ignore=shutil.ignore_patterns("__pycache__"))
+    module = "jtv_cli/embedders/letters.py"
+    (copy / module).write_text(example(module))
+    registry = copy / "jtv_cli/embedders/models.py"
+    before, row, after = registry.read_text().partition("        Model(\n            STATIC_MODEL,")
+    assert row
+    registry.write_text(before + example("row") + row + after)
+    result = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", example("commands")],
+        env=jtv.variables({"PYTHONPATH": str(copy), "PATH": f"{SCRIPT.parent}:/usr/bin:/bin"}),
+        cwd=jtv.folder / "work",
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.stdout == "banana\n", result.stderr

@@ -104,7 +104,8 @@ def test_files_and_output_are_utf8_in_any_locale(jtv: Jtv, variables: dict[str, 
     jtv.write("notes.txt", "Käse und Brot\n日本語の文\n")
     jtv.ok("ingest", "notes.txt", "--quiet")
     assert jtv.ok("list", "--format", "text").stdout == "Käse und Brot\n日本語の文\n"
-    assert jtv.ok("search", "Käse", "-k1", "--json").records[0]["content"] == "Käse und Brot"
+    [hit] = jtv.ok("search", "-", "-k1", "--json", stdin="Käse\n").records
+    assert hit["content"] == "Käse und Brot"
     assert "日本語" in jtv.ok("list", "--format", "table").stdout
     failed = jtv("show", "99", "--table", "日本")
     assert failed.code == 2
