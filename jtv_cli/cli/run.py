@@ -124,7 +124,7 @@ def run(arguments: Sequence[str], *, is_starting: bool = False) -> int:
 
 def _guarded(arguments: Sequence[str], streams: Streams) -> int:
     console = streams.console
-    words = _normalize(arguments)
+    words = normalize(arguments)
     try:
         raise_interrupts()
         guard_numpy()
@@ -173,7 +173,7 @@ def _dispatch(words: Sequence[str], streams: Streams) -> int:
     return int(code or ExitCode.OK)
 
 
-def _normalize(arguments: Sequence[str]) -> list[str]:
+def normalize(arguments: Sequence[str]) -> list[str]:
     """Return the command line as Typer takes it: the command first, under its own name."""
     words = list(arguments) or ["--help"]
     if words[0].startswith("-") and words[0] not in ("--help", "-h", "--version"):
