@@ -10,7 +10,7 @@ import logging
 import os
 from contextlib import contextmanager
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from jtv_cli import config, model_choice
 from jtv_cli.embedders.models import spec_for
@@ -34,6 +34,7 @@ from jtv_cli.records import (
     IngestReport,
     Occurrence,
     Removed,
+    SearchMode,
     SourceCount,
     StoredDocument,
 )
@@ -304,6 +305,7 @@ class Table:
         query: str,
         k: int = 5,
         *,
+        mode: Literal["vector", "keyword", "hybrid"] = "vector",
         max_distance: float | None = None,
         source: str | None = None,
         where: Mapping[str, object] | None = None,
@@ -317,6 +319,8 @@ class Table:
         Args:
             query: What to search for.
             k: The largest number of hits.
+            mode: What finds documents: vectors, the words of the query, or both. The last two
+                need a full-text index; see `build_index`.
             max_distance: Omit documents farther than this, from 0 to 2.
             source: Search only sources that match this shell pattern, such as "mail/*".
             where: Search only documents with these values in their metadata.
@@ -340,15 +344,17 @@ class Table:
             max_wait=max_wait,
             per_source=per_source,
             diverse=diverse,
+            mode=_mode(mode),
         )
         with self._connections.borrow() as table:
-            return pipeline.search(query, table, self._connections.embedder(), options).hits
+            return pipeline.search(query, table, self._embedder(options), options).hits
 
     def search_many(
         self,
         queries: Iterable[str],
         k: int = 5,
         *,
+        mode: Literal["vector", "keyword", "hybrid"] = "vector",
         max_distance: float | None = None,
         source: str | None = None,
         where: Mapping[str, object] | None = None,
@@ -374,10 +380,10 @@ class Table:
             max_wait=max_wait,
             per_source=per_source,
             diverse=diverse,
+            mode=_mode(mode),
         )
         with self._connections.borrow() as table:
-            embedder = self._connections.embedder()
-            groups = pipeline.search_many([texts], table, embedder, options)
+            groups = pipeline.search_many([texts], table, self._embedder(options), options)
             return [result.hits for group in groups for _, result in group]
 
     def similar(
@@ -446,6 +452,18 @@ class Table:
         with self._connections.borrow() as table:
             return table.count()
 
+    def build_index(self, *, full_text: bool = False) -> None:
+        """Build the index, or rebuild it; with `full_text`, the one for searches by keyword.
+
+        The index of an embedded store builds itself. Searches go on meanwhile.
+        """
+        self._connections.require_writable()
+        with self._connections.borrow() as table:
+            if full_text:
+                table.build_full_text(progress=_logger.debug)
+            else:
+                table.build_index(progress=_logger.debug)
+
     def info(self) -> TableInfo:
         """Return what the table is and has."""
         with self._connections.borrow() as table:
@@ -500,6 +518,11 @@ class Table:
                 )
 
         return hits()
+
+    def _embedder(self, options: SearchOptions) -> Embedder | None:
+        """Return the embedder, None for a search that needs none, and so no API key."""
+        is_needed = options.mode is not SearchMode.KEYWORD
+        return self._connections.embedder() if is_needed else None
 
 
 class _Connections:
@@ -679,6 +702,14 @@ def _search_options(
     if others["per_source"] is not None and others["per_source"] < 1:
         raise UsageError(f"per_source is {others['per_source']}, not a positive number")
     return SearchOptions(k, max_distance, filter_, **others)
+
+
+def _mode(name: str) -> SearchMode:
+    try:
+        return SearchMode(name)
+    except ValueError:
+        choices = ", ".join(each.value for each in SearchMode)
+        raise UsageError(f"no search mode {name!r}", hint=f"choose one of: {choices}") from None
 
 
 def _filter(source: str | None, where: Mapping[str, object] | None) -> Filter | None:

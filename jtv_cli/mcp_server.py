@@ -9,7 +9,7 @@ import os
 from functools import wraps
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import unquote
 
 from mcp.server.mcpserver import MCPServer
@@ -55,6 +55,10 @@ Snippet = Annotated[
 Query = Annotated[str, Field(min_length=1, max_length=4000, description="What to search for.")]
 Source = Annotated[
     str | None, Field(description="Search only sources that match this shell pattern.")
+]
+Mode = Annotated[
+    Literal["vector", "keyword", "hybrid"],
+    Field(description="Search by meaning, by words, or both; the last two need a full-text index."),
 ]
 Ids = Annotated[list[int], Field(min_length=1, max_length=MOST_SHOWN)]
 Offset = Annotated[int, Field(ge=0)]
@@ -104,10 +108,15 @@ class _Tools:
         self._opened: Table | None = None
 
     def search(
-        self, query: Query, k: K = 5, snippet: Snippet = _SNIPPET, source: Source = None
+        self,
+        query: Query,
+        k: K = 5,
+        snippet: Snippet = _SNIPPET,
+        source: Source = None,
+        mode: Mode = "vector",
     ) -> CallToolResult:
         """Find the documents nearest in meaning to a query, with a snippet of each."""
-        hits = with_snippets(self._table.search(query, k, source=source), query, snippet)
+        hits = with_snippets(self._table.search(query, k, source=source, mode=mode), query, snippet)
         if not hits:
             return _answer(["Nothing found."])
         lines = [f"{_place(hit)}\n{hit.content}" for hit in hits]

@@ -46,6 +46,7 @@ WITH_FALLBACK = {
     "cli/interrupts.py": {
         *("SIGALRM", "setitimer", "pthread_sigmask", "SIG_BLOCK", "SIG_UNBLOCK", "ITIMER_REAL"),
     },
+    "cli/memory.py": {"resource"},
     "embedders/download.py": {"fcntl"},
     "stores/sqlite/space.py": {"resource", "posix_fallocate"},
 }

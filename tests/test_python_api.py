@@ -196,6 +196,10 @@ def test_arguments_are_checked(table: jtv_cli.Table, path: Path) -> None:
     with usage:
         table.search("a", per_source=0)
     with usage:
+        table.search("a", mode="nonsense")  # type: ignore[arg-type]
+    with pytest.raises(jtv_cli.StoreError):
+        table.search("a", mode="keyword")
+    with usage:
         table.search("a", where={"x": object()})
     with usage:
         table.ingest("a", source="-")
