@@ -284,6 +284,16 @@ def has_terminal_links() -> bool:
     return term not in {"", "dumb", "linux"} and not is_old_vte
 
 
+def git_configuration() -> tuple[list[Path], Path | None]:
+    """Return the user's git configuration files, later ones first, and the default ignore file."""
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return [], None
+    folder = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "git"
+    return [home / ".gitconfig", folder / "config"], folder / "ignore"
+
+
 def _from_layers(
     layers: list[_Layer], names: tuple[str, ...], default: str | None = None
 ) -> Setting:

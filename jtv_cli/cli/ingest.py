@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jtv_cli import config
 from jtv_cli.cli import options
 from jtv_cli.cli.arguments import require_name
 from jtv_cli.cli.interrupts import Interrupted
@@ -17,7 +18,7 @@ from jtv_cli.records import STDIN, IngestReport, Removed
 from jtv_cli.render.output import OutputClosed
 from jtv_cli.render.progress import ingest_progress
 from jtv_cli.render.units import format_count, format_removed, format_size, format_usd
-from jtv_cli.sources import ReadOptions, open_sources, read_blocks
+from jtv_cli.sources import GitSettings, ReadOptions, Selection, open_input, read_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from jtv_cli.embedders import Embedder
     from jtv_cli.pipeline import IngestOptions, Recalled
     from jtv_cli.records import IngestEstimate
-    from jtv_cli.sources import RecordBlock, Source
+    from jtv_cli.sources import Input, RecordBlock, Source
     from jtv_cli.stores import Store, Table
 
 _FREE_STORAGE = "TiDB Cloud Starter has 5 GiB for free"
@@ -35,7 +36,10 @@ def ingest(
     session: Session,
     files: options.Files,
     source: options.SourceName = None,
-    glob: options.Globs = None,
+    include: options.Include = None,
+    exclude: options.Exclude = None,
+    no_ignore: options.NoIgnore = False,
+    follow: options.Follow = False,
     input: options.InputFormat = None,  # noqa: A002
     text_field: options.TextFields = None,
     paragraphs: options.Paragraphs = False,
@@ -60,14 +64,27 @@ def ingest(
 
     Examples:
       jtv ingest notes.txt
-      jtv ingest docs --glob '*.md' --paragraphs --table docs
+      jtv ingest docs --include '*.md' --table docs
 
     """
     require_name(source)
     read_options = ReadOptions(
-        source, input, text_field or (), glob or (), paragraphs, delimiter, header=not no_header
+        source,
+        input,
+        text_field or (),
+        Selection(
+            include or (),
+            exclude or (),
+            not no_ignore,
+            follow,
+            GitSettings(*config.git_configuration()),
+        ),
+        paragraphs,
+        delimiter,
+        header=not no_header,
     )
-    with open_sources(files, read_options, session.console.warning) as sources:
+    with open_input(files, read_options, session.console.warning) as given:
+        sources = given.open_files()
         if input is None:
             print_formats(session, sources)
         blocks = read_blocks(sources)
@@ -88,6 +105,7 @@ def ingest(
             record(session, table, recall(session, table, sources))
             with reporting(session, json=json) as outcome:
                 ingest_into(session, store, table, sources, blocks, ingest_options, outcome)
+            print_excluded(session, given)
             session.sign_off(store, table.spec)
     return ExitCode.OK if outcome.report.is_complete else ExitCode.IN_PART
 
@@ -239,6 +257,15 @@ def print_formats(session: Session, sources: Sequence[Source]) -> None:
         names = " and ".join(f'"{field}"' for field in fields)
         text = f" with text from {name} {names}" if fields else ""
         session.console.report(f"Reading {what} as {form}{text}")
+
+
+def print_excluded(session: Session, given: Input) -> None:
+    """Print how many files and directories were not read, by why."""
+    counts = [f"{count:,} {why}" for why, count in given.excluded.items() if count]
+    if counts:
+        total = given.excluded.total()
+        what = "file or directory" if total == 1 else "files and directories"
+        session.console.report(f"Excluded {total:,} {what}: {', '.join(counts)}")
 
 
 def _bytes(sources: Sequence[Source]) -> int | None:

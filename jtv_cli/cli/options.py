@@ -80,12 +80,26 @@ Debug = Annotated[bool, typer.Option("--debug", help="Print a traceback with err
 Files = Annotated[
     list[str], typer.Argument(metavar="FILE...", help="Files or directories; - is standard input.")
 ]
-Globs = Annotated[
+Include = Annotated[
     list[str] | None,
     typer.Option(
-        "--glob", metavar="PATTERN", help="In directories, read only files that match PATTERN."
+        "--include",
+        "--glob",
+        metavar="PATTERN",
+        help="In directories, read only files that match PATTERN, as in .gitignore.",
     ),
 ]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATTERN", help="In directories, read no files or directories that match PATTERN."
+    ),
+]
+NoIgnore = Annotated[
+    bool,
+    typer.Option("--no-ignore", help="Read files that .gitignore, .ignore or .jtvignore exclude."),
+]
+Follow = Annotated[bool, typer.Option("--follow", help="Follow links to directories.")]
 InputFormat = Annotated[
     SourceFormat | None,
     typer.Option("--input", help="Read the files in this format. Default: by their names."),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from jtv_cli import config
 from jtv_cli.cli import options
 from jtv_cli.cli.arguments import first_few, require_name
 from jtv_cli.cli.ingest import (
     Outcome,
     ingest_into,
+    print_excluded,
     print_formats,
     recall,
     record,
@@ -22,7 +24,14 @@ from jtv_cli.errors import ExitCode, UsageError
 from jtv_cli.records import Removed
 from jtv_cli.render.units import format_removed
 from jtv_cli.source_names import file_identity, shown_source
-from jtv_cli.sources import ReadOptions, missing_files, open_sources, read_blocks
+from jtv_cli.sources import (
+    GitSettings,
+    ReadOptions,
+    Selection,
+    missing_files,
+    open_input,
+    read_blocks,
+)
 from jtv_cli.sources.details import describe, in_words
 
 if TYPE_CHECKING:
@@ -37,7 +46,10 @@ def sync(
     session: Session,
     files: options.Files,
     source: options.SyncedSource = None,
-    glob: options.Globs = None,
+    include: options.Include = None,
+    exclude: options.Exclude = None,
+    no_ignore: options.NoIgnore = False,
+    follow: options.Follow = False,
     input: options.InputFormat = None,  # noqa: A002
     text_field: options.TextFields = None,
     paragraphs: options.Paragraphs = False,
@@ -55,22 +67,35 @@ def sync(
 
     New texts are embedded and stored first, as `jtv ingest` does. Then the occurrences that
     are no longer in the files are removed, and with its last occurrence a document. The
-    same goes for files that were deleted from a directory and match --glob. jtv shows how
+    same goes for files that were deleted from a directory. jtv shows how
     much it removes and asks, or needs --yes. If a record was skipped or the run stopped
     early, nothing is removed and the exit code is 3.
 
     Examples:
       jtv sync notes.txt
-      jtv sync docs --glob '*.md' --dry-run
+      jtv sync docs --include '*.md' --dry-run
 
     """
     from jtv_cli.pipeline import IngestOptions, RetryPolicy, Spool, count_marked
 
     require_name(source)
     read_options = ReadOptions(
-        source, input, text_field or (), glob or (), paragraphs, delimiter, header=not no_header
+        source,
+        input,
+        text_field or (),
+        Selection(
+            include or (),
+            exclude or (),
+            not no_ignore,
+            follow,
+            GitSettings(*config.git_configuration()),
+        ),
+        paragraphs,
+        delimiter,
+        header=not no_header,
     )
-    with open_sources(files, read_options, session.console.warning) as sources, Spool() as spool:
+    with open_input(files, read_options, session.console.warning) as given, Spool() as spool:
+        sources = given.open_files()
         _check_names(sources)
         if input is None:
             print_formats(session, sources)
@@ -113,6 +138,7 @@ def sync(
                     is_done = _remove(session, store, table, gone, outcome, yes=yes)
                 else:
                     session.console.error("nothing was removed, because not all input was stored")
+            print_excluded(session, given)
             session.sign_off(store, table.spec)
     return ExitCode.OK if is_done and not left_out else ExitCode.IN_PART
 
@@ -165,7 +191,7 @@ def _missing_files(
     """
     from jtv_cli import pipeline
 
-    if not read_options.globs:
+    if read_options.selection is None:
         return []
     there = {each.name for each in sources}
     names, unclear = [], {}

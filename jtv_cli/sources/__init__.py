@@ -1,22 +1,36 @@
 """Read files, directories and standard input as blocks of texts, each with its line.
 
-`open` finds the files and looks at their beginnings, `stream` reads their bytes, `source`
-splits these into lines, and `lines`, `jsonl`, `json_array` and `delimited` turn them into the
-texts of `blocks`.
+`directory` finds the files in directories, as `gitignore` and `repository` let it. `open` looks
+at the beginnings of files, `stream` reads their bytes, `source` splits these into lines, and
+`lines`, `jsonl`, `json_array` and `delimited` turn them into the texts of `blocks`.
 """
 
 from jtv_cli.sources.blocks import RecordBlock
+from jtv_cli.sources.directory import Selection
 from jtv_cli.sources.memory import blocks_of_records
-from jtv_cli.sources.open import missing_files, open_lines, open_sources, read_again, read_blocks
+from jtv_cli.sources.open import (
+    Input,
+    missing_files,
+    open_input,
+    open_lines,
+    open_sources,
+    read_again,
+    read_blocks,
+)
+from jtv_cli.sources.repository import GitSettings
 from jtv_cli.sources.source import InputFormat, ReadOptions, Source
 
 __all__ = [
+    "GitSettings",
+    "Input",
     "InputFormat",
     "ReadOptions",
     "RecordBlock",
+    "Selection",
     "Source",
     "blocks_of_records",
     "missing_files",
+    "open_input",
     "open_lines",
     "open_sources",
     "read_again",

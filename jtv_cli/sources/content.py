@@ -33,12 +33,18 @@ _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
 
 
 class NotText(Exception):
-    """Content that is not text: what it is, and a command that writes the text in FILE."""
+    """Content that is not text: what it is, and a command that writes the text in FILE.
 
-    def __init__(self, what: str, command: str = "") -> None:
+    `has_text` says that there is text in it, which jtv cannot read. `hint` is used without a
+    command.
+    """
+
+    def __init__(self, what: str, command: str = "", *, hint: str = "") -> None:
         super().__init__(what)
         self.what = what
+        self.has_text = bool(command) and not what.startswith("compressed")
         self._command = command
+        self._hint = hint or "convert it to UTF-8 text first"
 
     def as_error(self, path: str) -> UsageError:
         """Return the error that a file or standard input is not text."""
@@ -47,20 +53,17 @@ class NotText(Exception):
     def hint(self, path: str) -> str:
         """Return how to ingest the text in a file."""
         if path == STDIN or not self._command or path.lower().endswith(".gz"):
-            return "convert it to UTF-8 text first"
+            return self._hint
         name = shlex.quote(printable(path))
         # A name that begins with a hyphen would be taken for an option.
         file = f"./{name}" if name.startswith("-") else name
         return f"{self._command.replace('FILE', file)} | jtv ingest - --source {name}"
 
 
-def check_is_text(start: bytes, path: str) -> None:
-    """Raise NotText unless the first bytes of a file can be those of UTF-8 text.
-
-    Raises UsageError for UTF-16 that says so by its byte order mark.
-    """
+def check_is_text(start: bytes) -> None:
+    """Raise NotText unless the first bytes of a file can be those of UTF-8 text."""
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise _utf16("UTF-16").as_error(path)
+        raise _utf16("UTF-16")
     for signature, what, command in _SIGNATURES:
         if start.startswith(signature):
             raise NotText(what, command)

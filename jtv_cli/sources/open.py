@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +15,15 @@ from jtv_cli.sources.blocks import BadRecord
 from jtv_cli.sources.content import NotText
 from jtv_cli.sources.delimited import read_delimited
 from jtv_cli.sources.details import describe
-from jtv_cli.sources.directory import PatternMatcher, is_directory, is_gone, walk
+from jtv_cli.sources.directory import (
+    IGNORED,
+    FoundFile,
+    PathMatcher,
+    Selection,
+    find_files,
+    is_directory,
+    is_gone,
+)
 from jtv_cli.sources.json_array import read_json
 from jtv_cli.sources.jsonl import read_jsonl
 from jtv_cli.sources.lines import read_lines, read_paragraphs
@@ -23,7 +32,7 @@ from jtv_cli.sources.stream import DamagedData, Stream
 from jtv_cli.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from jtv_cli.sources.blocks import RecordBlock
 
@@ -47,38 +56,138 @@ _BLOCKS_TO_PREVIEW = 16
 _DEFAULT = ReadOptions()
 
 
+BINARY = "binary"
+"""Why a file is not read: its content is not text."""
+
+
+class Input:
+    """What a command line names: sources that are open, and files in directories, which are not.
+
+    `files` are the files in directories, `excluded` counts those that are not read, by why.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str],
+        options: ReadOptions,
+        on_warning: Callable[[str], None],
+        stack: ExitStack,
+    ) -> None:
+        self.excluded: Counter[str] = Counter()
+        self._options = options
+        self._stack = stack
+        self._given: list[Source | FoundFile] = []
+        if options.selection is None:
+            self._given += [self._open(path) for path in paths]
+        else:
+            self._find(paths, options.selection, on_warning)
+
+    @property
+    def files(self) -> list[FoundFile]:
+        """The files in directories."""
+        return [each for each in self._given if isinstance(each, FoundFile)]
+
+    def open_files(
+        self, unchanged: Collection[str] = (), known: Collection[str] = ()
+    ) -> list[Source]:
+        """Open the files in directories, less those named as unchanged, and return all sources.
+
+        A binary file is only counted, unless it is chosen by a pattern or `known`, the names of
+        the files that were read before. It then has its `problem` set.
+
+        Raises UsageError as `open_sources` does.
+        """
+        sources = [
+            each if isinstance(each, Source) else self._open(each.path, each)
+            for each in self._given
+            if isinstance(each, Source) or each.name not in unchanged
+        ]
+        found = {file.path: file.name for file in self.files}
+        if self._options.selection and not self._options.selection.include:
+            binary = [
+                each
+                for each in sources
+                if each.problem
+                and not each.problem.has_text
+                and each.path in found
+                and each.name not in known
+            ]
+            if len(binary) == len(self._given):
+                raise UsageError("all files found are binary", hint="name a file to see what it is")
+            self.excluded[BINARY] += len(binary)
+            sources = [each for each in sources if each not in binary]
+        if sources and not unchanged:
+            if (first := sources[0]).problem and all(each.problem for each in sources):
+                raise first.problem.as_error(first.path)
+            _check_options(sources, self._options)
+        return sources
+
+    def _open(self, path: str, file: FoundFile | None = None) -> Source:
+        options = self._options
+        stream = Stream(path)
+        self._stack.callback(stream.close)
+        name = options.name or (file.name if file else _name(path))
+        source = Source(stream, name, options.format or _guess(path), options)
+        try:
+            if file is not None and options.format is None and source.format.has_fields:
+                source.options = options._replace(paragraphs=False)
+                source = _checked_records(source)
+            else:
+                _check(source)
+        except NotText as problem:
+            source.problem = problem
+        return source
+
+    def _find(
+        self, paths: Sequence[str], selection: Selection, on_warning: Callable[[str], None]
+    ) -> None:
+        directories = {path for path in paths if path != STDIN and is_directory(path)}
+        if not directories and (selection.include or selection.exclude):
+            raise UsageError("--include and --exclude are for directories", hint="name a directory")
+        matcher = PathMatcher(selection)
+        for path in paths:
+            if path not in directories:
+                self._given.append(self._open(path))
+                continue
+            found = find_files(path, matcher, selection)
+            if not found.files:
+                raise _no_files(path, selection, found.excluded)
+            self._given += found.files
+            self.excluded += found.excluded
+        for pattern in matcher.unused_patterns:
+            on_warning(f"no file matches --include {pattern!r}")
+
+
 @contextmanager
-def open_sources(
+def open_input(
     paths: Sequence[str],
     options: ReadOptions = _DEFAULT,
     on_warning: Callable[[str], None] = lambda _: None,
-) -> Iterator[list[Source]]:
+) -> Iterator[Input]:
+    """Open the files named, `-` for standard input, and find those in directories.
+
+    A source is named by its path or by `options.name`; standard input by that alone.
+    `on_warning` is called with what is suspicious.
+
+    Raises UsageError for the first file that cannot be read, and for a directory without
+    any file to read.
+    """
+    with ExitStack() as stack:
+        yield Input(paths, options, on_warning, stack)
+
+
+@contextmanager
+def open_sources(paths: Sequence[str], options: ReadOptions = _DEFAULT) -> Iterator[list[Source]]:
     """Open all the files, `-` for standard input, and look at their beginnings.
 
-    A source is named by its path or by `options.name`; standard input by that alone. A
-    file that is not text among others that are has its `problem` set and is skipped when it
-    is read. `on_warning` is called with what is suspicious.
+    A file that is not text among others that are has its `problem` set and is skipped when it
+    is read.
 
     Raises UsageError for the first file that cannot be read, has not the field wanted, or is
     not text if none of them is.
     """
-    with ExitStack() as stack:
-        sources: list[Source] = []
-        for path in _files(paths, options.globs, on_warning):
-            stream = Stream(path)
-            stack.callback(stream.close)
-            source = Source(
-                stream, options.name or _name(path), options.format or _guess(path), options
-            )
-            try:
-                _check(source)
-            except NotText as problem:
-                source.problem = problem
-            sources.append(source)
-        if sources and (first := sources[0]).problem and all(each.problem for each in sources):
-            raise first.problem.as_error(first.path)
-        _check_options(sources, options)
-        yield sources
+    with open_input(paths, options) as given:
+        yield given.open_files()
 
 
 @contextmanager
@@ -137,12 +246,12 @@ def read_again(source: Source) -> Iterator[Trial]:
 def missing_files(paths: Sequence[str], options: ReadOptions, names: Iterable[str]) -> list[str]:
     """Return the names of sources that are files which directories had, and have no longer.
 
-    Files that `open_sources` would not read if they were there are left out: hidden ones, and
-    those that `options.globs` do not match. A file that may not be looked at is there.
+    Hidden files, and those that the patterns of `options.selection` exclude, are left out. A
+    file that may not be looked at is there.
     """
-    if options.name is not None or not options.globs:
+    if options.name is not None or options.selection is None:
         return []
-    matcher = PatternMatcher(options.globs)
+    matcher = PathMatcher(options.selection)
     directories = [_path_of(path) for path in paths if path != STDIN and is_directory(path)]
     return [
         name
@@ -156,7 +265,7 @@ def _path_of(directory: str) -> str:
     return os.path.join(printable(os.path.realpath(directory)), "")  # noqa: PTH118
 
 
-def _could_be_in(directory: str, name: str, matcher: PatternMatcher) -> bool:
+def _could_be_in(directory: str, name: str, matcher: PathMatcher) -> bool:
     return (
         name.startswith(directory)
         and name == os.path.normpath(name)
@@ -202,6 +311,22 @@ def _check(source: Source) -> None:
             _preview(source)
 
 
+def _checked_records(source: Source) -> Source:
+    """Look at the beginning of a file of records that was found in a directory.
+
+    One without the text fields, such as a program's settings, is returned as plain text,
+    unless the user has named these fields.
+    """
+    try:
+        _check(source)
+    except UsageError:
+        if source.options.text_fields:
+            raise
+    if source.text_fields or source.options.text_fields:
+        return source
+    return Source(source.stream, source.name, InputFormat.LINES, source.options)
+
+
 def _preview(source: Source) -> None:
     """Read until the text fields are known."""
     with suppress(DamagedData):  # reading reports it
@@ -228,34 +353,11 @@ def _check_options(sources: Sequence[Source], options: ReadOptions) -> None:
                 raise UsageError(f"{option} is for csv and tsv", hint="add --input csv")
 
 
-def _files(
-    paths: Sequence[str], globs: Sequence[str] | None, on_warning: Callable[[str], None]
-) -> Iterator[str]:
-    """Yield the files named, and those in directories that match."""
-    if globs is None:
-        yield from paths
-        return
-    if globs and not any(map(is_directory, paths)):
-        raise UsageError("--glob is for directories", hint="name a directory")
-    matcher = PatternMatcher(globs) if globs else None
-    for path in paths:
-        if path == STDIN or not is_directory(path):
-            yield path
-            continue
-        if matcher is None:
-            raise UsageError(
-                f"{path} is a directory", hint="choose files in it, as with --glob '*.md'"
-            )
-        files = list(walk(path, matcher.matches))
-        if not files:
-            raise UsageError(f"no file in {path} matches {' or '.join(globs)}")
-        # Several links may lead to one file.
-        unique: dict[str, str] = {}
-        for file in files:
-            unique.setdefault(file_identity(file), file)
-        yield from unique.values()
-    for pattern in matcher.unused_patterns if matcher else ():
-        on_warning(f"no file matches --glob {pattern!r}")
+def _no_files(path: str, selection: Selection, excluded: Counter[str]) -> UsageError:
+    if selection.include:
+        return UsageError(f"no file in {path} matches {' or '.join(selection.include)}")
+    hint = "add --no-ignore to read ignored files" if excluded[IGNORED] else None
+    return UsageError(f"no file to read in {path}", hint=hint)
 
 
 def _guess(path: str) -> InputFormat:

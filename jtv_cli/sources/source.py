@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from jtv_cli.sources.blocks import BadRecord, Text
     from jtv_cli.sources.content import NotText
+    from jtv_cli.sources.directory import Selection
     from jtv_cli.sources.stream import Stream
 
 LARGEST_RECORD = 1 << 26
@@ -51,7 +52,7 @@ class ReadOptions(NamedTuple):
     """How the user wants sources to be read; what is None or empty is derived.
 
     `name` is what occurrences record. `text_fields` hold the text of a record, joined by
-    newlines if there are several. `globs` choose the files of directories; None where
+    newlines if there are several. `selection` chooses the files of directories; None where
     directories cannot be given. `delimiter` separates the fields of CSV and TSV; without
     `header`, the first record is data and fields are called 1, 2 and so on.
     """
@@ -59,7 +60,7 @@ class ReadOptions(NamedTuple):
     name: str | None = None
     format: InputFormat | None = None
     text_fields: Sequence[str] = ()
-    globs: Sequence[str] | None = None
+    selection: Selection | None = None
     paragraphs: bool = False
     delimiter: str | None = None
     header: bool = True

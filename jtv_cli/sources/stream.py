@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from jtv_cli.errors import UsageError
 from jtv_cli.records import STDIN
-from jtv_cli.sources.content import check_is_text
+from jtv_cli.sources.content import NotText, check_is_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -64,13 +64,15 @@ class Stream:
         """
         recorded: list[bytes] = []
         self._recorded = recorded
-        yield
-        self._recorded = None
-        self.consumed = 0
-        if not self.may_wait and self.path != STDIN:
-            self.close()
-        else:
-            self._replay.extendleft(reversed(recorded))
+        try:
+            yield
+        finally:
+            self._recorded = None
+            self.consumed = 0
+            if not self.may_wait and self.path != STDIN:
+                self.close()
+            else:
+                self._replay.extendleft(reversed(recorded))
 
     def close(self) -> None:
         """Close the file."""
@@ -79,19 +81,19 @@ class Stream:
             self._file = None
 
     def check_beginning(self) -> None:
-        """Raise NotText or UsageError if `blocks` would for the first block."""
+        """Raise NotText if `blocks` would for the first block."""
         with self.preview(), suppress(DamagedData):
             next(self.blocks(), b"")
 
     def blocks(self) -> Iterator[bytes]:
         """Yield the decompressed bytes in blocks of at most 64 KiB, none of them empty.
 
-        Raises NotText if the first block is not text, DamagedData, and UsageError for UTF-16,
-        and for a name that ends in .gz with content that is not gzip.
+        Raises NotText if the first block is not text, or not gzip in a file that ends in .gz,
+        and DamagedData.
         """
         blocks = self._decompressed()
         if start := next(blocks, b""):
-            check_is_text(start, self.path)
+            check_is_text(start)
             yield start
             yield from blocks
 
@@ -100,9 +102,7 @@ class Stream:
         if start := next(blocks, b""):
             is_gzip = start.startswith(_GZIP_MAGIC)
             if self._has_gzip_name and not is_gzip:
-                raise UsageError(
-                    f"{self.path} is not compressed with gzip", hint="rename it without .gz"
-                )
+                raise NotText("not compressed with gzip", hint="rename it without .gz")
             # Standard input has no name that could end in .gz.
             may_be_gzip = self._has_gzip_name or self.path == STDIN
             every = chain([start], blocks)
