@@ -38,7 +38,15 @@ from jtv_cli.records import (
     SourceCount,
     StoredDocument,
 )
-from jtv_cli.sources import InputFormat, ReadOptions, blocks_of_records, open_sources, read_blocks
+from jtv_cli.sources import (
+    GitSettings,
+    InputFormat,
+    ReadOptions,
+    Selection,
+    blocks_of_records,
+    open_sources,
+    read_blocks,
+)
 from jtv_cli.stores import open_store
 
 if TYPE_CHECKING:
@@ -293,7 +301,7 @@ class Table:
                 name=source,
                 format=_input_format(input),
                 text_fields=tuple(text_field),
-                globs=tuple(glob),
+                selection=Selection(tuple(glob), git=GitSettings(*config.git_configuration())),
                 paragraphs=paragraphs,
             )
             with open_sources(list(map(_file, paths)), read_options, _logger.warning) as sources:

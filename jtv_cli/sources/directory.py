@@ -138,8 +138,8 @@ class _Rules(NamedTuple):
             if name not in names or (kind == "git" and path.is_symlink()):  # as git does
                 continue
             if patterns := read_patterns(path):
-                earlier = getattr(rules, kind)
-                rules = rules._replace(**{kind: ((f"{directory}/", patterns), *earlier)})
+                more = ((f"{directory}/", patterns), *getattr(rules, kind))
+                rules = _Rules(**(rules._asdict() | {kind: more}))
         return rules
 
     def with_repository(self, repository: Repository | None) -> _Rules:

@@ -177,7 +177,11 @@ def open_input(
 
 
 @contextmanager
-def open_sources(paths: Sequence[str], options: ReadOptions = _DEFAULT) -> Iterator[list[Source]]:
+def open_sources(
+    paths: Sequence[str],
+    options: ReadOptions = _DEFAULT,
+    on_warning: Callable[[str], None] = lambda _: None,
+) -> Iterator[list[Source]]:
     """Open all the files, `-` for standard input, and look at their beginnings.
 
     A file that is not text among others that are has its `problem` set and is skipped when it
@@ -186,7 +190,7 @@ def open_sources(paths: Sequence[str], options: ReadOptions = _DEFAULT) -> Itera
     Raises UsageError for the first file that cannot be read, has not the field wanted, or is
     not text if none of them is.
     """
-    with open_input(paths, options) as given:
+    with open_input(paths, options, on_warning) as given:
         yield given.open_files()
 
 
