@@ -131,7 +131,7 @@ def calls(line: str) -> Iterator[list[str]]:
             words.append(token)
 
 
-@pytest.mark.parametrize(("page", "words"), command_lines(), ids=lambda each: str(each)[:60])
+@pytest.mark.parametrize(("page", "words"), [*command_lines()], ids=lambda each: str(each)[:60])
 def test_every_command_that_is_shown_is_one(page: str, words: list[str]) -> None:
     words = normalize(words)
     command = typer.main.get_command(make_app(words[0]))
