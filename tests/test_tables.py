@@ -144,7 +144,7 @@ class TestEmpty:
 
     def test_a_table_without_documents(self, jtv: Jtv) -> None:
         jtv.ok("init", "--table", "things")
-        for command, code in (("search x", 1), ("list", 0), ("list x", 0)):
+        for command, code in (("search x", 1), ("list", 0), ("list x", 0), ("info", 0)):
             with Terminal(jtv, *command.split(), "--table", "things", env=PLAIN) as terminal:
                 assert terminal.wait() == code
             assert terminal.messages[0] == (
@@ -156,6 +156,12 @@ class TestEmpty:
         with Terminal(filled, "search", "xylophone", "--max-distance", "0.01") as terminal:
             assert terminal.wait() == 1
         assert "Nothing found. Try again without --max-distance" in terminal.screen
+
+    def test_an_id_that_does_not_exist(self, filled: Jtv) -> None:
+        for command, code in (("show 9999", 1), ("delete 9999", 2)):
+            result = filled(*command.split())
+            assert result.code == code
+            assert result.stderr.endswith("\nhint: see the ids: jtv list\n")
 
     def test_a_blank_file(self, filled: Jtv) -> None:
         filled.write("blank.txt", "\n \n")

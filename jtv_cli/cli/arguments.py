@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from jtv_cli.cli.session import Session
     from jtv_cli.stores import Table
 
+LIST_IDS = "see the ids: jtv list"
+"""The hint where an id does not exist."""
+
 _FEW = 10
 
 
@@ -90,6 +93,12 @@ def missing_documents(table: Table, ids: Sequence[int]) -> str:
     """Return the message about ids that the table does not have."""
     noun = "document" if len(ids) == 1 else "documents"
     return f"no {noun} {first_few(ids)} in table {table.spec.name}"
+
+
+def empty_table(session: Session, table: Table) -> str:
+    """Return the message that a table has no documents, with the next command."""
+    command = session.console.complete_hint("jtv ingest FILE")
+    return f"Table {table.spec.name} has no documents. Add some with: {command}"
 
 
 def first_few(items: Sequence[object]) -> str:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.cli import options
-from jtv_cli.cli.arguments import missing_documents, require_one
+from jtv_cli.cli.arguments import LIST_IDS, missing_documents, require_one
 from jtv_cli.cli.interrupts import if_interrupted
 from jtv_cli.cli.session import RESUME, Session
 from jtv_cli.errors import ExitCode, UsageError
@@ -75,7 +75,9 @@ def _find(table: Table, ids: Sequence[int] | None, source: str | None, texts: st
         ids = list(dict.fromkeys(ids))
         removed, unknown = pipeline.count_documents(table, ids)
         if unknown:
-            raise UsageError(f"{missing_documents(table, unknown)}; nothing was deleted")
+            raise UsageError(
+                f"{missing_documents(table, unknown)}; nothing was deleted", hint=LIST_IDS
+            )
         return _Found(removed, 0, lambda _: table.delete(ids))
     if source is not None:
         marked = pipeline.mark_source(table, source)

@@ -39,7 +39,7 @@ def print_topic(
     if topic == _LIST:
         for name, page in pages.items():
             title = page.read_text("utf-8").partition("\n")[0].lstrip("# ")
-            streams.output.write_fields((f"jtv help {name}", title), (22,))
+            streams.output.write_fields((f"jtv help {name}", title), (25,))
     elif topic in pages:
         streams.output.write(pages[topic].read_text("utf-8"))
     else:

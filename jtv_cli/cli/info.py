@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jtv_cli.cli import options
+from jtv_cli.cli.arguments import empty_table
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode
 from jtv_cli.records import IndexState
@@ -53,6 +54,8 @@ def info(
     else:
         for name, value in (facts | _amounts(session, size, index, full_text)).items():
             session.output.write_fields((name, format_value(value)), _WIDTHS)
+        if session.output.is_terminal and not facts["documents"]:
+            session.console.report(empty_table(session, table))
         _print_sources(session, sources, most=None if all_sources else _MOST_SOURCES)
     return ExitCode.OK
 

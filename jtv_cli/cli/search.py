@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from jtv_cli.cli import options
 from jtv_cli.cli.arguments import (
+    LIST_IDS,
     choose_format,
+    empty_table,
     first_few,
     make_filter,
     missing_documents,
@@ -183,7 +185,7 @@ def list_documents(
             first = [*islice(hits, 1)]
             hits = chain(first, hits)
         if not first and session.output.is_terminal and not table.count():
-            session.console.report(_no_documents(session, table))
+            session.console.report(empty_table(session, table))
         elif form is Format.TABLE:
             from jtv_cli.render.tables import print_list
 
@@ -223,7 +225,7 @@ def show(
             _write(session, format_documents(documents, form, session.output.escape, nul=nul))
     found = {document.id for document in documents}
     if missing := [number for number in dict.fromkeys(ids) if number not in found]:
-        session.console.error(missing_documents(table, missing))
+        session.console.error(missing_documents(table, missing), hint=LIST_IDS)
         return ExitCode.NOTHING_FOUND
     return ExitCode.OK
 
@@ -285,15 +287,12 @@ def _stdin() -> str:
 def _nothing_found(session: Session, table: Table, search_options: SearchOptions) -> str:
     """Return why a search found nothing, and what to try."""
     if not table.count():
-        return _no_documents(session, table)
+        return empty_table(session, table)
     if search_options.filter or search_options.max_distance is not None:
         return "Nothing found. Try again without --max-distance, --source or --where."
-    return "Nothing found"
-
-
-def _no_documents(session: Session, table: Table) -> str:
-    command = session.console.complete_hint("jtv ingest FILE")
-    return f"Table {table.spec.name} has no documents. Add some with: {command}"
+    if search_options.mode is SearchMode.KEYWORD:
+        return "Nothing found. Try again without --keyword, to search by meaning."
+    return f"Nothing found. See what is stored: {session.console.complete_hint('jtv list')}"
 
 
 def _unmatched(table: Table, wanted: Filter) -> tuple[str, str] | None:

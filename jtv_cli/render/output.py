@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from jtv_cli.errors import OutputFailed
 from jtv_cli.render.escape import escape, tab_separated
-from jtv_cli.render.layout import terminal_width
+from jtv_cli.render.layout import hang, terminal_width
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -87,7 +87,8 @@ class Output:
         if self.is_terminal:
             *columns, last = fields
             padded = (f"{field:<{width}} " for field, width in zip(columns, widths, strict=True))
-            self.write_line("".join((*padded, last)))
+            line = self.escape("".join((*padded, last)))
+            self.write(f"{hang(line, self.width)}\n")
         else:
             self.write(tab_separated(fields) + "\n")
 
