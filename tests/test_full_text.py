@@ -313,6 +313,7 @@ class TestCommands:
         [status] = jtv.ok("index", "status", "--json").records
         assert status["full_text"]["state"] == "ready"
         assert ["full text", "ready"] in jtv.ok("info").rows
+        assert "full text" in jtv.ok("doctor", "--no-api").stdout
         assert "Dropped the full-text index" in jtv.ok("index", "drop", "--full-text").stderr
         assert "no full-text index" in jtv.ok("index", "drop", "--full-text").stderr
         jtv.ok("init", "--drop", "--yes")

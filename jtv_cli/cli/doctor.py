@@ -15,7 +15,7 @@ from jtv_cli.embedders.models import TUTORIAL_MODEL, find_model, model_of, resol
 from jtv_cli.errors import ExitCode, JtvError, StoreError, UsageError, mask_secrets
 from jtv_cli.records import Check, IndexState, Outcome, Purpose, TableSpec
 from jtv_cli.render.output import OutputClosed
-from jtv_cli.render.units import format_count
+from jtv_cli.render.units import format_count, format_index
 from jtv_cli.text import printable
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ def _base(settings: Settings) -> str:
 
 
 def _check_table(table: Table, *, can_index: bool) -> Iterator[Check]:
-    """Yield a check of the table and one of its index.
+    """Yield a check of the table and one of each of its indexes.
 
     `can_index` says that the database can have an index: none is then a warning, even if
     the table is small.
@@ -230,6 +230,10 @@ def _check_table(table: Table, *, can_index: bool) -> Iterator[Check]:
             f"{what}; it was created by TiDB's tutorial; to write to it, run: jtv init",
         )
     yield _check_index(table, needs_index=can_index or documents > _MANY)
+    full_text = table.full_text_status()
+    if full_text.state is not IndexState.NONE:
+        outcome = Outcome.OK if full_text.state is IndexState.READY else Outcome.WARNING
+        yield Check("full text", outcome, format_index(full_text))
 
 
 def _check_index(table: Table, *, needs_index: bool) -> Check:
