@@ -48,8 +48,8 @@ PAGE = HERE.parent / "docs" / "searching.md"
 BEGIN, END = "<!-- begin quality -->\n", "<!-- end quality -->"
 
 WAYS = {
-    "vectors": pipeline.SearchOptions(DEPTH),
-    "exact": pipeline.SearchOptions(DEPTH, exact=True),
+    "vectors": pipeline.SearchOptions(DEPTH, mode=SearchMode.VECTOR),
+    "exact": pipeline.SearchOptions(DEPTH, exact=True, mode=SearchMode.VECTOR),
     "keyword": pipeline.SearchOptions(DEPTH, mode=SearchMode.KEYWORD),
     "hybrid": pipeline.SearchOptions(DEPTH, mode=SearchMode.HYBRID),
 }

@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jtv_cli.records import Filter, IndexState, Occurrence
+from jtv_cli.embedders import EmbedderOptions, open_embedder
+from jtv_cli.embedders.models import find_model
+from jtv_cli.errors import StoreError
+from jtv_cli.pipeline import search
+from jtv_cli.records import Filter, IndexState, Occurrence, Purpose
 from jtv_cli.stores.sqlite import SqliteStore
+from jtv_cli.stores.sqlite.connection import translated
 from jtv_cli.stores.sqlite.full_text import BATCH
 from jtv_cli.stores.sqlite.terms import indexed_text, query_terms
 from jtv_cli.text import text_hash
@@ -284,6 +289,27 @@ class TestCommands:
         assert "full-text index" in result.stderr
         assert sampled_with_index("search", "--keyword", "zzzz").code == 1
 
+    def test_the_default_of_a_model(
+        self, table: SqliteTable, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Only of a model that prefers it, and of a table that has the index."""
+        embedder = open_embedder(find_model("hashing-v1"), EmbedderOptions())
+        width = embedder.model.dimensions
+        monkeypatch.setattr(table, "spec", table.spec._replace(dimensions=width))
+        monkeypatch.setattr(table.documents, "spec", table.spec)
+        text = document("some text")
+        table.add([text], embedder.embed([text.text], Purpose.DOCUMENT).vectors)
+
+        def score() -> float | None:
+            return search("text", table, embedder).hits[0].score
+
+        assert score() is None
+        monkeypatch.setattr(embedder, "model", embedder.model._replace(prefers_hybrid=True))
+        assert score() is not None
+        assert search(1, table).hits == []
+        table.drop_full_text()
+        assert score() is None
+
     def test_many_queries(self, sampled_with_index: Jtv) -> None:
         for option in ("--keyword", "--hybrid"):
             arguments = ("search", option, "--queries", "-")
@@ -318,5 +344,24 @@ class TestCommands:
         assert "no full-text index" in jtv.ok("index", "drop", "--full-text").stderr
         jtv.ok("init", "--drop", "--yes")
 
-    def test_without_fts5(self, jtv: Jtv) -> None:
-        """One line, where SQLite was built without FTS5."""
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ("no such module: fts5", "has no FTS5"),
+        ("error in tokenizer constructor", "is too old"),
+    ],
+)
+def test_an_sqlite_that_cannot_index_texts(message: str, words: str) -> None:
+    with pytest.raises(StoreError, match=words) as raised, translated("notes.db"):
+        raise sqlite3.OperationalError(message)
+    assert "notes.db" in raised.value.message
+    assert raised.value.hint
+
+
+def test_the_table_of_hits_on_a_terminal(sampled: Jtv) -> None:
+    sampled.ok("index", "build", "--full-text")
+    hybrid = sampled.ok("search", "--hybrid", "TiDB", "-f", "table").stdout
+    assert hybrid.split("text")[0].split() == ["score", "vector", "keyword", "distance", "id"]
+    keyword = sampled.ok("search", "--keyword", "TiDB", "-f", "table").stdout
+    assert keyword.split("text")[0].split() == ["rank", "score", "id"]

@@ -124,6 +124,7 @@ def test_a_cluster_without_them(jtv: Jtv, tidb: str) -> None:
             assert result.code == 2
             assert "has no full-text indexes: only TiDB Cloud Starter has them" in result.error
             assert "hint: " in result.error
+    jtv.environment["TIDB_DATABASE_URL"] = tidb
     assert any("ADD FULLTEXT INDEX jtv_full_text (content)" in sql for sql in proxy.statements)
     assert "full text" not in jtv.ok("index", "status").stdout
     jtv.ok("init", "--drop", "--yes", "--model", "hashing-v1")

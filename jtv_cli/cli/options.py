@@ -324,7 +324,12 @@ Explain = Annotated[
     bool, typer.Option("--explain", help="Print on stderr whether an index was used, or why not.")
 ]
 Hybrid = Annotated[
-    bool, typer.Option("--hybrid", help="Combine the nearest documents with matching words.")
+    bool | None,
+    typer.Option(
+        "--hybrid/--no-hybrid",
+        help="Combine the nearest documents with matching words. Default: by model.",
+        show_default=False,
+    ),
 ]
 Keyword = Annotated[
     bool, typer.Option("--keyword", help="Search for the words of the query, without vectors.")

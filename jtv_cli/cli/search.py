@@ -57,7 +57,7 @@ def search(
     diverse: options.Diverse = False,
     exact: options.Exact = False,
     snippet: options.Snippet = None,
-    hybrid: options.Hybrid = False,
+    hybrid: options.Hybrid = None,
     keyword: options.Keyword = False,
     max_wait: options.MaxWait = QUERY_SECONDS,
     explain: options.Explain = False,
@@ -75,8 +75,9 @@ def search(
     code is 1 if nothing is found. With --snippet, of each text only what is most relevant to
     the query is printed.
 
-    --hybrid and --keyword need a full-text index: jtv index build --full-text. --keyword
-    needs no API key, and its hits have no distance.
+    --hybrid and --keyword need a full-text index: jtv index build --full-text. --hybrid is the
+    default for a table that has one if its model is all-minilm-l6-v2. --keyword needs no API
+    key, and its hits have no distance.
 
     Examples:
       jtv search what to cook with spinach
@@ -230,13 +231,13 @@ def show(
     return ExitCode.OK
 
 
-def _mode(*, hybrid: bool, keyword: bool, others: Mapping[str, bool]) -> SearchMode:
-    """Return what is to find documents.
+def _mode(*, hybrid: bool | None, keyword: bool, others: Mapping[str, bool]) -> SearchMode | None:
+    """Return what is to find documents, None for the default of the table's model.
 
     Raises UsageError if one of the other options has no meaning then.
     """
     if not (hybrid or keyword):
-        return SearchMode.VECTOR
+        return None if hybrid is None else SearchMode.VECTOR
     name = "--keyword" if keyword else "--hybrid"
     given = {"--hybrid": hybrid and keyword, **others}
     if other := next((other for other, is_given in given.items() if is_given), None):
@@ -252,7 +253,7 @@ def _embedder(session: Session, table: Table, search_options: SearchOptions) -> 
 
 def _warn_of_pending(session: Session, table: Table, search_options: SearchOptions) -> None:
     """Print how many documents a search for words did not look at, if there are any."""
-    if search_options.mode is SearchMode.VECTOR:
+    if search_options.mode in (None, SearchMode.VECTOR):
         return
     if pending := table.full_text_status().pending:
         session.console.warning(

@@ -43,6 +43,12 @@ class Model(NamedTuple):
     same_space_as: str = ""
     recipe: Recipe = Recipe()
     """What else decides its vectors."""
+    prefers_hybrid: bool = False
+    """Whether searches also use the full-text index of a table that has one, by default.
+
+    It is set where `benchmarks/quality.py` finds hybrid searches better by more than 0.01
+    nDCG@10, and worse by no more than that in any language.
+    """
 
     @property
     def is_free(self) -> bool:

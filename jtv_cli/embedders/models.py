@@ -93,6 +93,7 @@ MODELS = {
             runs_in_process=True,
             languages="English",
             license="Apache-2.0",
+            prefers_hybrid=True,
         ),
         _V2,
         _V2._replace(name="jina-embeddings-v2-base-zh", languages="Chinese, English"),

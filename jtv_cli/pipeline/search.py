@@ -21,7 +21,7 @@ from jtv_cli.pipeline.batches import estimated_tokens
 from jtv_cli.pipeline.diversity import keep_per_source, maximal_marginal_relevance
 from jtv_cli.pipeline.fusion import fuse, keyword_weight
 from jtv_cli.pipeline.retry import LONGEST_REQUEST, Attempts, RetryPolicy
-from jtv_cli.records import Embeddings, Purpose, SearchMode, SearchResults
+from jtv_cli.records import Embeddings, IndexState, Purpose, SearchMode, SearchResults
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 # Queries that are searched together; the hits of all of them are in memory at once.
 _QUERIES_PER_SEARCH = 64
 # Hits of each ranking that a hybrid search fuses, if fewer are asked for.
-_FUSED_HITS = 50
+_FUSED_HITS = 20
 # How many candidates varied hits are picked from at first: so many times k, but at least 50.
 # If they do not fill the results, four times as many are fetched, up to 10,000 or k.
 _CANDIDATES_PER_HIT = 5
@@ -50,7 +50,8 @@ class SearchOptions(NamedTuple):
     how the hits were found. `max_wait` is how long a failed request is retried, in seconds;
     0 disables retries. `per_source` is the largest number of hits of one source, None for
     any. `diverse` picks hits that differ from one another. `mode` says what finds documents;
-    hits of a search by keyword have no distance, so that they are not picked by it.
+    None stands for HYBRID if the table has a full-text index and the model prefers that, else
+    for VECTOR. Hits of a search by keyword have no distance, so that they are not diverse.
     """
 
     k: int = 5
@@ -61,7 +62,7 @@ class SearchOptions(NamedTuple):
     max_wait: float = 15.0
     per_source: int | None = None
     diverse: bool = False
-    mode: SearchMode = SearchMode.VECTOR
+    mode: SearchMode | None = None
 
 
 DEFAULT_OPTIONS = SearchOptions()
@@ -89,6 +90,7 @@ def search(
     full-text index and the mode needs one, and the errors of the embedder and of the table.
     """
     if isinstance(query, str):
+        options = _with_mode(options, table, embedder)
         [(_, vectors)] = _embedded([[query]], embedder, options)
         found = _retrieve([query], vectors, table, options)
     else:
@@ -113,6 +115,7 @@ def search_many(
     Raises NoFullText if the table has no full-text index and the mode needs one, and the
     errors of the embedder and of the table.
     """
+    options = _with_mode(options, table, embedder)
     for batch, vectors in _embedded(queries, embedder, options):
         for start in range(0, len(batch), _QUERIES_PER_SEARCH):
             part = slice(start, start + _QUERIES_PER_SEARCH)
@@ -161,6 +164,18 @@ def _required(embedder: Embedder | None) -> Embedder:
     if embedder is None:
         raise ValueError("a query text needs an embedder")
     return embedder
+
+
+def _with_mode(options: SearchOptions, table: Table, embedder: Embedder | None) -> SearchOptions:
+    """Return the options with the mode that None stands for."""
+    if options.mode is not None:
+        return options
+    is_hybrid = (
+        embedder is not None
+        and embedder.model.prefers_hybrid
+        and table.full_text_status().state is IndexState.READY
+    )
+    return options._replace(mode=SearchMode.HYBRID if is_hybrid else SearchMode.VECTOR)
 
 
 def _embedded(

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # `list` prints rows as they come, so the width is set before the ids are known.
 _ID_CELLS = 7
 _DISTANCE_CELLS = 8
-_SCORE_CELLS = 8
+_SCORE_CELLS = 6
 _GAP = 2  # cells between columns
 # Rather than leave less than half a line or so many to the text, columns before it are left
 # out, the first first.
