@@ -26,6 +26,7 @@ from jtv_cli.errors import (
 )
 from jtv_cli.records import (
     STDIN,
+    Condition,
     Filter,
     Hit,
     IndexState,
@@ -722,7 +723,7 @@ def _mode(name: str) -> SearchMode:
 
 def _filter(source: str | None, where: Mapping[str, object] | None) -> Filter | None:
     """Return the filter of a search, None if it selects everything."""
-    fields = tuple((name, _json_text(value)) for name, value in (where or {}).items())
+    fields = tuple(Condition(name, _json_text(value)) for name, value in (where or {}).items())
     return Filter(source, fields) if source is not None or fields else None
 
 

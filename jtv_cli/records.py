@@ -13,6 +13,7 @@ from jtv_cli.errors import TableMismatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
     import numpy as np
     import numpy.typing as npt
@@ -256,17 +257,62 @@ class Added(NamedTuple):
     occurrences: int
 
 
+class Operator(str, Enum):
+    """How a condition compares a field of metadata with its operand."""
+
+    EQUALS = "="
+    DIFFERS = "!="
+    LESS = "<"
+    AT_MOST = "<="
+    GREATER = ">"
+    AT_LEAST = ">="
+    IN = "in"
+    CONTAINS = "contains"
+    EXISTS = "exists"
+
+
+class Condition(NamedTuple):
+    """A condition on one field of metadata; see `stores.filters` for what each means.
+
+    `field` is a name or a dotted path into nested objects. `operand` is a text for `=`, `!=`
+    and `contains`, a tuple of texts for `in`, and None for `exists`. For `<`, `<=`, `>` and
+    `>=` it is a number, a time with its zone, or a text.
+    """
+
+    field: str
+    operand: str | int | float | datetime | tuple[str, ...] | None
+    operator: Operator = Operator.EQUALS
+
+
 class Filter(NamedTuple):
-    """Which documents to search: those with an occurrence that fits it all.
+    """Which documents to use: those with one occurrence that matches all of it.
 
     `source` is a shell pattern (fnmatch, case matters) for names or for paths, absolute or
-    relative to the working directory; `-` is stdin, None any source. `where` has metadata
-    fields and the text that each must have. A field that is no string fits the text that is
-    its JSON: 3, true, null.
+    relative to the working directory; `-` is stdin, None any source. All conditions of `where`
+    must hold and, if there are any, one of `where_any`. `after` and `before` limit the time
+    when the source was modified, in seconds since 1970: at or after the one, before the other.
     """
 
     source: str | None = None
-    where: tuple[tuple[str, str], ...] = ()
+    where: tuple[Condition, ...] = ()
+    where_any: tuple[Condition, ...] = ()
+    after: float | None = None
+    before: float | None = None
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """All conditions on metadata."""
+        return self.where + self.where_any
+
+    @property
+    def has_times(self) -> bool:
+        """Whether the time when the source was modified matters."""
+        return self.after is not None or self.before is not None
+
+    @property
+    def selects_sources(self) -> bool:
+        """Whether it depends on the source of an occurrence whether it matches."""
+        return self.source is not None or self.has_times
 
 
 class SourceCount(NamedTuple):

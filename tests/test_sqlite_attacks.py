@@ -16,7 +16,7 @@ import pytest
 
 from conftest import SAMPLE_TEXTS
 from jtv_cli.errors import StoreError
-from jtv_cli.records import Filter, Occurrence, SourceLine
+from jtv_cli.records import Condition, Filter, Occurrence, SourceLine
 from jtv_cli.stores.sqlite import SqliteStore
 from jtv_cli.text import text_hash
 from tables import add, document, documents, make, table_of, vectors
@@ -119,7 +119,9 @@ def use_all(path: Path) -> None:
     wide = np.resize(query, (1, 64)).astype(np.float32)
     for use in (
         lambda table: table.search(wide, 5, explain=True),
-        lambda table: table.search(wide, 5, exact=True, filter=Filter(where=(("n", "1"),))),
+        lambda table: table.search(
+            wide, 5, exact=True, filter=Filter(where=(Condition("n", "1"),))
+        ),
         lambda table: list(table.scan(wide[0])),
         lambda table: list(table.rank(wide[0], limit=5)),
         lambda table: list(table.read(vectors=True)),

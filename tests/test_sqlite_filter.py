@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from jtv_cli.records import Document, Filter, Occurrence
+from jtv_cli.records import Condition, Document, Filter, Occurrence
 from jtv_cli.stores.sqlite import search
 from jtv_cli.stores.sqlite.index import SEGMENT
 from jtv_cli.text import text_hash
@@ -81,7 +81,7 @@ def test_the_index_is_used_where_much_fits(table: SqliteTable) -> None:
 
 
 def test_few_are_compared_one_by_one(table: SqliteTable) -> None:
-    filter = Filter("second.txt", (("rare", "yes"),))
+    filter = Filter("second.txt", (Condition("rare", "yes"),))
     share, said = recall(table, clustered(0)[:QUERIES], filter)
     assert said == f"exact: {COUNT // 200} of {COUNT:,} documents match the filter"
     assert share == 1
@@ -116,6 +116,6 @@ def test_an_interrupt_while_a_filter_is_asked_is_one(
 
     monkeypatch.setattr(search, "fits_metadata", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        table.search(clustered(0)[:1], 1, filter=Filter(where=(("a", "b"),)))
+        table.search(clustered(0)[:1], 1, filter=Filter(where=(Condition("a", "b"),)))
     monkeypatch.undo()
     assert table.search(clustered(0)[:1], 1).hits

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from jtv_cli.records import Document, Filter, Hit, Occurrence
+from jtv_cli.records import Condition, Document, Filter, Hit, Occurrence
 from tables import document, make, vectors
 
 if TYPE_CHECKING:
@@ -38,15 +39,15 @@ FITTING: dict[str, tuple[Filter, Callable[[int], bool]]] = {
     "any source": (Filter("*"), lambda n: True),
     "stdin": (Filter("-"), lambda n: n % 10 == 0),
     "another case": (Filter("PART/*"), lambda n: False),
-    "a string": (Filter(where=(("author", "a3"),)), lambda n: n % 7 == 3),
-    "a number": (Filter(where=(("page", "2"),)), lambda n: n % 3 == 2),
+    "a string": (Filter(where=(Condition("author", "a3"),)), lambda n: n % 7 == 3),
+    "a number": (Filter(where=(Condition("page", "2"),)), lambda n: n % 3 == 2),
     "all of it": (
-        Filter("part/*", (("author", "a3"), ("page", "2"))),
+        Filter("part/*", (Condition("author", "a3"), Condition("page", "2"))),
         lambda n: n % 7 == 3 and n % 3 == 2,
     ),
-    "of one occurrence": (Filter("all.md", (("author", "a3"),)), lambda n: False),
-    "not what is nested": (Filter(where=(("page", "77"),)), lambda n: False),
-    "no such field": (Filter(where=(("title", "a3"),)), lambda n: False),
+    "of one occurrence": (Filter("all.md", (Condition("author", "a3"),)), lambda n: False),
+    "not what is nested": (Filter(where=(Condition("page", "77"),)), lambda n: False),
+    "no such field": (Filter(where=(Condition("title", "a3"),)), lambda n: False),
 }
 
 
@@ -109,7 +110,9 @@ def test_a_hit_shows_the_first_occurrence_that_fits(table: Table) -> None:
     table.add([document("text", *where)], vectors(1))
 
     def shown(source: str | None = None, **fields: str) -> Occurrence:
-        [[hit]] = table.search(vectors(1), 3, filter=Filter(source, tuple(fields.items()))).hits
+        [[hit]] = table.search(
+            vectors(1), 3, filter=Filter(source, tuple(starmap(Condition, fields.items())))
+        ).hits
         return Occurrence(hit.source, hit.line, hit.metadata)
 
     assert shown("*.txt") == where[0]
@@ -142,11 +145,11 @@ def test_fields_of_each_kind(table: Table, value: Any, text: str) -> None:
         ],
         vectors(3),
     )
-    [hits] = table.search(vectors(1), 3, filter=Filter(where=((name, text),))).hits
+    [hits] = table.search(vectors(1), 3, filter=Filter(where=(Condition(name, text),))).hits
     assert [hit.content for hit in hits] == ["text"]
-    assert table.search(vectors(1), 3, filter=Filter(where=((name, text.upper() + "x"),))).hits == [
-        []
-    ]
+    assert table.search(
+        vectors(1), 3, filter=Filter(where=(Condition(name, text.upper() + "x"),))
+    ).hits == [[]]
 
 
 def test_names_of_sources_are_taken_as_they_are(table: Table) -> None:

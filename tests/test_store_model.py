@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from jtv_cli.records import Added, Document, Filter, Occurrence, Removed, SourceCount, SourceLine
+from jtv_cli.records import (
+    Added,
+    Condition,
+    Document,
+    Filter,
+    Occurrence,
+    Removed,
+    SourceCount,
+    SourceLine,
+)
 from jtv_cli.text import text_hash
 from tables import DIMENSIONS, SPEC, make
 
@@ -227,7 +236,9 @@ class Run:
         noise = np.random.default_rng(self.chance.randrange(1000)).normal(size=DIMENSIONS)
         query: Vectors = noise.astype(np.float32)
         k = self.chance.choice([1, 3, 10, 1000])
-        filter = self.chance.choice([None, None, Filter("a.txt"), Filter(None, (("n", "1"),))])
+        filter = self.chance.choice(
+            [None, None, Filter("a.txt"), Filter(None, (Condition("n", "1"),))]
+        )
         texts = [
             text
             for text, there in self.reference.where.items()
@@ -280,7 +291,8 @@ class Run:
 def _matches(filter: Filter, place: Occurrence) -> bool:
     if filter.source is not None and place.source != filter.source:
         return False
-    return all(str((place.metadata or {}).get(name)) == wanted for name, wanted in filter.where)
+    metadata = place.metadata or {}
+    return all(str(metadata.get(each.field)) == each.operand for each in filter.where)
 
 
 def _distance(one: Vectors, other: Vectors) -> float:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from conftest import SAMPLE_TEXTS
 from jtv_cli.errors import StoreError
-from jtv_cli.records import Filter, Occurrence, TableSpec
+from jtv_cli.records import Condition, Filter, Occurrence, TableSpec
 from jtv_cli.stores import open_store
 from jtv_cli.stores.tidb import connection
 from jtv_cli.stores.tidb.connection import Database
@@ -128,7 +128,10 @@ class TestUnusualServer:
             other = document("another", Occurrence("other", 1, {"k": "v"}))
             table.add([found, other], vectors(2))
             started = time.monotonic()
-            for filter in (Filter(where=(("k", value),)), Filter(where=((value, value),))):
+            for filter in (
+                Filter(where=(Condition("k", value),)),
+                Filter(where=(Condition(value, value),)),
+            ):
                 [hits] = table.search(vectors(1), 5, filter=filter).hits
                 expected = [found.text] if filter.where[0][0] == "k" else []
                 assert [hit.content for hit in hits] == expected

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from jtv_cli.cli.session import Session
+    from jtv_cli.records import Condition
     from jtv_cli.stores import Table
 
 LIST_IDS = "see the ids: jtv list"
@@ -51,23 +52,50 @@ def require_name(source: str | None) -> None:
     require_utf8(source, "--source")
 
 
-def make_filter(source: str | None, where: Sequence[str] | None) -> Filter | None:
-    """Return the filter of --source and --where, None if they select everything.
+def make_filter(
+    source: str | None,
+    where: Sequence[str] | None,
+    where_any: Sequence[str] | None = None,
+    after: str | None = None,
+    before: str | None = None,
+) -> Filter | None:
+    """Return the filter of the options of that name, None if they select everything.
 
-    Raises UsageError for a condition that is not FIELD=VALUE.
+    Raises UsageError for what is no condition, or no date.
     """
-    if source is None and not where:
+    if source is None and not where and not where_any and after is None and before is None:
         return None
-    fields = []
-    for condition in where or ():
-        require_utf8(condition, "--where")
-        name, equals, value = condition.partition("=")
-        if not (name and equals):
-            raise UsageError(
-                f'--where "{condition}" is not FIELD=VALUE', hint="for example: --where lang=en"
-            )
-        fields.append((name, value))
-    return Filter(None if source is None else printable(source), tuple(fields))
+    return Filter(
+        None if source is None else printable(source),
+        _conditions("--where", where),
+        _conditions("--where-any", where_any),
+        None if after is None else _seconds("--after", after),
+        None if before is None else _seconds("--before", before),
+    )
+
+
+def _conditions(option: str, texts: Sequence[str] | None) -> tuple[Condition, ...]:
+    from jtv_cli.stores.filters import parse_condition
+
+    for text in texts or ():
+        require_utf8(text, option)
+    return tuple(parse_condition(text, option) for text in texts or ())
+
+
+def _seconds(option: str, text: str) -> float:
+    """Return a date or time, without a zone that of this machine, in seconds since 1970."""
+    from jtv_cli.stores.filters import read_time
+
+    try:
+        time = read_time(text)
+        if time is not None:
+            return time.timestamp()
+    except (OverflowError, ValueError):
+        pass
+    raise UsageError(
+        f'{option} "{printable(text)}" is not a date or time',
+        hint=f"for example: {option} 2024-05-01, or {option} 2024-05-01T09:30",
+    )
 
 
 def choose_format(session: Session, asked: Format | None, *, json: bool, nul: bool) -> Format:

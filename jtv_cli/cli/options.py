@@ -241,7 +241,30 @@ SourceGlob = Annotated[
 Where = Annotated[
     list[str] | None,
     typer.Option(
-        "--where", metavar="FIELD=VALUE", help="Search only documents with this metadata."
+        "--where",
+        metavar="CONDITION",
+        help="Use only documents whose metadata meets this: lang=en, 'year >= 2020',"
+        " 'lang in (en, de)', 'title contains x', 'doi exists'. Repeat to require several.",
+    ),
+]
+WhereAny = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where-any",
+        metavar="CONDITION",
+        help="Like --where; repeat to require one of several.",
+    ),
+]
+ModifiedAfter = Annotated[
+    str | None,
+    typer.Option(
+        "--after", metavar="DATE", help="Use only files modified at or after this date or time."
+    ),
+]
+ModifiedBefore = Annotated[
+    str | None,
+    typer.Option(
+        "--before", metavar="DATE", help="Use only files modified before this date or time."
     ),
 ]
 WithVectors = Annotated[

@@ -53,6 +53,9 @@ def search(
     max_distance: options.MaxDistance = None,
     source: options.SourceGlob = None,
     where: options.Where = None,
+    where_any: options.WhereAny = None,
+    after: options.ModifiedAfter = None,
+    before: options.ModifiedBefore = None,
     per_source: options.PerSource = None,
     diverse: options.Diverse = False,
     exact: options.Exact = False,
@@ -70,10 +73,10 @@ def search(
     The words of a query need no quotation marks. Put -- before a query that begins with "-".
 
     If the output is not a terminal, print one hit per line: distance, id, text, source and
-    line number, separated by tabs. With --queries, the query comes first. --source and
-    --where select the documents to search: one occurrence must match all of them. The exit
-    code is 1 if nothing is found. With --snippet, of each text only what is most relevant to
-    the query is printed.
+    line number, separated by tabs. With --queries, the query comes first. --source, --where,
+    --where-any, --after and --before select the documents to search: one occurrence must
+    match all of them. The exit code is 1 if nothing is found. With --snippet, of each text
+    only what is most relevant to the query is printed.
 
     --hybrid and --keyword need a full-text index: jtv index build --full-text. --hybrid is the
     default for a table that has one if its model is all-minilm-l6-v2. --keyword needs no API
@@ -83,6 +86,7 @@ def search(
       jtv search what to cook with spinach
       jtv search "invoices from May" --source 'mail/*' --limit 3 --json
       jtv search --hybrid error E0425
+      jtv search "heat pumps" --where 'year >= 2020' --where 'lang in (en, de)'
 
     """
     from jtv_cli import pipeline
@@ -90,7 +94,7 @@ def search(
     require_one({"QUERY": query, "--like": like, "--queries": queries})
     text = _joined(query)
     form = choose_format(session, format, json=json, nul=nul)
-    filter_ = make_filter(source, where)
+    filter_ = make_filter(source, where, where_any, after, before)
     search_options = pipeline.SearchOptions(
         *(k, max_distance, filter_, exact, explain, max_wait),
         per_source=per_source,
@@ -290,7 +294,7 @@ def _nothing_found(session: Session, table: Table, search_options: SearchOptions
     if not table.count():
         return empty_table(session, table)
     if search_options.filter or search_options.max_distance is not None:
-        return "Nothing found. Try again without --max-distance, --source or --where."
+        return "Nothing found. Try again without --max-distance and filters."
     if search_options.mode is SearchMode.KEYWORD:
         return "Nothing found. Try again without --keyword, to search by meaning."
     return f"Nothing found. See what is stored: {session.console.complete_hint('jtv list')}"
@@ -309,14 +313,20 @@ def _unmatched(table: Table, wanted: Filter) -> tuple[str, str] | None:
             shown = first_few([shown_source(name) for name in names])
             hint = f"the sources are: {shown}" if names else "no document has a source"
             return f'no source matches "{wanted.source}"', hint
-    fields: dict[str, None] = {}
-    if not wanted.where:
+    if not wanted.conditions:
         return None
+    from jtv_cli.stores.filters import has_field
+
+    fields: dict[str, None] = {}
+    missing = {condition.field for condition in wanted.conditions}
     for document in islice(table.read(), _MANY):
         for occurrence in document.occurrences:
             fields.update(dict.fromkeys(occurrence.metadata or ()))
-    for name, _ in wanted.where:
-        if name not in fields:
+            missing -= {name for name in missing if has_field(occurrence.metadata, name)}
+    required = [condition.field for condition in wanted.where]
+    any_of = [condition.field for condition in wanted.where_any]
+    for name in required + (any_of if missing.issuperset(any_of) else []):
+        if name in missing:
             is_large = table.count() > _MANY
             which = f"none of the first {_MANY:,} documents" if is_large else "no document"
             known = first_few(sorted(fields))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from jtv_cli.batching import batched
 from jtv_cli.records import Occurrence, Removed, SourceCount, SourceLine
+from jtv_cli.stores.filters import fits_source
 from jtv_cli.stores.source_lines import by_source, encode_metadata, lines_to_scan, new_source_lines
 from jtv_cli.stores.sqlite.documents import PARAMETERS, marks, require_types, to_metadata
 from jtv_cli.stores.sqlite.schema import migrate
@@ -13,6 +14,7 @@ from jtv_cli.stores.sqlite.schema import migrate
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+    from jtv_cli.records import Filter
     from jtv_cli.stores.source_lines import StoredLine
     from jtv_cli.stores.sqlite.documents import Documents
 
@@ -150,12 +152,16 @@ class Occurrences:
         require_types((int, int), *(row[:2] for row in rows))
         return [SourceLine(*row) for row in rows]
 
-    def source_ids(self) -> Iterator[tuple[str | None, int]]:
-        """Yield the names of all sources, None for stdin, and the numbers that stand for them."""
-        yield None, _NO_SOURCE
-        for source, number in self._execute('SELECT source, id FROM "{name}_sources"'):
+    def source_ids(self, filter: Filter) -> Iterator[int]:
+        """Yield the numbers of the sources in which an occurrence may match a filter."""
+        if fits_source(filter, None):
+            yield _NO_SOURCE
+        details = "{details}" if filter.has_times else "NULL"
+        statement = f'SELECT source, id, {details} FROM "{{name}}_sources"'
+        for source, number, stored in self._execute(statement):
             require_types((str,), (source,))
-            yield source, number
+            if fits_source(filter, source, to_metadata(stored)):
+                yield number
 
     def details(self, sources: Collection[str]) -> dict[str, Mapping[str, Any]]:
         """Return the details of those of the sources that have occurrences and details."""

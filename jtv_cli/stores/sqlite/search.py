@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.batching import batched
 from jtv_cli.records import RECALL_AT
-from jtv_cli.stores.filters import all_compared, fits_metadata, fits_source
+from jtv_cli.stores.filters import all_compared, fits_metadata
 from jtv_cli.stores.sqlite.documents import PARAMETERS, Documents, marks
 from jtv_cli.stores.sqlite.index import Index
 from jtv_cli.stores.sqlite.occurrences import Occurrences
@@ -226,14 +226,10 @@ class FilteredDocuments(Documents):
     def __init__(self, documents: Documents, filter: Filter) -> None:
         super().__init__(documents.connection, documents.spec)
         self._filter = filter
-        self._sources = {
-            number
-            for source, number in Occurrences(documents).source_ids()
-            if fits_source(filter, source)
-        }
+        self._sources = set(Occurrences(documents).source_ids(filter))
         documents.connection.define("jtv_fits", 2, self._fits)
         # Without metadata, the index by document alone has all that needs to be read.
-        metadata = "metadata" if filter.where else "NULL"
+        metadata = "metadata" if filter.conditions else "NULL"
         self.occurrence_condition = f"AND jtv_fits(source, {metadata})"
         self.document_condition = (
             'AND EXISTS (SELECT 1 FROM "{name}_occurrences"'
@@ -287,8 +283,8 @@ class FilteredDocuments(Documents):
 
     def _conditions(self) -> Iterator[tuple[str, Sequence[int]]]:
         """Yield conditions, with parameters, that together find all occurrences that match."""
-        if self._filter.source is None:
-            yield ("metadata IS NOT NULL" if self._filter.where else "TRUE"), []
+        if not self._filter.selects_sources:
+            yield ("metadata IS NOT NULL" if self._filter.conditions else "TRUE"), []
             return
         for part in batched(sorted(self._sources), PARAMETERS):
             yield f"source IN ({marks(len(part))})", part

@@ -15,8 +15,9 @@ from jtv_cli.records import (
     IndexCheck,
     SearchResults,
 )
-from jtv_cli.stores.filters import all_compared, fits_metadata, fits_source, needles
+from jtv_cli.stores.filters import all_compared, fits_metadata, fits_source
 from jtv_cli.stores.source_lines import decode_metadata
+from jtv_cli.stores.tidb.conditions import all_of, any_of
 from jtv_cli.stores.tidb.schema import NO_SOURCE, in_order, line_of
 from jtv_cli.stores.tidb.statements import vector_text
 
@@ -51,8 +52,7 @@ class Matching:
     """The occurrences that match a filter, or all without one.
 
     The server finds, by `conditions`, the occurrences that may match. If this `is_exact`, they
-    all do. Otherwise the text of a field is somewhere in their metadata, perhaps in another
-    field, and `matches` must be called with each.
+    all do. Otherwise `matches` must be called with each.
     """
 
     def __init__(
@@ -61,10 +61,15 @@ class Matching:
         self._schema = schema
         self._filter = filter
         self.conditions: list[ColumnElement[bool]] = []
+        self.is_exact = True
         if filter is not None:
             self._add_source(connection, filter)
-            self.conditions += [self._may_have(*field) for field in filter.where]
-        self.is_exact = filter is None or not filter.where
+            metadata = schema.occurrences.c.metadata
+            expressions = all_of(metadata, filter.where)
+            if filter.where_any:
+                expressions.append(any_of(metadata, filter.where_any))
+            self.conditions += [each.sql for each in expressions]
+            self.is_exact = all(each.is_exact for each in expressions)
 
     @property
     def is_everything(self) -> bool:
@@ -83,17 +88,20 @@ class Matching:
         return [self._schema.documents.c.id.in_(chosen)]
 
     def _add_source(self, connection: Connection, filter: Filter) -> None:
-        if filter.source is None:
+        if not filter.selects_sources:
             return
         columns = self._schema.sources.c
-        rows = connection.execute(sa.select(columns.source, columns.id))
-        named = [(None, NO_SOURCE), *map(tuple, rows)]
-        numbers = [number for source, number in named if fits_source(filter, source)]
+        has_details = filter.has_times and self._schema.format > 1
+        details = columns.details if has_details else sa.null()
+        numbers = [NO_SOURCE] if fits_source(filter, None) else []
+        numbers += [
+            number
+            for source, number, stored in connection.execute(
+                sa.select(columns.source, columns.id, details)
+            )
+            if fits_source(filter, source, decode_metadata(stored))
+        ]
         self.conditions.append(self._schema.occurrences.c.source.in_(numbers))
-
-    def _may_have(self, name: str, text: str) -> ColumnElement[bool]:
-        metadata = self._schema.occurrences.c.metadata
-        return sa.or_(*(sa.func.instr(metadata, needle) > 0 for needle in needles(name, text)))
 
 
 def distance(schema: Schema, query: Vectors) -> ColumnElement[float]:
