@@ -82,6 +82,13 @@ class Embeddings(NamedTuple):
     tokens: int = 0
 
 
+class RerankScores(NamedTuple):
+    """The relevance of each document to a query, the higher the better, and the tokens used."""
+
+    scores: Sequence[float]
+    tokens: int = 0
+
+
 class Hit(NamedTuple):
     """A stored document in a list or among the results of a search.
 
@@ -89,8 +96,9 @@ class Hit(NamedTuple):
     opposite), None where there was no query. Source, line and metadata are those
     of the document's first occurrence; one in a source with a name stands before stdin's.
 
-    A hit of a full-text search has a `score`, the higher the better. One of a hybrid search
-    has its fused score, and its rank among the nearest and among the best by keyword, from 1.
+    A reranked hit and one of a full-text search have a `score`, the higher the better. One of
+    a hybrid search has its fused score, and its rank among the nearest and among the best by
+    keyword, from 1.
     """
 
     id: int
@@ -102,6 +110,14 @@ class Hit(NamedTuple):
     score: float | None = None
     vector_rank: int | None = None
     keyword_rank: int | None = None
+
+
+class Pair(NamedTuple):
+    """Two documents, the one with the smaller id first, and their cosine distance."""
+
+    first: Hit
+    second: Hit
+    distance: float
 
 
 class SearchMode(str, Enum):

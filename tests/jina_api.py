@@ -240,3 +240,44 @@ def embed(model: Model, texts: Sequence[str]) -> Vectors:
     sums[~sums.any(axis=1), 0] = 1.0
     vectors: Vectors = (sums / np.linalg.norm(sums, axis=1, keepdims=True)).astype(np.float32)
     return vectors
+
+
+@dataclass(frozen=True, slots=True)
+class RerankOrder:
+    """A valid request to rerank."""
+
+    query: str
+    texts: list[str]
+    top_n: int
+    tokens: int
+
+
+RERANK_FIELDS = {"model", "query", "documents", "top_n", "return_documents"}
+MOST_RERANKED = 100
+
+
+def read_rerank_order(body: object) -> RerankOrder:
+    """Return what a request to rerank asks for; raises RefusedError where it is wrong."""
+    if not isinstance(body, dict):
+        raise RefusedError(invalid("body", "not a JSON object", body))
+    for name in body.keys() - RERANK_FIELDS:
+        raise RefusedError(invalid(name, "no such field", body[name]))
+    if not str(body.get("model")).startswith("jina-reranker-"):
+        raise RefusedError(invalid("model", "there is no such model", body.get("model")))
+    query, texts = body.get("query"), _texts(body.get("documents"), MOST_RERANKED)
+    if not isinstance(query, str) or not query:
+        raise RefusedError(invalid("query", "not a string with content", query))
+    top_n = body.get("top_n", len(texts))
+    tokens = sum(count_tokens(query) + count_tokens(text) for text in texts)
+    return RerankOrder(query, texts, min(top_n, len(texts)), tokens)
+
+
+def rerank(order: RerankOrder) -> Reply:
+    """Return the documents by the share of their words that the query has, best first."""
+    wanted = set(re.findall(r"\w+", order.query.lower()))
+    words = [re.findall(r"\w+", text.lower()) for text in order.texts]
+    scores = [sum(word in wanted for word in some) / (1 + len(some)) for some in words]
+    best = sorted(range(len(scores)), key=lambda number: -scores[number])[: order.top_n]
+    results = [{"index": number, "relevance_score": scores[number]} for number in best]
+    usage = {"total_tokens": order.tokens}
+    return Reply(200, orjson.dumps({"results": results, "usage": usage}))

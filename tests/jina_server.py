@@ -24,11 +24,14 @@ from jina_api import (
     Order,
     RefusedError,
     Reply,
+    RerankOrder,
     answer,
     concurrency_limit,
     error,
     read_order,
+    read_rerank_order,
     request_limit,
+    rerank,
     token_limit,
 )
 from jina_http import Request, Server
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 
     from jina_faults import Fault
 
+RERANK = "/v1/rerank"
 KEY = "jina_a-key-for-the-stand-in"
 
 
@@ -165,15 +169,18 @@ class JinaServer:
         return None
 
     def _reply(self, request: Request, fault: Fault | None, *, is_one_too_many: bool) -> Reply:
-        order = None
+        order: Order | RerankOrder | None = None
         try:
             self._check_access(request)
             if is_one_too_many:
                 raise RefusedError(concurrency_limit(self.concurrent or 0))
-            order = read_order(request.body, self.max_items)
-            self._check_rates(order)
+            if request.path == RERANK:
+                order = read_rerank_order(request.body)
+            else:
+                order = read_order(request.body, self.max_items)
+            self._check_rates(order.tokens)
             self._stopping.wait(self.latency)
-            reply = answer(order)
+            reply = rerank(order) if isinstance(order, RerankOrder) else answer(order)
         except RefusedError as refused:
             reply = refused.reply
         if fault:
@@ -185,20 +192,20 @@ class JinaServer:
         return reply
 
     def _check_access(self, request: Request) -> None:
-        if request.path != "/v1/embeddings":
+        if request.path not in ("/v1/embeddings", RERANK):
             raise RefusedError(error(404, "Not Found"))
         if request.method != "POST":
             raise RefusedError(error(405, "Method Not Allowed"))
         if self.key is not None and request.headers.get("authorization") != f"Bearer {self.key}":
             raise RefusedError(error(401, "Unauthorized", "AUTHN_INVALID_API_KEY"))
 
-    def _check_rates(self, order: Order) -> None:
+    def _check_rates(self, tokens: int) -> None:
         with self._lock:
             limit = self.requests_a_minute
             if used := self._request_window.excess(1, limit, self.minute):
                 raise RefusedError(request_limit(used, limit or 0))
             limit = self.tokens_a_minute
-            if used := self._token_window.excess(order.tokens, limit, self.minute):
+            if used := self._token_window.excess(tokens, limit, self.minute):
                 raise RefusedError(token_limit(used, limit or 0))
 
 

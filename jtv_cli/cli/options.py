@@ -11,6 +11,10 @@ from jtv_cli.embedders import MOST_AT_ONCE
 from jtv_cli.render.formats import Format
 from jtv_cli.sources import InputFormat as SourceFormat
 
+RERANKER = "jina-reranker-v3.5"
+# As in pipeline.rerank, which is imported only where it is needed.
+_CANDIDATES = 50
+_MOST_CANDIDATES = 100
 _MOST_SHOWN = (1 << 31) - 1
 _LARGEST_ID = (1 << 63) - 1  # that a store can keep
 
@@ -305,6 +309,38 @@ K = Annotated[
         "--k", "-k", "--limit", "-n", metavar="N", min=1, max=_MOST_SHOWN, help="Print N hits."
     ),
 ]
+Rerank = Annotated[
+    str | None,
+    typer.Option(
+        "--rerank",
+        metavar="[MODEL]",
+        is_flag=False,
+        flag_value=RERANKER,
+        help="Order the best hits anew with a reranker of the API."
+        f" Without MODEL, before another option or at the end: {RERANKER}.",
+    ),
+]
+RerankBase = Annotated[
+    str | None,
+    typer.Option(
+        "--rerank-base",
+        metavar="URL",
+        help="Send rerank requests to this API. Default: that of the embeddings.",
+    ),
+]
+Candidates = Annotated[
+    int | None,
+    typer.Option(
+        "--candidates",
+        metavar="N",
+        min=1,
+        max=_MOST_CANDIDATES,
+        help=f"Rerank the best N hits. Default: {_CANDIDATES}.",
+    ),
+]
+StrictRerank = Annotated[
+    bool, typer.Option("--strict", help="Fail if reranking fails, with exit code 4.")
+]
 PerSource = Annotated[
     int | None,
     typer.Option(
@@ -339,6 +375,24 @@ MaxDistance = Annotated[
         callback=_checked_distance,
         help="Omit documents farther than D: 0 is the same, 2 the opposite.",
     ),
+]
+DuplicateDistance = Annotated[
+    float,
+    typer.Option(
+        "--max-distance",
+        metavar="D",
+        callback=_checked_distance,
+        help="Find documents no farther apart than D: 0 is the same, 2 the opposite.",
+    ),
+]
+PairLimit = Annotated[
+    int | None,
+    typer.Option(
+        "--limit", "-n", metavar="N", min=1, max=_MOST_SHOWN, help="Print no more than N pairs."
+    ),
+]
+ExactPairs = Annotated[
+    bool, typer.Option("--exact", help="Compare every document with every other, however many.")
 ]
 Exact = Annotated[
     bool, typer.Option("--exact", help="Compare every vector instead of using the index.")

@@ -38,6 +38,7 @@ _COMMANDS = {
     "search": ("search.search", "Find the documents nearest to a query."),
     "list": ("search.list_documents", "List documents, with their distance to a query."),
     "show": ("search.show", "Show documents in full, with all their occurrences."),
+    "duplicates": ("duplicates.duplicates", "Find documents that are almost the same."),
     "delete": ("delete.delete", "Delete documents."),
     "sync": ("sync.sync", "Update the table to match files: add new texts, remove old ones."),
     "info": ("info.info", "Show the model, size, index and sources of the table."),

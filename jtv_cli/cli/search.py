@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from jtv_cli.embedders import Embedder
-    from jtv_cli.pipeline import SearchOptions, SearchResult
+    from jtv_cli.errors import ServiceError
+    from jtv_cli.pipeline import Reranking, SearchOptions, SearchResult
     from jtv_cli.records import Answer
     from jtv_cli.sources import RecordBlock
     from jtv_cli.stores import Table
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 
 # In this many documents, the fields of metadata are looked up: enough, and not slow.
 _MANY = 20_000
+# Many queries wait until a limit per minute is reset.
+_RATE_LIMIT_WAIT = 130.0
 
 
 def search(
@@ -62,6 +65,10 @@ def search(
     snippet: options.Snippet = None,
     hybrid: options.Hybrid = None,
     keyword: options.Keyword = False,
+    rerank: options.Rerank = None,
+    rerank_base: options.RerankBase = None,
+    candidates: options.Candidates = None,
+    strict: options.StrictRerank = False,
     max_wait: options.MaxWait = QUERY_SECONDS,
     explain: options.Explain = False,
     format: options.OutputFormat = None,  # noqa: A002
@@ -78,6 +85,9 @@ def search(
     match all of them. The exit code is 1 if nothing is found. With --snippet, of each text
     only what is most relevant to the query is printed.
 
+    --rerank sends the query and the texts of the best hits to the rerank API, one request
+    a query, and prints the most relevant first. If that fails, the hits keep their order.
+
     --hybrid and --keyword need a full-text index: jtv index build --full-text. --hybrid is the
     default for a table that has one if its model is all-minilm-l6-v2. --keyword needs no API
     key, and its hits have no distance.
@@ -86,6 +96,7 @@ def search(
       jtv search what to cook with spinach
       jtv search "invoices from May" --source 'mail/*' --limit 3 --json
       jtv search --hybrid error E0425
+      jtv search "how do heat pumps work" --rerank
       jtv search "heat pumps" --where 'year >= 2020' --where 'lang in (en, de)'
 
     """
@@ -108,6 +119,15 @@ def search(
                 "--exact": exact and not hybrid,
                 "--diverse": diverse and not hybrid,
             },
+        ),
+        reranking=_reranking(
+            session,
+            rerank,
+            rerank_base,
+            candidates,
+            max_wait if queries is None else max(max_wait, _RATE_LIMIT_WAIT if max_wait else 0.0),
+            strict=strict,
+            others={"--like": like is not None, "--diverse": diverse},
         ),
     )
     if queries is not None:
@@ -333,6 +353,46 @@ def _unmatched(table: Table, wanted: Filter) -> tuple[str, str] | None:
             hint = f"the fields are: {known}" if fields else f"{which} has metadata"
             return f'{which} has a field "{name}"', hint
     return None
+
+
+def _reranking(
+    session: Session,
+    model: str | None,
+    base: str | None,
+    candidates: int | None,
+    max_wait: float,
+    *,
+    strict: bool,
+    others: Mapping[str, bool],
+) -> Reranking | None:
+    """Return how hits are reranked, None if they are not.
+
+    Raises UsageError for options that need --rerank, or that it cannot be combined with.
+    """
+    if model is None:
+        given = {"--rerank-base": base is not None, "--candidates": candidates is not None}
+        for name, is_given in (given | {"--strict": strict}).items():
+            if is_given:
+                raise UsageError(f"{name} needs --rerank", hint="add --rerank")
+        return None
+    for name, is_given in others.items():
+        if is_given:
+            raise UsageError(f"--rerank and {name} cannot be combined", hint="keep one of them")
+    from jtv_cli import pipeline
+
+    def warn(error: ServiceError) -> None:
+        session.console.warning(
+            f"the hits are not reranked: {error.message}",
+            hint=f"{error.hint}; --strict makes this an error" if error.hint else None,
+        )
+
+    return pipeline.Reranking(
+        session.reranker(model, base),
+        candidates=candidates or pipeline.CANDIDATES,
+        max_wait=max_wait,
+        strict=strict,
+        on_failure=warn,
+    )
 
 
 def _search_many(

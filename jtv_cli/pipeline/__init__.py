@@ -6,6 +6,7 @@ top to bottom: `deduplication` finds the new texts, `batches` cuts them into req
 again. `observer` is how the caller learns what happens meanwhile.
 """
 
+from jtv_cli.pipeline.duplicates import find_duplicates
 from jtv_cli.pipeline.estimate import estimate
 from jtv_cli.pipeline.ingest import ingest
 from jtv_cli.pipeline.known_sources import Recalled, recall_sources
@@ -21,6 +22,7 @@ from jtv_cli.pipeline.removal import (
     mark_source,
     remove_marked,
 )
+from jtv_cli.pipeline.rerank import CANDIDATES, MOST_CANDIDATES, Reranker, Reranking
 from jtv_cli.pipeline.retry import RetryPolicy
 from jtv_cli.pipeline.search import (
     SearchOptions,
@@ -34,11 +36,15 @@ from jtv_cli.pipeline.snippets import with_snippets
 from jtv_cli.pipeline.spool import Spool
 
 __all__ = [
+    "CANDIDATES",
+    "MOST_CANDIDATES",
     "IngestOptions",
     "MarkedLines",
     "NullObserver",
     "Observer",
     "Recalled",
+    "Reranker",
+    "Reranking",
     "RetryPolicy",
     "SearchOptions",
     "SearchResult",
@@ -48,6 +54,7 @@ __all__ = [
     "delete_documents",
     "embed_query",
     "estimate",
+    "find_duplicates",
     "find_texts",
     "ingest",
     "list_documents",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from jtv_cli.embedders import Embedder
+    from jtv_cli.pipeline.rerank import Reranking
     from jtv_cli.records import Filter, Hit, Vectors
     from jtv_cli.stores import Table
 
@@ -63,6 +64,7 @@ class SearchOptions(NamedTuple):
     per_source: int | None = None
     diverse: bool = False
     mode: SearchMode | None = None
+    reranking: Reranking | None = None
 
 
 DEFAULT_OPTIONS = SearchOptions()
@@ -207,8 +209,10 @@ def _retrieve(
     """
     # A document is its own nearest neighbor.
     extra = 0 if without is None else 1
+    reranking = options.reranking
+    most = max(options.k, reranking.candidates) if reranking else options.k
     is_varied = options.diverse or options.per_source is not None
-    wanted = max(_CANDIDATES_PER_HIT * options.k, _LEAST_CANDIDATES) if is_varied else options.k
+    wanted = max(_CANDIDATES_PER_HIT * most, _LEAST_CANDIDATES) if is_varied else most
     found: dict[int, list[Hit]] = {}
     explanation = ""
     while left := [number for number in range(len(queries)) if number not in found]:
@@ -218,16 +222,20 @@ def _retrieve(
             *(table, wanted + extra, options),
         )
         explanation = explanation or results.explanation
-        is_last = not is_varied or wanted >= max(_MOST_CANDIDATES, options.k)
+        is_last = not is_varied or wanted >= max(_MOST_CANDIDATES, most)
         for number, hits in zip(left, results.hits, strict=True):
             picked = [hit for hit in hits if hit.id != without]
             if options.per_source is not None:
                 picked = keep_per_source(picked, options.per_source)
-            if is_last or len(picked) >= options.k or len(hits) < wanted + extra:
-                if options.diverse and vectors is not None:
+            if is_last or len(picked) >= most or len(hits) < wanted + extra:
+                if reranking:
+                    picked = reranking.rerank(queries[number], picked[:most])
+                elif options.diverse and vectors is not None:
                     picked = _most_diverse(vectors[number], picked, table, options.k)
                 found[number] = picked[: options.k]
         wanted *= _CANDIDATES_GROWTH
+    if reranking and options.explain:
+        explanation = "; ".join(filter(None, (explanation, reranking.explanation)))
     hits_in_order = [found[number] for number in range(len(queries))]
     return SearchResults(hits_in_order, explanation)
 

@@ -18,7 +18,7 @@ from jtv_cli.source_names import shown_source
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from jtv_cli.records import Answer, StoredDocument
+    from jtv_cli.records import Answer, Pair, StoredDocument
 
     Clean = Callable[[str], str]
     """What is done to every text before it is written: `Output.escape`."""
@@ -39,21 +39,21 @@ class _Record(NamedTuple):
     """What is found for one query, a document at each of its occurrences, or one hit.
 
     Lines have `hits`, JSON `as_json()`, which is not called for other formats, and `text`
-    has `contents`.
+    has `contents`. `lead` is what stands before each line, such as the query.
     """
 
     hits: Sequence[Hit]
     contents: Sequence[str]
     as_json: Callable[[], Mapping[str, object]]
-    query: str | None = None
+    lead: str = ""
 
 
 class _Style(NamedTuple):
-    """How records are written: the end of each, and whether a query stands before its hits."""
+    """How records are written: the end of each, and the name of a column before the others."""
 
     clean: Clean
     nul: bool
-    with_query: bool
+    lead: str | None = None
 
     @property
     def end(self) -> str:
@@ -69,7 +69,7 @@ def format_hits(
 ) -> Iterator[str]:
     """Yield the hits in any format but `table`; `nul` ends records with NUL."""
     records = (_Record((hit,), (hit.content,), partial(_hit_json, hit)) for hit in hits)
-    return _FORMATS[form](records, _Style(clean, nul, with_query=False))
+    return _FORMATS[form](records, _Style(clean, nul))
 
 
 def format_documents(
@@ -83,7 +83,7 @@ def format_documents(
         _Record(_hits_of(document), (document.text,), partial(_document_json, document))
         for document in documents
     )
-    return _FORMATS[form](records, _Style(clean, nul, with_query=False))
+    return _FORMATS[form](records, _Style(clean, nul))
 
 
 def format_answers(
@@ -98,7 +98,27 @@ def format_answers(
         _Record(hits, [hit.content for hit in hits], partial(_answer_json, query, hits), query)
         for query, hits in answers
     )
-    return _FORMATS[form](records, _Style(clean, nul, with_query=True))
+    return _FORMATS[form](records, _Style(clean, nul, "query"))
+
+
+def format_pairs(
+    pairs: Iterable[Pair], form: Format, clean: Clean, *, nul: bool = False
+) -> Iterator[str]:
+    """Yield pairs in any format but `table`.
+
+    Lines have the id of the first document, then the distance and the second document, JSON
+    one record with both; `text` has the second alone.
+    """
+    records = (
+        _Record(
+            (pair.second._replace(distance=pair.distance),),
+            (pair.second.content,),
+            partial(_pair_json, pair),
+            str(pair.first.id),
+        )
+        for pair in pairs
+    )
+    return _FORMATS[form](records, _Style(clean, nul, "duplicate_of"))
 
 
 def format_value(value: object) -> str:
@@ -118,10 +138,10 @@ def format_score(score: float | None) -> str:
 
 def _tsv(records: Iterable[_Record], style: _Style) -> Iterator[str]:
     for record in records:
-        query = (record.query or "",) if style.with_query else ()
+        lead = () if style.lead is None else (record.lead,)
         for hit in record.hits:
             place = format_value(shown_source(hit.source)), format_value(hit.line)
-            fields = *query, format_distance(hit.distance), str(hit.id), hit.content, *place
+            fields = *lead, format_distance(hit.distance), str(hit.id), hit.content, *place
             # Cleaned one by one: the tabs between them are no text's own.
             yield tab_separated(map(style.clean, fields)) + style.end
 
@@ -133,7 +153,7 @@ def _csv(records: Iterable[_Record], style: _Style) -> Iterator[str]:
     buffer = io.StringIO()
     # Before Python 3.13, only characters of its own line end make it quote a field.
     writer = csv.writer(buffer, lineterminator="\r\n")
-    header = ("query", *COLUMNS) if style.with_query else COLUMNS
+    header = COLUMNS if style.lead is None else (style.lead, *COLUMNS)
     for row in chain([header], _csv_rows(records, style)):
         writer.writerow(row)
         yield buffer.getvalue().removesuffix("\r\n") + "\n"
@@ -144,11 +164,11 @@ def _csv(records: Iterable[_Record], style: _Style) -> Iterator[str]:
 def _csv_rows(records: Iterable[_Record], style: _Style) -> Iterator[Sequence[object]]:
     clean = style.clean
     for record in records:
-        query = (clean(record.query or ""),) if style.with_query else ()
+        lead = () if style.lead is None else (clean(record.lead),)
         for hit in record.hits:
             distance = "" if hit.distance is None else format_distance(hit.distance)
             source = None if hit.source is None else clean(shown_source(hit.source))
-            yield *query, distance, hit.id, clean(hit.content), source, hit.line
+            yield *lead, distance, hit.id, clean(hit.content), source, hit.line
 
 
 def _json_lines(records: Iterable[_Record], style: _Style) -> Iterator[str]:
@@ -224,6 +244,14 @@ def _document_json(document: StoredDocument) -> dict[str, object]:
 
 def _answer_json(query: str, hits: Sequence[Hit]) -> dict[str, object]:
     return {"query": query, "hits": [_hit_json(hit) for hit in hits]}
+
+
+def _pair_json(pair: Pair) -> dict[str, object]:
+    return {
+        "distance": pair.distance,
+        "first": _hit_json(pair.first),
+        "second": _hit_json(pair.second),
+    }
 
 
 def _hits_of(document: StoredDocument) -> list[Hit]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from rich.console import JustifyMethod
 
-    from jtv_cli.records import Hit, Occurrence, StoredDocument
+    from jtv_cli.records import Hit, Occurrence, Pair, StoredDocument
     from jtv_cli.render.output import Output
 
 # `list` prints rows as they come, so the width is set before the ids are known.
@@ -221,6 +221,19 @@ def print_documents(documents: Iterable[StoredDocument], output: Output) -> None
             screen.print_line(("read in  ", _HEADER), *_occurrence(screen, occurrence))
         screen.print_line()
         output.write("\n".join(fold(displayed(document.text), screen.width)) + "\n")
+
+
+def print_pairs(pairs: Iterable[Pair], output: Output) -> None:
+    """Print pairs of documents as they come: their distance, then a row for each."""
+    screen = _screen(output)
+    for number, pair in enumerate(pairs):
+        if number:
+            screen.print_line()
+        screen.print_line((f"distance {format_distance(pair.distance)}", _HEADER))
+        location = max(cell_width(_location(hit.source, hit.line)) for hit in pair[:2])
+        grid = _Grid(screen, (("id", _ID_CELLS),), location)
+        for hit in (pair.first, pair.second):
+            grid.print_hit(hit)
 
 
 def print_list(hits: Iterable[Hit], output: Output, *, query: str | None = None) -> None:

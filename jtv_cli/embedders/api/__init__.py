@@ -1,8 +1,8 @@
 """Embeddings APIs over HTTP: Jina AI's, and servers of the same or of OpenAI's shape.
 
 `endpoint` tells where the API is and whether a key may be sent there, `transport` sends
-requests, `replies` reads what comes back, `embedder` ties them together. Only `transport`
-needs `requests`, which is slow to import, so nothing is imported here.
+requests, `replies` reads what comes back, `embedder` and `reranker` tie them together. Only
+`transport` needs `requests`, which is slow to import, so nothing is imported here.
 """
 
 from __future__ import annotations

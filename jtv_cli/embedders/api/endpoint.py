@@ -11,6 +11,9 @@ from jtv_cli.embedders.models import JINA_KEYS_PAGE
 from jtv_cli.errors import UsageError, register_secret
 from jtv_cli.hosts import is_loopback
 
+RESOURCES = ("embeddings", "rerank")
+"""What the URL of an API may end in."""
+
 _PORTS = {"http": 80, "https": 443}
 
 # ASCII alone, and no backslash: parsers of URLs disagree about the rest, and the
@@ -43,10 +46,11 @@ class Endpoint(NamedTuple):
         return is_loopback(self.host)
 
 
-def parse_base(api_base: str, name: str = "the API base") -> Endpoint:
-    """Return the endpoint of an API's root, of its `/v1`, or of its full `/embeddings` URL.
+def parse_base(api_base: str, name: str = "the API base", resource: str = "embeddings") -> Endpoint:
+    """Return the endpoint of an API's root, of its `/v1`, or of the full URL of a resource.
 
-    `name` is what errors call it.
+    `name` is what errors call it. `resource` is the one to use, `embeddings` or `rerank`; the
+    full URL of another is taken for the base it is in.
 
     Raises UsageError for what is no http(s) URL, or has more in it than host, port
     and path. It never shows the base: a key or password may have ended up in it.
@@ -69,13 +73,19 @@ def parse_base(api_base: str, name: str = "the API base") -> Endpoint:
         raise UsageError(f"{name} is not an http or https URL", hint=hint)
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     root, path = f"{parts.scheme}://{place}", parts.path.rstrip("/")
-    is_named = path.endswith(("/embeddings", "/v1"))
+    is_named = path.endswith(("/embeddings", "/rerank", "/v1"))
+    for other in RESOURCES:
+        path = path.removesuffix(f"/{other}")
+    # A full URL need not have a /v1.
+    is_full = is_named and not path.endswith("/v1")
     return Endpoint(
-        root + _path(path),
+        f"{root}{path}/{resource}"
+        if is_full or path.endswith("/v1")
+        else f"{root}{path}/v1/{resource}",
         host,
         place,
         is_encrypted=parts.scheme == "https",
-        other_url="" if is_named else f"{root}{path}/embeddings",
+        other_url="" if is_named else f"{root}{path}/{resource}",
     )
 
 
@@ -106,9 +116,3 @@ def _host(parts: SplitResult) -> str:
     host = (parts.hostname or "").rstrip(".")
     is_name = _HOST_NAME.fullmatch(host) and "[" not in parts.netloc
     return host if is_name else str(ip_address(host))
-
-
-def _path(path: str) -> str:
-    if path.endswith("/embeddings"):
-        return path
-    return f"{path}/embeddings" if path.endswith("/v1") else f"{path}/v1/embeddings"

@@ -7,6 +7,7 @@ import time
 from base64 import b64decode
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
@@ -25,7 +26,7 @@ from jtv_cli.errors import (
     TextTooLong,
     mask_secrets,
 )
-from jtv_cli.records import Embeddings
+from jtv_cli.records import Embeddings, RerankScores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -97,6 +98,34 @@ def read_reply(reply: Reply, model: Model, texts: Sequence[str]) -> Embeddings:
     if len(items) != len(texts) or rows.keys() != set(range(len(texts))):
         raise TextsFailed(answer, hint=AGAIN)
     return Embeddings(_vectors(rows, model, reply.place), _tokens(payload))
+
+
+def read_scores(reply: Reply, query: str, documents: Sequence[str]) -> RerankScores:
+    """Return the relevance that a reply of a rerank API has for each of the documents.
+
+    Raises RateLimited, ServiceDown or ServiceRefused, or one of their subclasses. No message
+    has the query or the documents in it, nor anything kept secret.
+    """
+    texts = [query, *documents]
+    payload = _json(reply.body)
+    if not 200 <= reply.status < 300:
+        raise _refusal(reply, payload, texts)
+    answer = _answer(reply, payload, texts, otherwise="without a score for each document")
+    if _is_page(reply):
+        raise ServiceRefused(answer, hint="check the base URL of the rerank API")
+    if payload is None:
+        raise ServiceDown(answer, hint=AGAIN)
+    results = payload.get("results") if isinstance(payload, dict) else None
+    if not isinstance(results, list):
+        raise ServiceRefused(answer, hint="check the base URL of the rerank API and the model")
+    try:
+        found = {_index(each["index"]): float(each["relevance_score"]) for each in results}
+    except (KeyError, TypeError, ValueError):
+        found = {}
+    is_complete = found.keys() == set(range(len(documents))) and len(results) == len(documents)
+    if not is_complete or not all(map(isfinite, found.values())):
+        raise ServiceDown(answer, hint=AGAIN)
+    return RerankScores([found[number] for number in range(len(documents))], _tokens(payload))
 
 
 def _rows(items: Sequence[Any]) -> Iterator[tuple[int, Vectors]]:

@@ -1,0 +1,142 @@
+"""Rerank hits: score the best of them with a model that reads query and text together."""
+
+from __future__ import annotations
+
+import time
+from queue import Empty, SimpleQueue
+from threading import TIMEOUT_MAX, Thread
+from typing import TYPE_CHECKING, Protocol
+
+from jtv_cli.errors import ServiceDown, ServiceError
+from jtv_cli.pipeline.batches import estimated_tokens
+from jtv_cli.pipeline.retry import LONGEST_REQUEST, Attempts, RetryPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from jtv_cli.records import Hit, RerankScores
+
+CANDIDATES = 50
+"""How many hits are reranked by default."""
+
+MOST_CANDIDATES = 100
+"""About as many documents as Jina AI's API takes in one request."""
+
+# The tokens of a request: a third of those of a free key in a minute. Texts are cut to an equal
+# share of them, which is more than most documents have.
+_REQUEST_TOKENS = 32_000
+_LEAST_TOKENS = 64
+
+
+class Reranker(Protocol):
+    """Scores documents by their relevance to a query. Nothing is retried."""
+
+    model: str
+
+    def rerank(self, query: str, documents: Sequence[str]) -> RerankScores:
+        """Return the relevance of each document to the query.
+
+        Raises ServiceError if it cannot.
+        """
+        ...
+
+
+class Reranking:
+    """Reranks the hits of one query after the other, with one request for each.
+
+    The best `candidates` hits of a query are reranked. A failed request is retried for up to
+    `max_wait` seconds; 0 disables retries. If one fails in the end, `on_failure` is called
+    with the error, and the hits of this query and of all later ones keep their order. With
+    `strict`, the error is raised instead.
+    """
+
+    def __init__(
+        self,
+        reranker: Reranker,
+        *,
+        candidates: int = CANDIDATES,
+        max_wait: float = 15.0,
+        strict: bool = False,
+        on_failure: Callable[[ServiceError], None] = lambda _: None,
+    ) -> None:
+        self.candidates = candidates
+        self.tokens = 0
+        self._reranker = reranker
+        self._max_wait = max_wait
+        self._strict = strict
+        self._on_failure = on_failure
+        self._has_failed = False
+
+    @property
+    def explanation(self) -> str:
+        """What was done, in words, with the tokens so far."""
+        if self._has_failed:
+            return "reranking failed"
+        tokens = f", {self.tokens:,} tokens" if self.tokens else ""
+        return f"up to {self.candidates:,} hits reranked by {self._reranker.model}{tokens}"
+
+    def rerank(self, query: str, hits: Sequence[Hit]) -> list[Hit]:
+        """Return the hits, the most relevant first, with their scores.
+
+        Hits beyond the candidates follow in their order. Hits of equal scores keep theirs.
+        """
+        if not hits or self._has_failed:
+            return list(hits)
+        some, others = hits[: self.candidates], hits[self.candidates :]
+        share = max((_REQUEST_TOKENS - estimated_tokens(query)) // len(some), _LEAST_TOKENS)
+        try:
+            scores = self._scores(query, [_cut(hit.content, share) for hit in some])
+        except ServiceError as error:
+            if self._strict:
+                raise
+            self._has_failed = True
+            self._on_failure(error)
+            return list(hits)
+        scored = [hit._replace(score=score) for hit, score in zip(some, scores, strict=True)]
+        return [*sorted(scored, key=lambda hit: -(hit.score or 0.0)), *others]
+
+    def _scores(self, query: str, texts: Sequence[str]) -> Sequence[float]:
+        retry_policy, attempts = RetryPolicy(self._max_wait), Attempts(time.monotonic())
+        while True:
+            left = attempts.began + self._max_wait - time.monotonic()
+            try:
+                found = self._within(left if self._max_wait else LONGEST_REQUEST, query, texts)
+            except ServiceError as error:
+                pause = retry_policy.count_failure(error, attempts, time.monotonic())
+                if pause is None:
+                    raise
+            else:
+                self.tokens += found.tokens
+                return found.scores
+            time.sleep(pause)
+
+    def _within(self, seconds: float, query: str, texts: Sequence[str]) -> RerankScores:
+        """Rerank in a daemon thread, which is abandoned when its time is up.
+
+        Raises ServiceDown then.
+        """
+        answers: SimpleQueue[RerankScores | BaseException] = SimpleQueue()
+
+        def request() -> None:
+            try:
+                answers.put(self._reranker.rerank(query, texts))
+            except BaseException as error:
+                answers.put(error)
+
+        Thread(target=request, daemon=True).start()
+        try:
+            answer = answers.get(timeout=min(max(seconds, 0.0), TIMEOUT_MAX))
+        except Empty:
+            message = "the rerank service did not answer in time"
+            raise ServiceDown(message, hint="run the same command again later") from None
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+
+def _cut(text: str, tokens: int) -> str:
+    """Return the beginning of a text, of about so many tokens at most."""
+    while (estimate := estimated_tokens(text)) > tokens:
+        text = text[: min(len(text) - 1, len(text) * tokens // estimate)]
+    # The service refuses an empty text.
+    return text or " "
