@@ -76,6 +76,21 @@ def test_a_model_is_named(filled: Jtv, api: JinaServer) -> None:
         assert api.requests[-1].body["model"] == "jina-reranker-m0"
 
 
+def test_the_query_may_follow(filled: Jtv, api: JinaServer) -> None:
+    for words in (
+        ["--rerank", "red", "apples"],
+        ["red", "apples", "--rerank"],
+        ["red", "--rerank", "apples"],
+        ["--rerank", "--", "red", "apples"],
+        ["--rerank", "-k", "1", "red", "apples"],
+        ["--rerank", "jina-reranker-m0", "red", "apples"],
+    ):
+        assert filled("search", *words).code == 0
+        assert api.requests[-1].body["query"] == "red apples"
+    assert filled("search", "--", "--rerank").code == 0
+    assert len(api.requests) == 6
+
+
 def test_many_queries_take_one_request_each(filled: Jtv, api: JinaServer) -> None:
     filled.write("queries.txt", "red apples\nblue sky\n")
     result = filled.ok("search", "--queries", "queries.txt", "--rerank", "--json", "--explain")
@@ -197,7 +212,7 @@ class TestKeysAndBases:
         (["--rerank-base", "http://127.0.0.1:1", "x"], "--rerank-base needs --rerank"),
         (["--like", "1", "--rerank"], "--rerank and --like cannot be combined"),
         (["x", "--diverse", "--rerank"], "--rerank and --diverse cannot be combined"),
-        (["--rerank", "what", "is", "this"], 'Jina AI has no reranker "what"'),
+        (["x", "--rerank=bge-reranker"], 'Jina AI has no reranker "bge-reranker"'),
     ],
 )
 def test_options_that_do_not_fit(jtv: Jtv, words: list[str], said: str) -> None:

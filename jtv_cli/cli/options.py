@@ -314,10 +314,7 @@ Rerank = Annotated[
     typer.Option(
         "--rerank",
         metavar="[MODEL]",
-        is_flag=False,
-        flag_value=RERANKER,
-        help="Order the best hits anew with a reranker of the API."
-        f" Without MODEL, before another option or at the end: {RERANKER}.",
+        help=f"Order the best hits anew with this reranker of the API. Default: {RERANKER}.",
     ),
 ]
 RerankBase = Annotated[

@@ -8,10 +8,12 @@ from __future__ import annotations
 import inspect
 import io
 import os
+import re
 import shlex
 import sys
 from contextlib import redirect_stdout
 from importlib import import_module
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,6 +22,7 @@ from jtv_cli import __version__, config
 from jtv_cli.cli.help_layout import GroupedCommand, RootGroup
 from jtv_cli.cli.interrupts import Interrupted, block_interrupts, raise_interrupts
 from jtv_cli.cli.memory import guard_numpy, out_of_memory
+from jtv_cli.cli.options import RERANKER
 from jtv_cli.cli.session import Streams, with_session
 from jtv_cli.errors import ExitCode, JtvError, OutputFailed
 from jtv_cli.render.console import Console, EscapingStream
@@ -28,8 +31,12 @@ from jtv_cli.render.output import Output, OutputClosed
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+_SEARCH = "search"
 _COMPLETION = "completion"
 _HELP = "help"
+
+# The names of most rerankers; any other can be given as --rerank=MODEL.
+_RERANKER = re.compile(r"\S*rerank\S*|jina-colbert-\S+", re.IGNORECASE)
 
 # Each command's function, as "module.function" in this package, and its line in `jtv --help`.
 _COMMANDS = {
@@ -184,9 +191,31 @@ def normalize(arguments: Sequence[str]) -> list[str]:
         words[1:2] = [_ALIASES.get(word, word) for word in words[1:2]]
         if len(words) == 1 or command_path(words[1:]) != "jtv":
             return [*words[1:], "--help"]
+    elif words[0] == _SEARCH:
+        return _with_reranker(words)
     elif words[0] in _DEFAULTS and _names_no_command(words[1:]):
         words.insert(1, _DEFAULTS[words[0]])
     return words
+
+
+def _with_reranker(words: list[str]) -> list[str]:
+    """Return the words with a value for --rerank, which Typer cannot take without one.
+
+    The word behind it is the model only if it looks like one: it may be the query's.
+    """
+    complete, left = [], iter(words)
+    for word in left:
+        complete.append(word)
+        if word == "--":
+            break
+        if word == "--rerank":
+            following = next(left, None)
+            if following is not None and _RERANKER.fullmatch(following):
+                complete.append(following)
+                continue
+            complete[-1] = f"--rerank={RERANKER}"
+            left = chain([] if following is None else [following], left)
+    return [*complete, *left]
 
 
 def _names_no_command(words: Sequence[str]) -> bool:

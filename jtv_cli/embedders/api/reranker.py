@@ -41,7 +41,7 @@ class ApiReranker:
         if endpoint.is_jina and not model.startswith(_JINA_PREFIXES):
             raise UsageError(
                 f'Jina AI has no reranker "{model}"',
-                hint="write --rerank=MODEL, or put the query before --rerank",
+                hint="name one of its models, such as jina-reranker-v3.5, or another --rerank-base",
             )
         key = check_key(api_key, endpoint)
         self.model = model
