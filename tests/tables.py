@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jtv_cli.records import Document, Occurrence, SourceLine, TableSpec
+from jtv_cli.records import Document, Filter, Occurrence, SourceLine, TableSpec
 from jtv_cli.stores.sqlite import SqliteStore
 from jtv_cli.text import text_hash
 
@@ -89,6 +89,7 @@ READS: dict[str, Callable[[Table], object]] = {
     "scan with distances": lambda table: list(table.scan(vectors(1)[0])),
     "rank": lambda table: list(table.rank(vectors(1)[0])),
     "get": lambda table: table.get([1]),
+    "matching": lambda table: list(table.matching(Filter("*"))),
     "read": lambda table: list(table.read()),
     "sources": lambda table: table.sources(),
     "places": lambda table: list(table.source_lines("text.txt")),

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from conftest import Jtv  # noqa: TC001
+from jtv_cli import pipeline
+from jtv_cli.records import Filter, Occurrence
+from tables import document, vectors
+
+if TYPE_CHECKING:
+    from conftest import Jtv
+    from jtv_cli.stores import Table
 
 RECORDS = """\
 {"text": "one", "lang": "en", "year": 2019, "tags": ["a", "b"], "site": {"name": "x"}}
@@ -64,3 +72,78 @@ def test_what_cannot_be_read_is_exit_2(jtv: Jtv, options: tuple[str, str]) -> No
     assert result.is_one_error
     assert result.error.startswith(f"jtv: error: {options[0]}")
     assert f"hint: for example: {options[0]} " in result.error or "compare with" in result.error
+
+
+class TestOtherCommands:
+    @pytest.mark.parametrize(
+        ("options", "texts"),
+        [
+            (["--where", "lang=en"], ["one", "three"]),
+            (["--where-any", "lang=de", "--where-any", "year<2020"], ["one", "two"]),
+            (["--where", "lang exists", "--limit", "2"], ["one", "two"]),
+            (["--where", "lang exists", "--after", "1"], ["two", "three"]),
+            (["--source", "r.*", "--where", "lang=fr"], []),
+            (["--before", "2999-01-01"], []),
+        ],
+    )
+    def test_list(self, filled: Jtv, options: list[str], texts: list[str]) -> None:
+        assert [row[2] for row in filled.ok("list", *options).rows] == texts
+
+    def test_list_with_distances(self, filled: Jtv) -> None:
+        where = ["--where", "lang exists"]
+        rows = filled.ok("list", "two", *where).rows
+        assert [row[2] for row in rows] == ["one", "two", "three"]
+        assert float(rows[1][0]) < 1e-5
+        by_distance = filled.ok("list", "two", *where, "--sort", "distance").rows
+        assert sorted(by_distance) == sorted(rows)
+        assert by_distance[0] == rows[1]
+        plain = filled.ok("list", "two").rows
+        for row, other in zip(rows, plain[:3], strict=True):
+            assert float(row[0]) == pytest.approx(float(other[0]), abs=1e-5)
+            assert row[1:] == other[1:]
+
+    @pytest.mark.parametrize("after", ["-1", "x", str(1 << 63), "9" * 40])
+    def test_after_that_is_neither_id_nor_date(self, jtv: Jtv, after: str) -> None:
+        assert jtv("list", "--after", after).code == 2
+
+    def test_delete(self, filled: Jtv) -> None:
+        filled.ok("ingest", "-", "--source", "other", stdin="one\n")
+        dry = filled.ok("delete", "--where", "lang=en", "--dry-run")
+        assert "Would delete 1 document and 2 occurrences" in dry.stderr
+        filled.ok("delete", "--where", "lang=en", "--yes")
+        assert [row[2:4] for row in filled.ok("list").rows] == [
+            ["one", "other"],
+            ["two", "r.jsonl"],
+            ["four", "r.jsonl"],
+        ]
+        nothing = filled.ok("delete", "--source", "other", "--where", "lang=de", "--yes")
+        assert "Deleted 0 documents" in nothing.stderr
+        filled.ok("delete", "--source", "r.jsonl", "--where", "lang=de", "--yes")
+        assert len(filled.ok("list").rows) == 2
+        assert filled("delete", "1", "--where", "lang=de").code == 2
+        assert filled("delete", "--source", "x", "--where", "lang=de", "--yes").code == 2
+
+    def test_export_and_copy(self, filled: Jtv) -> None:
+        where = ["--where", "lang=en"]
+        filled.ok("copy", "--from", filled.environment.get("JTV_DATABASE", "embedded"), "--to",
+                  "copy.db", *where)  # fmt: skip
+        copied = filled.ok("list", "--database", "copy.db").rows
+        assert [row[2] for row in copied] == ["one", "three"]
+        exported = filled.ok("export", "--vectors", *where).stdout
+        filled.ok("import", "-", "--database", "imported.db", stdin=exported)
+        rows = filled.ok("list", "--database", "imported.db").rows
+        assert [row[2:] for row in rows] == [row[2:] for row in copied]
+
+
+def test_the_time_when_a_file_was_modified(table: Table) -> None:
+    """Where it is recorded; see the contract tests for the rest."""
+    table.add([document("old", Occurrence("old", 1)), document("new", Occurrence("new", 1))],
+              vectors(2))  # fmt: skip
+    table.set_source_details({"old": {"modified": 100}, "new": {"modified": 200.5}})
+    for filter, texts in (
+        (Filter(after=150), ["new"]),
+        (Filter(before=150), ["old"]),
+        (Filter(after=100, before=201), ["old", "new"]),
+    ):
+        assert [hit.content for hit in pipeline.list_documents(table, filter=filter)] == texts
+        assert len(table.search(vectors(1), 5, filter=filter).hits[0]) == len(texts)

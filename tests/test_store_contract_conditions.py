@@ -132,6 +132,11 @@ def test_as_in_python(tables: Iterator[Table]) -> None:
             assert distances == sorted(distances)
             [few] = table.search(vectors(1), 3, filter=filter).hits
             assert few == hits[:3]
+            ids = [number for part in table.matching(filter) for number in part]
+            assert ids == sorted(ids)
+            assert {*ids} == {hit.id for hit in hits}
+            if len(ids) > 1:
+                assert [n for part in table.matching(filter, after=ids[0]) for n in part] == ids[1:]
             matched += len(hits)
     assert matched > TABLES * FILTERS, "filters that match nothing prove little"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jtv_cli.cli.options import LARGEST_ID
 from jtv_cli.errors import UsageError
 from jtv_cli.records import STDIN, Filter
 from jtv_cli.render.formats import NUL_FORMATS, Format
@@ -72,6 +73,18 @@ def make_filter(
         None if after is None else _seconds("--after", after),
         None if before is None else _seconds("--before", before),
     )
+
+
+def split_after(after: str | None) -> tuple[int | None, str | None]:
+    """Return the value of --after as an id, or as a date.
+
+    Raises UsageError for an id that is too large.
+    """
+    if after is None or not (after.isascii() and after.isdigit()):
+        return None, after
+    if len(after) > len(str(LARGEST_ID)) or int(after) > LARGEST_ID:
+        raise UsageError(f"--after {after} is too large for an id", hint="choose a smaller id")
+    return int(after), None
 
 
 def _conditions(option: str, texts: Sequence[str] | None) -> tuple[Condition, ...]:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from functools import partial
+from glob import escape
 from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.cli import options
-from jtv_cli.cli.arguments import LIST_IDS, missing_documents, require_one
+from jtv_cli.cli.arguments import LIST_IDS, make_filter, missing_documents, require_one
 from jtv_cli.cli.interrupts import if_interrupted
 from jtv_cli.cli.session import RESUME, Session
 from jtv_cli.errors import ExitCode, UsageError
-from jtv_cli.records import Removed
+from jtv_cli.records import STDIN, Removed
 from jtv_cli.render.units import format_count, format_removed
+from jtv_cli.source_names import possible_identities
 from jtv_cli.sources import open_sources, read_blocks
 from jtv_cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from jtv_cli.records import Filter
     from jtv_cli.sources import RecordBlock
     from jtv_cli.stores import Table
 
@@ -27,26 +30,36 @@ def delete(
     ids: options.OptionalIds = None,
     source: options.DeletedSource = None,
     texts: options.DeletedTexts = None,
+    where: options.Where = None,
+    where_any: options.WhereAny = None,
+    after: options.ModifiedAfter = None,
+    before: options.ModifiedBefore = None,
     dry_run: options.DeleteDryRun = False,
     yes: options.Yes = False,
     json: options.Report = False,
 ) -> int:
-    """Delete documents by id, by text, or all occurrences of a source.
+    """Delete documents by id, by text, or all occurrences of a source or that match a filter.
 
-    A document is deleted with its last occurrence: with --source, documents that were also
-    read elsewhere stay. jtv shows how much it deletes and asks, or needs --yes. If an id
-    does not exist, nothing is deleted.
+    A document is deleted with its last occurrence: with --source or a filter (--where,
+    --where-any, --after, --before), documents that were also read elsewhere stay. jtv shows
+    how much it deletes and asks, or needs --yes. If an id does not exist, nothing is deleted.
 
     Examples:
       jtv delete 7 12
       jtv delete --source notes.txt --yes
+      jtv delete --where 'year < 2020' --dry-run
 
     """
-    require_one({"ID": ids, "--source": source, "--texts": texts})
+    filter_ = make_filter(None, where, where_any, after, before)
+    named = {"ID": ids, "--texts": texts}
+    if filter_ is None:
+        require_one({**named, "--source": source, "--where": None})
+    else:
+        require_one({**named, "--where and other filters": filter_})
     with session.store(writable=not dry_run) as store:
         table = session.open_table(store)
         with session.console.status("finding documents"):
-            found = _find(table, ids, source, texts)
+            found = _find(table, ids, source, texts, filter_)
         if dry_run:
             _report(session, table, found, found.removed, "Would delete", json=json)
             return ExitCode.OK
@@ -68,8 +81,21 @@ class _Found(NamedTuple):
     remove: Callable[[Callable[[Removed], None]], Removed]
 
 
-def _find(table: Table, ids: Sequence[int] | None, source: str | None, texts: str | None) -> _Found:
+def _find(
+    table: Table,
+    ids: Sequence[int] | None,
+    source: str | None,
+    texts: str | None,
+    filter: Filter | None,
+) -> _Found:
     from jtv_cli import pipeline
+
+    if filter is not None:
+        if source is not None:
+            filter = filter._replace(source=_source_pattern(table, source))
+        matching = pipeline.mark_matching(table, filter)
+        removed = pipeline.count_marked(table, matching) if matching else Removed()
+        return _Found(removed, 0, partial(pipeline.remove_marked, table, matching))
 
     if ids is not None:
         ids = list(dict.fromkeys(ids))
@@ -82,10 +108,7 @@ def _find(table: Table, ids: Sequence[int] | None, source: str | None, texts: st
     if source is not None:
         marked = pipeline.mark_source(table, source)
         if not len(marked):
-            raise UsageError(
-                f'no source "{printable(source)}" in table {table.spec.name}',
-                hint="see the sources: jtv info --sources",
-            )
+            raise _no_source(table, source)
         return _Found(
             pipeline.count_marked(table, [marked]),
             0,
@@ -95,6 +118,27 @@ def _find(table: Table, ids: Sequence[int] | None, source: str | None, texts: st
         found, missing = pipeline.find_texts(table, _require_texts(read_blocks(sources)))
     removed, _ = pipeline.count_documents(table, found)
     return _Found(removed, missing, partial(pipeline.delete_documents, table, found))
+
+
+def _source_pattern(table: Table, source: str) -> str:
+    """Return a pattern that matches only the source that is meant, as `mark_source` finds it.
+
+    Raises UsageError if there is no such source.
+    """
+    if source == STDIN:
+        return STDIN
+    names = {count.source for count in table.sources()}
+    for name in (source, *possible_identities(source)):
+        if name in names:
+            return escape(name)
+    raise _no_source(table, source)
+
+
+def _no_source(table: Table, source: str) -> UsageError:
+    return UsageError(
+        f'no source "{printable(source)}" in table {table.spec.name}',
+        hint="see the sources: jtv info --sources",
+    )
 
 
 def _require_texts(blocks: Iterable[RecordBlock]) -> Iterator[RecordBlock]:

@@ -16,7 +16,7 @@ RERANKER = "jina-reranker-v3.5"
 _CANDIDATES = 50
 _MOST_CANDIDATES = 100
 _MOST_SHOWN = (1 << 31) - 1
-_LARGEST_ID = (1 << 63) - 1  # that a store can keep
+LARGEST_ID = (1 << 63) - 1  # that a store can keep
 
 
 class Color(str, Enum):
@@ -199,7 +199,8 @@ DeletedSource = Annotated[
     typer.Option(
         "--source",
         metavar="NAME",
-        help="Delete what was read from this source; - is standard input.",
+        help="Delete what was read from this source; - is standard input. With a filter: only"
+        " what matches.",
     ),
 ]
 DeletedTexts = Annotated[
@@ -421,7 +422,12 @@ Limit = Annotated[
     ),
 ]
 After = Annotated[
-    int | None, typer.Option(metavar="ID", min=0, max=_LARGEST_ID, help="Start after this id.")
+    str | None,
+    typer.Option(
+        "--after",
+        metavar="ID|DATE",
+        help="Start after this id; or use only files modified at or after this date or time.",
+    ),
 ]
 SortBy = Annotated[Sort, typer.Option("--sort", help="Order by id or by distance to QUERY.")]
 OutputFormat = Annotated[

@@ -13,7 +13,6 @@ import shlex
 import sys
 from contextlib import redirect_stdout
 from importlib import import_module
-from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -36,7 +35,7 @@ _COMPLETION = "completion"
 _HELP = "help"
 
 # The names of most rerankers; any other can be given as --rerank=MODEL.
-_RERANKER = re.compile(r"\S*rerank\S*|jina-colbert-\S+", re.IGNORECASE)
+_RERANKER = re.compile(r"(?!-)\S*rerank\S*|jina-colbert-\S+", re.IGNORECASE)
 
 # Each command's function, as "module.function" in this package, and its line in `jtv --help`.
 _COMMANDS = {
@@ -203,19 +202,12 @@ def _with_reranker(words: list[str]) -> list[str]:
 
     The word behind it is the model only if it looks like one: it may be the query's.
     """
-    complete, left = [], iter(words)
-    for word in left:
-        complete.append(word)
-        if word == "--":
-            break
-        if word == "--rerank":
-            following = next(left, None)
-            if following is not None and _RERANKER.fullmatch(following):
-                complete.append(following)
-                continue
-            complete[-1] = f"--rerank={RERANKER}"
-            left = chain([] if following is None else [following], left)
-    return [*complete, *left]
+    end = words.index("--") if "--" in words else len(words)
+    complete = [
+        f"{word}={RERANKER}" if word == "--rerank" and not _RERANKER.fullmatch(following) else word
+        for word, following in zip(words[:end], [*words[1:end], ""], strict=True)
+    ]
+    return complete + words[end:]
 
 
 def _names_no_command(words: Sequence[str]) -> bool:

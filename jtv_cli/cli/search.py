@@ -18,6 +18,7 @@ from jtv_cli.cli.arguments import (
     missing_documents,
     require_one,
     require_utf8,
+    split_after,
 )
 from jtv_cli.cli.options import QUERY_SECONDS, Sort
 from jtv_cli.cli.session import Session
@@ -164,7 +165,11 @@ def list_documents(
     session: Session,
     query: options.OptionalQuery = None,
     limit: options.Limit = None,
+    source: options.SourceGlob = None,
+    where: options.Where = None,
+    where_any: options.WhereAny = None,
     after: options.After = None,
+    before: options.ModifiedBefore = None,
     sort: options.SortBy = Sort.ID,
     max_wait: options.MaxWait = QUERY_SECONDS,
     format: options.OutputFormat = None,  # noqa: A002
@@ -174,7 +179,7 @@ def list_documents(
     """List all documents, with their distance to a query if there is one.
 
     Documents are ordered by id. With --sort distance, they are ordered by their distance
-    to the query.
+    to the query. The filters are those of `jtv search`.
 
     Examples:
       jtv list --limit 20
@@ -189,7 +194,9 @@ def list_documents(
         raise UsageError(
             "--sort distance needs a query", hint="run: jtv list QUERY --sort distance"
         )
-    if by_distance and after is not None:
+    after_id, after_date = split_after(after)
+    filter_ = make_filter(source, where, where_any, after_date, before)
+    if by_distance and after_id is not None:
         raise UsageError(
             "--after and --sort distance cannot be combined", hint="remove one of them"
         )
@@ -202,13 +209,17 @@ def list_documents(
                 text,
                 None if text is None else session.embedder(table.spec),
                 by_distance=by_distance,
-                after=after,
+                after=after_id,
                 limit=limit,
+                filter=filter_,
                 max_wait=max_wait,
             )
             # The first hit takes the longest, so the status line stays until it is there.
             first = [*islice(hits, 1)]
             hits = chain(first, hits)
+        unmatched = _unmatched(table, filter_) if filter_ and not first else None
+        if unmatched:
+            session.console.warning(unmatched[0], hint=unmatched[1])
         if not first and session.output.is_terminal and not table.count():
             session.console.report(empty_table(session, table))
         elif form is Format.TABLE:

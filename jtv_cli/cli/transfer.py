@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from jtv_cli import config
 from jtv_cli.cli import options
+from jtv_cli.cli.arguments import make_filter
 from jtv_cli.cli.interrupts import Interrupted
 from jtv_cli.cli.session import RESUME, Session
 from jtv_cli.embedders.models import has_possible_vectors
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from jtv_cli.records import StoredDocument
+    from jtv_cli.records import Filter, StoredDocument
     from jtv_cli.sources import Source
     from jtv_cli.sources.stream import Stream
     from jtv_cli.stores import Store, Table
+    from jtv_cli.transfer.copy import Read
     from jtv_cli.transfer.export import ExportReader
 
 # In bytes. An export usually needs one or two bytes for each byte of a text, at most six.
@@ -34,23 +36,33 @@ _LARGEST_LINE = 4 * LARGEST_RECORD
 _LINES = 500
 
 
-def export(session: Session, vectors: options.WithVectors = False) -> int:
+def export(
+    session: Session,
+    vectors: options.WithVectors = False,
+    source: options.SourceGlob = None,
+    where: options.Where = None,
+    where_any: options.WhereAny = None,
+    after: options.ModifiedAfter = None,
+    before: options.ModifiedBefore = None,
+) -> int:
     """Write the table to stdout as JSON lines.
 
     The first line is a header. One line per document follows, with all its occurrences and,
-    if requested, its vector. The last line proves that the export is complete.
+    if requested, its vector. The last line proves that the export is complete. With a filter
+    (see `jtv search`), only documents that match are written.
 
     Examples:
       jtv export --vectors > notes.jsonl
       jtv export --vectors | gzip > notes.jsonl.gz
 
     """
+    filter_ = make_filter(source, where, where_any, after, before)
     with session.store() as store:
         table = session.open_table(store)
         counter = _Counter(session)
         # If the reader closes the pipe, the exit code still says what was skipped.
         with suppress(OutputClosed), _export_progress(session) as progress:
-            _write(session, table, counter, progress, vectors=vectors)
+            _write(session, table, counter, progress, vectors=vectors, filter_=filter_)
     return ExitCode.IN_PART if counter.skipped else ExitCode.OK
 
 
@@ -102,6 +114,11 @@ def copy(
     session: Session,
     source: options.From,
     target: options.To,
+    only: options.SourceGlob = None,
+    where: options.Where = None,
+    where_any: options.WhereAny = None,
+    after: options.ModifiedAfter = None,
+    before: options.ModifiedBefore = None,
     no_index: options.NoIndex = False,
     no_wait: options.NoWait = False,
     json: options.Report = False,
@@ -110,13 +127,15 @@ def copy(
 
     The table is created if it does not exist, and its index is built in the end. Documents
     that are already in the target are not sent again; to resume after an interrupt, run the
-    same command again. In the end, jtv verifies that every document has arrived.
+    same command again. In the end, jtv verifies that every document has arrived. With a filter
+    (see `jtv search`), only documents that match are copied.
 
     Examples:
       jtv copy --from embedded --to tidb
       jtv copy --from notes.db --to backup.db --table notes
 
     """
+    filter_ = make_filter(only, where, where_any, after, before)
     origin, destination = _two_stores(session, source, target)
     with ExitStack() as stack:
         from_store = stack.enter_context(session.open_store(origin))
@@ -125,7 +144,7 @@ def copy(
         spec = table.spec
         target_table = _Target(session, to_store, spec)
         counter = _Counter(session)
-        _copy(session, table, target_table.open(), counter)
+        _copy(session, table, target_table.open(), counter, filter_)
         if not no_index:
             target_table.index(wait=not no_wait)
         for store in (from_store, to_store):
@@ -136,6 +155,7 @@ def copy(
             session.print_json(stores | counter.record(spec))
         else:
             which = "every other document" if counter.skipped else "every document"
+            which += " that matches" if filter_ else ""
             session.console.report(f"{counter}. Verified: {which} is in the copy")
         paths = [config.short_path(location) for location in stores.values()]
         session.console.report(
@@ -234,16 +254,29 @@ def _write(
     progress: Callable[[str], None],
     *,
     vectors: bool,
+    filter_: Filter | None,
 ) -> None:
     from jtv_cli.transfer.export import export as export_lines
 
     with session.console.status("counting"):
         total = format_count(table.count(), "document")
-    lines = export_lines(table, vectors=vectors, skipped=counter.skip)
+    some = None if filter_ is None else _reader(table, filter_)(vectors=vectors)
+    lines = export_lines(table, vectors=vectors, skipped=counter.skip, documents=some)
     for number, line in enumerate(lines):
         if number % _LINES == 0:
             progress(f"exporting: {number:,} of {total}")
         session.output.write_line(line.decode().removesuffix("\n"))
+
+
+def _reader(table: Table, filter: Filter) -> Read:
+    """Return what reads the documents that match, as `Table.read` reads all."""
+    from jtv_cli import pipeline
+
+    def read(*, vectors: bool = False) -> Iterator[StoredDocument]:
+        matching = pipeline.read_matching(table, filter, vectors=vectors)
+        return (document for document, _ in matching)
+
+    return read
 
 
 def _export_progress(session: Session) -> AbstractContextManager[Callable[[str], None]]:
@@ -354,7 +387,13 @@ def _two_stores(
     return one, other
 
 
-def _copy(session: Session, source: Table, target: Table, counter: _Counter) -> None:
+def _copy(
+    session: Session,
+    source: Table,
+    target: Table,
+    counter: _Counter,
+    filter_: Filter | None = None,
+) -> None:
     from jtv_cli.transfer.copy import copy as copy_table
 
     def status() -> str:
@@ -368,6 +407,7 @@ def _copy(session: Session, source: Table, target: Table, counter: _Counter) -> 
             progress=counter.following(show, status),
             skipped=counter.skip,
             verifying=lambda count: show(f"verifying: {count:,} of {total}"),
+            read=None if filter_ is None else _reader(source, filter_),
         )
         if missing:
             raise StoreError(

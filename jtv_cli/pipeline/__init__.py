@@ -10,6 +10,7 @@ from jtv_cli.pipeline.duplicates import find_duplicates
 from jtv_cli.pipeline.estimate import estimate
 from jtv_cli.pipeline.ingest import ingest
 from jtv_cli.pipeline.known_sources import Recalled, recall_sources
+from jtv_cli.pipeline.matching import read_matching
 from jtv_cli.pipeline.observer import NullObserver, Observer
 from jtv_cli.pipeline.options import IngestOptions
 from jtv_cli.pipeline.removal import (
@@ -18,6 +19,7 @@ from jtv_cli.pipeline.removal import (
     count_marked,
     delete_documents,
     find_texts,
+    mark_matching,
     mark_missing,
     mark_source,
     remove_marked,
@@ -58,8 +60,10 @@ __all__ = [
     "find_texts",
     "ingest",
     "list_documents",
+    "mark_matching",
     "mark_missing",
     "mark_source",
+    "read_matching",
     "recall_sources",
     "remove_marked",
     "search",

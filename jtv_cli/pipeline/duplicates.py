@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jtv_cli.batching import batched
+from jtv_cli.batching import batched_by_weight
 from jtv_cli.records import Hit, Occurrence, Pair
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ _BLOCK = 64
 _PAIRS = 256
 # Matrix products round; pairs this much too far are measured again.
 _MARGIN = 1e-3
+# Of equal vectors too, the distance is a little above 0: float32 rounds.
+_ROUNDING = 1e-6
 # Neighbors of a document that the index is asked for, at first and at most.
 _NEIGHBORS = 11
 _GROWTH = 4
@@ -47,7 +49,8 @@ def find_duplicates(
         count = table.count()
         size = 4 * count * table.spec.dimensions
         exact = count <= _MOST_EXACT and size <= _MOST_EXACT_BYTES
-    return _exact_pairs(table, max_distance) if exact else _indexed_pairs(table, max_distance)
+    reach = max_distance + _ROUNDING
+    return _exact_pairs(table, reach) if exact else _indexed_pairs(table, reach)
 
 
 def _exact_pairs(table: Table, max_distance: float) -> Iterator[Pair]:
@@ -101,7 +104,7 @@ def _indexed_pairs(table: Table, max_distance: float) -> Iterator[Pair]:
     import numpy as np
 
     documents = (each for each in table.read(vectors=True) if each.vector is not None)
-    for block in batched(documents, _BLOCK):
+    for block in batched_by_weight(documents, lambda _: 0, 0, _BLOCK):
         vectors = np.stack([each.vector for each in block if each.vector is not None])
         for document, hits in zip(block, _neighbors(table, vectors, max_distance), strict=True):
             for hit in sorted(hits, key=lambda hit: hit.id):

@@ -7,6 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from jtv_cli.batching import batched
+from jtv_cli.pipeline.matching import read_matching
 from jtv_cli.records import STDIN, Removed, SourceLine
 from jtv_cli.source_names import possible_identities
 from jtv_cli.text import short_key, text_hashes
@@ -14,6 +15,7 @@ from jtv_cli.text import short_key, text_hashes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from jtv_cli.records import Filter
     from jtv_cli.sources import RecordBlock
     from jtv_cli.stores import Table
 
@@ -93,6 +95,16 @@ def remove_marked(
             total += table.remove(each.source, lines)
             on_removed(total)
     return total
+
+
+def mark_matching(table: Table, filter: Filter) -> list[MarkedLines]:
+    """Mark the occurrences that match a filter, by source."""
+    marked: dict[str | None, MarkedLines] = {}
+    for document, occurrences in read_matching(table, filter):
+        for where in occurrences:
+            lines = marked.setdefault(where.source, MarkedLines(where.source))
+            lines.mark([SourceLine(where.line or 0, document.id)])
+    return list(marked.values())
 
 
 def mark_missing(

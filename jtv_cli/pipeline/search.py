@@ -20,6 +20,7 @@ from jtv_cli.errors import (
 from jtv_cli.pipeline.batches import estimated_tokens
 from jtv_cli.pipeline.diversity import keep_per_source, maximal_marginal_relevance
 from jtv_cli.pipeline.fusion import fuse, keyword_weight
+from jtv_cli.pipeline.matching import list_matching
 from jtv_cli.pipeline.retry import LONGEST_REQUEST, Attempts, RetryPolicy
 from jtv_cli.records import Embeddings, IndexState, Purpose, SearchMode, SearchResults
 
@@ -135,17 +136,25 @@ def list_documents(
     by_distance: bool = False,
     after: int | None = None,
     limit: int | None = None,
+    filter: Filter | None = None,
     max_wait: float = 15.0,
 ) -> Iterator[Hit]:
     """Yield every document by id or, with a query, `by_distance`.
 
-    With a query each hit has its distance. `after` is an id: the list begins behind it.
+    With a query each hit has its distance. `after` is an id: the list begins behind it. With
+    a filter, only documents that match are listed, at their first matching occurrence.
 
     Raises the errors of the embedder at once, and those of the table while it is read.
     """
-    if query is None:
+    vector = None
+    if query is not None:
+        vector = embed_query(query, _required(embedder), max_wait=max_wait)
+    if filter is not None:
+        return list_matching(
+            table, filter, vector, by_distance=by_distance, after=after or 0, limit=limit
+        )
+    if vector is None:
         return table.scan(after=after, limit=limit)
-    vector = embed_query(query, _required(embedder), max_wait=max_wait)
     if by_distance:
         return table.rank(vector, limit=limit)
     return table.scan(vector, after=after, limit=limit)

@@ -130,6 +130,13 @@ class Table(Protocol):
         """
         ...
 
+    def matching(self, filter: Filter, *, after: int = 0) -> Iterator[Sequence[int]]:
+        """Yield the ids of the documents that match a filter, in order, in short reads.
+
+        Only ids greater than `after` are yielded.
+        """
+        ...
+
     def get(self, ids: Sequence[int], *, vectors: bool = False) -> list[StoredDocument]:
         """Return the documents with these ids, in that order; missing ones are skipped."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jtv_cli.batching import batched, batched_by_weight
 from jtv_cli.errors import DocumentDeleted
@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 
     from jtv_cli.records import StoredDocument
     from jtv_cli.stores import Table
+
+    class Read(Protocol):
+        """Yields documents by id, with their vectors if asked."""
+
+        def __call__(self, *, vectors: bool = False) -> Iterator[StoredDocument]:
+            """Yield the documents, in short reads."""
+            ...
+
 
 _BATCH = 512
 _BATCH_CHARACTERS = 4 << 20
@@ -52,17 +60,21 @@ def copy(
     progress: Callable[[Transferred], None],
     skipped: Callable[[StoredDocument, str], None],
     verifying: Callable[[int], None],
+    read: Read | None = None,
 ) -> int:
     """Copy all documents from one table to another, and verify that they arrived.
 
     `progress` is called with what was copied so far, `skipped` with each document that
-    cannot be copied and the reason, `verifying` with how many were looked up. Documents
+    cannot be copied and the reason, `verifying` with how many were looked up. `read` yields the
+    documents to copy by id, as `Table.read` does; by default, these are all. Documents
     that are added to the source meanwhile may or may not be copied.
 
     Returns how many documents are missing in the end, because others deleted them.
     """
     last = 0
     skipped_ids: set[int] = set()
+    sources: set[str | None] = set()
+    read = read or source.read
 
     def skip(document: StoredDocument, reason: str) -> None:
         skipped_ids.add(document.id)
@@ -70,13 +82,15 @@ def copy(
 
     def seen() -> Iterator[StoredDocument]:
         nonlocal last
-        for document in source.read(vectors=True):
+        for document in read(vectors=True):
             last = document.id
+            sources.update(occurrence.source for occurrence in document.occurrences)
             yield document
 
     store_documents(searchable(seen(), skip), target, progress=progress, skipped=skip)
-    add_source_details(details_of(source), target)
-    copied = (d for d in _until(source, last) if d.id not in skipped_ids)
+    details = details_of(source)
+    add_source_details({name: details[name] for name in details if name in sources}, target)
+    copied = (d for d in _until(read(), last) if d.id not in skipped_ids)
     return _missing(copied, target, verifying)
 
 
@@ -111,8 +125,8 @@ def _not_too_long(
             yield document
 
 
-def _until(table: Table, last: int) -> Iterator[StoredDocument]:
-    for document in table.read():
+def _until(documents: Iterable[StoredDocument], last: int) -> Iterator[StoredDocument]:
+    for document in documents:
         if document.id > last:
             return
         yield document

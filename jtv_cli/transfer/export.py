@@ -19,16 +19,20 @@ from jtv_cli.transfer.format import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from jtv_cli.records import StoredDocument, TableSpec
     from jtv_cli.stores import Table
 
 
 def export(
-    table: Table, *, vectors: bool, skipped: Callable[[StoredDocument, str], None]
+    table: Table,
+    *,
+    vectors: bool,
+    skipped: Callable[[StoredDocument, str], None],
+    documents: Iterable[StoredDocument] | None = None,
 ) -> Iterator[bytes]:
-    """Yield the lines of an export of a table.
+    """Yield the lines of an export of a table, or of those of its documents that are given.
 
     With `vectors`, a document without a usable vector is left out, and `skipped` is called
     with it and the reason.
@@ -38,14 +42,20 @@ def export(
     header = encode_header(Header(table.spec, vectors))
     digest, count = hashlib.sha256(header), 0
     yield header
-    documents = table.read(vectors=vectors)
+    is_part = documents is not None
+    documents = table.read(vectors=vectors) if documents is None else documents
+    sources: set[str | None] = set()
     for document in searchable(documents, skipped) if vectors else documents:
+        if is_part:
+            sources.update(occurrence.source for occurrence in document.occurrences)
         line = encode_document(document)
         digest.update(line)
         count += 1
         yield line
     # Last, so that an import creates the sources in the order of their first documents.
     for source, details in details_of(table).items():
+        if is_part and source not in sources:
+            continue
         line = encode_source(source, details)
         digest.update(line)
         yield line

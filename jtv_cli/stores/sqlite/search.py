@@ -260,6 +260,15 @@ class FilteredDocuments(Documents):
             return plan
         return plan._replace(least=int(plan.candidates * self._share(plan.generation) / 2))
 
+    def matching(self, after: int, limit: int) -> list[int]:
+        """Return up to `limit` ids greater than `after` of documents that match, in order."""
+        found = self.execute(
+            'SELECT DISTINCT document FROM "{name}_occurrences" INDEXED BY "{name}_by_document"'
+            f" WHERE document > ? {self.occurrence_condition} ORDER BY document LIMIT ?",
+            (after, limit),
+        )
+        return [number for (number,) in found]
+
     def _share(self, generation: Generation) -> float:
         """Return about which share of all codes belongs to existing documents that match."""
         sample = self.sample(_SAMPLE)

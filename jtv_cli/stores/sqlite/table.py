@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from jtv_cli.stores.sqlite.space import Space
 
 _LINES = 10_000  # read at once
+_MATCHES = 1000  # ids read at once
 _NEEDS_INDEX = "create one with: jtv index build"
 _NEEDS_NO_INDEX = "not needed (small tables are searched exactly)"
 _CATCH_UP = 32  # segments after an addition, if many are missing: half a second of work
@@ -203,6 +204,16 @@ class SqliteTable(Table):
             left -= len(ranked)
             if left <= 0:
                 return
+
+    def matching(self, filter: Filter, *, after: int = 0) -> Iterator[Sequence[int]]:
+        while True:
+            with self._reading():
+                ids = FilteredDocuments(self.documents, filter).matching(after, _MATCHES)
+            if ids:
+                yield ids
+            if len(ids) < _MATCHES:
+                return
+            after = ids[-1]
 
     def get(self, ids: Sequence[int], *, vectors: bool = False) -> list[StoredDocument]:
         with self._reading():

@@ -104,6 +104,32 @@ class Matching:
         self.conditions.append(self._schema.occurrences.c.source.in_(numbers))
 
 
+def matching_ids(
+    connection: Connection,
+    schema: Schema,
+    filter: Filter,
+    after: tuple[int, int, int],
+    limit: int,
+) -> tuple[list[int], tuple[int, int, int] | None]:
+    """Return ids of documents that match a filter, in order, and where to go on, None at the end.
+
+    `after` is an occurrence as document, source and line. Documents that match by several
+    occurrences are returned once, unless the first is in an earlier call.
+    """
+    matching = Matching(connection, schema, filter)
+    columns = schema.occurrences.c
+    key = (columns.document, columns.source, columns.line)
+    statement = (
+        sa.select(*key, sa.null() if matching.is_exact else columns.metadata)
+        .where(columns.document >= after[0], sa.tuple_(*key) > after, *matching.conditions)
+        .order_by(*key)
+        .limit(limit)
+    )
+    rows = connection.execute(statement).all()
+    found = dict.fromkeys(row[0] for row in rows if matching.is_exact or matching.matches(row[3]))
+    return list(found), tuple(rows[-1][:3]) if len(rows) == limit else None
+
+
 def distance(schema: Schema, query: Vectors) -> ColumnElement[float]:
     """Return the distance of each document to a (dimensions,) query, null where it has none."""
     column = schema.documents.c.content_vec

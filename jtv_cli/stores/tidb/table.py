@@ -46,6 +46,7 @@ from jtv_cli.stores.tidb.search import (
     SearchPlan,
     distance,
     explain_search,
+    matching_ids,
     measure_recall,
     search,
     search_matching,
@@ -87,6 +88,7 @@ _NO_DISTANCE = sa.null().label("distance")
 _BLOCK = 500
 _RANKED_BLOCK = 20_000
 _OCCURRENCES = 20_000
+_MATCHES = 1000
 
 
 class TidbTable:
@@ -260,6 +262,16 @@ class TidbTable:
         ranked = islice(chain.from_iterable(ranking.ranked(_BLOCK)), limit)
         while block := list(islice(ranked, _BLOCK)):
             yield from self._ranked_hits(block)
+
+    def matching(self, filter: Filter, *, after: int = 0) -> Iterator[Sequence[int]]:
+        """Yield the ids of the documents that match a filter, in order, in short reads."""
+        last: tuple[int, int, int] | None = (after, sys.maxsize, 0)
+        while last is not None and self._schema.has_parts:
+            ids, last = self._database.read(
+                lambda connection: matching_ids(connection, self._schema, filter, last, _MATCHES)  # noqa: B023
+            )
+            if ids:
+                yield ids
 
     def get(self, ids: Sequence[int], *, vectors: bool = False) -> list[StoredDocument]:
         """Return the documents of these ids, in that order, less those that do not exist."""
