@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -147,3 +149,29 @@ def test_the_time_when_a_file_was_modified(table: Table) -> None:
     ):
         assert [hit.content for hit in pipeline.list_documents(table, filter=filter)] == texts
         assert len(table.search(vectors(1), 5, filter=filter).hits[0]) == len(texts)
+
+
+def test_files_by_modification_time(on_each_store: Jtv) -> None:
+    for name, day in (("old.txt", "2024-05-01T12:00:00"), ("new.txt", "2024-06-01T12:00:00")):
+        path = on_each_store.write(name, f"a {name} note\n")
+        time = datetime.fromisoformat(day).timestamp()
+        os.utime(path, (time, time))
+    on_each_store.ok("init")
+    on_each_store.ok("ingest", "old.txt", "new.txt")
+    on_each_store.ok("ingest", "-", stdin="a piped note\n")
+
+    def found(*options: str) -> list[str]:
+        rows = on_each_store.ok("search", "note", *options).rows
+        assert [row[3] for row in on_each_store.ok("list", *options).rows] == sorted(
+            (row[3] for row in rows), reverse=True
+        )
+        return sorted(row[3] for row in rows)
+
+    assert found("--after", "2024-05-15") == ["new.txt"]
+    assert found("--before", "2024-05-15") == ["old.txt"]
+    assert found("--after", "2024-05-01", "--before", "2024-06-02") == ["new.txt", "old.txt"]
+    assert found("--after", "2024-05-01T12:00:00") == ["new.txt", "old.txt"]
+    assert on_each_store("search", "note", "--before", "2024-05-01T12:00").code == 1
+    os.utime(on_each_store.folder / "work/old.txt")
+    on_each_store.ok("ingest", "old.txt")
+    assert found("--after", "2024-05-15") == ["new.txt", "old.txt"]

@@ -9,6 +9,7 @@ from jtv_cli.errors import UsageError
 from jtv_cli.source_names import earlier_names
 from jtv_cli.sources import details as source_details
 from jtv_cli.sources import read_again
+from jtv_cli.stores.filters import MODIFIED
 from jtv_cli.text import text_hashes
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ def _compare(
             now = {**now, **before}
     if before and before.get("file", source.is_file) != source.is_file:
         raise _mistaken(source)
+    if source.is_file and source.stream.modified is not None:
+        now = {**now, MODIFIED: source.stream.modified}
     if now != before:
         recalled.details[source.name or ""] = now
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     Details = Mapping[str, Any]
     """`file`: whether it is a file; `input`: the value of an InputFormat; `paragraphs`,
-    `text_fields`, `delimiter` and `header`, as in ReadOptions, if they matter."""
+    `text_fields`, `delimiter` and `header`, as in ReadOptions, if they matter; `modified`: when
+    the file was modified, in seconds since 1970."""
 
 
 def describe(source: Source) -> dict[str, Any]:

@@ -34,7 +34,9 @@ class Stream:
     """Reads a file, a pipe or standard input in blocks, without waiting for full ones.
 
     `size` is in bytes, None where that cannot be known. `consumed` counts the bytes read so
-    far, before decompression. `is_typed` says whether the input comes from a terminal.
+    far, before decompression. `modified` is the time when a regular file was modified, in
+    seconds since 1970, None for anything else. `is_typed` says whether the input comes from a
+    terminal.
 
     Raises UsageError if the file cannot be opened or read.
     """
@@ -48,6 +50,7 @@ class Stream:
         self._has_gzip_name = path.lower().endswith(".gz")
         self.is_typed = self._file.isatty()
         self.size = status.st_size if stat.S_ISREG(status.st_mode) else None
+        self.modified = None if self.size is None else status.st_mtime
         self._recorded: list[bytes] | None = None
         self._replay: deque[bytes] = deque()
 
