@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from jtv_cli.cli.options import LARGEST_ID
@@ -21,6 +22,7 @@ LIST_IDS = "see the ids: jtv list"
 """The hint where an id does not exist."""
 
 _FEW = 10
+_LONGEST_ID = 100  # digits, zeros in front of it included
 
 
 def require_one(given: Mapping[str, object]) -> None:
@@ -78,12 +80,16 @@ def make_filter(
 def split_after(after: str | None) -> tuple[int | None, str | None]:
     """Return the value of --after as an id, or as a date.
 
-    Raises UsageError for an id that is too large.
+    Raises UsageError for a number that cannot be an id.
     """
-    if after is None or not (after.isascii() and after.isdigit()):
+    if after is None or re.fullmatch("[+-]?[0-9]+", after) is None:
         return None, after
-    if len(after) > len(str(LARGEST_ID)) or int(after) > LARGEST_ID:
-        raise UsageError(f"--after {after} is too large for an id", hint="choose a smaller id")
+    # Python limits the digits of a number.
+    if len(after) > _LONGEST_ID or not 0 <= int(after) <= LARGEST_ID:
+        raise UsageError(
+            f"--after {after} is not in the range 0<=x<={LARGEST_ID}",
+            hint="choose an id from: jtv list",
+        )
     return int(after), None
 
 
