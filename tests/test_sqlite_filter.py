@@ -114,7 +114,7 @@ def test_an_interrupt_while_a_filter_is_asked_is_one(
     def interrupted(*_: object) -> bool:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(search, "fits_metadata", interrupted)
+    monkeypatch.setattr(search, "metadata_test", lambda _: interrupted)
     with pytest.raises(KeyboardInterrupt):
         table.search(clustered(0)[:1], 1, filter=Filter(where=(Condition("a", "b"),)))
     monkeypatch.undo()

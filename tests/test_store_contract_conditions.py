@@ -11,7 +11,7 @@ import pytest
 
 from jtv_cli.errors import UsageError
 from jtv_cli.records import Condition, Filter, Occurrence, Operator
-from jtv_cli.stores.filters import fits_metadata, matches, parse_condition, parse_time
+from jtv_cli.stores.filters import matches, metadata_test, parse_condition, parse_time
 from tables import SPEC, document, make, vectors
 
 if TYPE_CHECKING:
@@ -219,5 +219,5 @@ def test_what_a_condition_means(condition: str, metadata: dict[str, Any], is_met
 
     filter = Filter(where=(parse_condition(condition),))
     assert matches(filter, Occurrence(metadata=metadata)) is is_met
-    assert fits_metadata(filter, orjson.dumps(metadata).decode()) is is_met
+    assert metadata_test(filter)(orjson.dumps(metadata).decode()) is is_met
     assert not matches(filter, Occurrence())

@@ -20,6 +20,7 @@ import operator
 import re
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from jtv_cli.errors import UsageError
@@ -122,15 +123,29 @@ def fits_source(
     return any(fnmatchcase(source, each) for each in source_patterns(filter.source))
 
 
-def fits_metadata(filter: Filter, stored: str | None) -> bool:
-    """Return whether metadata, as it is stored, meets the conditions."""
+def metadata_test(filter: Filter) -> Callable[[str | None], bool]:
+    """Return a function that says whether metadata, as it is stored, meets the conditions."""
     if not filter.conditions:
-        return True
-    if stored is None or not _may_match(filter, stored):
-        return False
+        return lambda _: True
     import orjson
 
-    return _has_metadata(filter, orjson.loads(stored))
+    required = [needles(each) for each in filter.where]
+    if filter.where_any:
+        required.append(tuple(chain.from_iterable(map(needles, filter.where_any))))
+
+    def is_met(stored: str | None) -> bool:
+        if stored is None:
+            return False
+        # It is called for each occurrence of a table, and to parse metadata takes the longest.
+        for some in required:
+            for needle in some:
+                if needle in stored:
+                    break
+            else:
+                return False
+        return _has_metadata(filter, orjson.loads(stored))
+
+    return is_met
 
 
 def find_value(metadata: Mapping[str, Any], field: str, default: object = None) -> Any:  # noqa: ANN401
@@ -214,10 +229,11 @@ def _is_in_time(filter: Filter, modified: object) -> bool:
 
 
 def _has_metadata(filter: Filter, metadata: Mapping[str, Any] | None) -> bool:
-    if not filter.conditions:
-        return True
-    if metadata is None or not all(_holds(each, metadata) for each in filter.where):
-        return False
+    if metadata is None:
+        return not filter.conditions
+    for condition in filter.where:
+        if not _holds(condition, metadata):
+            return False
     return not filter.where_any or any(_holds(each, metadata) for each in filter.where_any)
 
 
@@ -226,11 +242,11 @@ def _holds(condition: Condition, metadata: Mapping[str, Any]) -> bool:
     if value is _MISSING:
         return False
     wanted = condition.operand
+    if condition.operator is Operator.EQUALS:
+        return (value if isinstance(value, str) else json_text(value)) == wanted
     match condition.operator:
         case Operator.EXISTS:
             return True
-        case Operator.EQUALS:
-            return json_text(value) == wanted
         case Operator.DIFFERS:
             return json_text(value) != wanted
         case Operator.IN:
@@ -254,17 +270,6 @@ def _comparable(value: object, operand: object) -> Operand | None:
     if not isinstance(value, str):
         return None
     return value if isinstance(operand, str) else parse_time(value)
-
-
-def _may_match(filter: Filter, stored: str) -> bool:
-    """Return whether it is worth parsing metadata to see if it matches."""
-    if not all(_may_hold(stored, each) for each in filter.where):
-        return False
-    return not filter.where_any or any(_may_hold(stored, each) for each in filter.where_any)
-
-
-def _may_hold(stored: str, condition: Condition) -> bool:
-    return any(needle in stored for needle in needles(condition))
 
 
 def _ordered(text: str, operand: str, option: str) -> Operand:

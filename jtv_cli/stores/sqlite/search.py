@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.batching import batched
 from jtv_cli.records import RECALL_AT
-from jtv_cli.stores.filters import all_compared, fits_metadata
+from jtv_cli.stores.filters import all_compared, metadata_test
 from jtv_cli.stores.sqlite.documents import PARAMETERS, Documents, marks
 from jtv_cli.stores.sqlite.index import Index
 from jtv_cli.stores.sqlite.occurrences import Occurrences
@@ -227,6 +227,7 @@ class FilteredDocuments(Documents):
         super().__init__(documents.connection, documents.spec)
         self._filter = filter
         self._sources = set(Occurrences(documents).source_ids(filter))
+        self._has_metadata = metadata_test(filter)
         documents.connection.define("jtv_fits", 2, self._fits)
         # Without metadata, the index by document alone has all that needs to be read.
         metadata = "metadata" if filter.conditions else "NULL"
@@ -299,4 +300,4 @@ class FilteredDocuments(Documents):
             yield f"source IN ({marks(len(part))})", part
 
     def _fits(self, source: int, metadata: str | None) -> bool:
-        return source in self._sources and fits_metadata(self._filter, metadata)
+        return source in self._sources and self._has_metadata(metadata)

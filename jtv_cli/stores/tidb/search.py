@@ -11,11 +11,12 @@ import sqlalchemy as sa
 from jtv_cli.records import (
     GOOD_RECALL,
     RECALL_AT,
+    Filter,
     Hit,
     IndexCheck,
     SearchResults,
 )
-from jtv_cli.stores.filters import all_compared, fits_metadata, fits_source
+from jtv_cli.stores.filters import all_compared, fits_source, metadata_test
 from jtv_cli.stores.source_lines import decode_metadata
 from jtv_cli.stores.tidb.conditions import all_of, any_of
 from jtv_cli.stores.tidb.schema import NO_SOURCE, in_order, line_of
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Select
 
-    from jtv_cli.records import Filter, Vectors
+    from jtv_cli.records import Vectors
     from jtv_cli.stores.tidb.schema import Schema
 
     FirstOccurrence = tuple[str | None, int | None, Mapping[str, Any] | None]
@@ -62,6 +63,7 @@ class Matching:
         self._filter = filter
         self.conditions: list[ColumnElement[bool]] = []
         self.is_exact = True
+        self._has_metadata = metadata_test(filter or Filter())
         if filter is not None:
             self._add_source(connection, filter)
             metadata = schema.occurrences.c.metadata
@@ -78,7 +80,7 @@ class Matching:
 
     def matches(self, metadata: str | None) -> bool:
         """Return whether an occurrence that meets the conditions matches, by its metadata."""
-        return self._filter is None or fits_metadata(self._filter, metadata)
+        return self._has_metadata(metadata)
 
     def of_documents(self) -> list[ColumnElement[bool]]:
         """Return the conditions that a document with a matching occurrence meets."""
