@@ -41,7 +41,8 @@ class ApiReranker:
         if endpoint.is_jina and not model.startswith(_JINA_PREFIXES):
             raise UsageError(
                 f'Jina AI has no reranker "{model}"',
-                hint="name one of its models, such as jina-reranker-v3.5, or another --rerank-base",
+                hint="name one such as jina-reranker-v3.5, or another --rerank-base;"
+                " if it is part of the query, put the query before --rerank",
             )
         key = check_key(api_key, endpoint)
         self.model = model
