@@ -314,7 +314,7 @@ class Table:
         query: str,
         k: int = 5,
         *,
-        mode: Literal["vector", "keyword", "hybrid"] = "vector",
+        mode: Literal["vector", "keyword", "hybrid"] | None = None,
         max_distance: float | None = None,
         source: str | None = None,
         where: Mapping[str, object] | None = None,
@@ -329,7 +329,7 @@ class Table:
             query: What to search for.
             k: The largest number of hits.
             mode: What finds documents: vectors, the words of the query, or both. The last two
-                need a full-text index; see `build_index`.
+                need a full-text index; see `build_index`. The default is that of `jtv search`.
             max_distance: Omit documents farther than this, from 0 to 2.
             source: Search only sources that match this shell pattern, such as "mail/*".
             where: Search only documents with these values in their metadata.
@@ -363,7 +363,7 @@ class Table:
         queries: Iterable[str],
         k: int = 5,
         *,
-        mode: Literal["vector", "keyword", "hybrid"] = "vector",
+        mode: Literal["vector", "keyword", "hybrid"] | None = None,
         max_distance: float | None = None,
         source: str | None = None,
         where: Mapping[str, object] | None = None,
@@ -713,7 +713,9 @@ def _search_options(
     return SearchOptions(k, max_distance, filter_, **others)
 
 
-def _mode(name: str) -> SearchMode:
+def _mode(name: str | None) -> SearchMode | None:
+    if name is None:
+        return None
     try:
         return SearchMode(name)
     except ValueError:

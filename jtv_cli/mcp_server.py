@@ -57,7 +57,7 @@ Source = Annotated[
     str | None, Field(description="Search only sources that match this shell pattern.")
 ]
 Mode = Annotated[
-    Literal["vector", "keyword", "hybrid"],
+    Literal["vector", "keyword", "hybrid"] | None,
     Field(description="Search by meaning, by words, or both; the last two need a full-text index."),
 ]
 Ids = Annotated[list[int], Field(min_length=1, max_length=MOST_SHOWN)]
@@ -113,7 +113,7 @@ class _Tools:
         k: K = 5,
         snippet: Snippet = _SNIPPET,
         source: Source = None,
-        mode: Mode = "vector",
+        mode: Mode = None,
     ) -> CallToolResult:
         """Find the documents nearest in meaning to a query, with a snippet of each."""
         hits = with_snippets(self._table.search(query, k, source=source, mode=mode), query, snippet)
