@@ -124,6 +124,13 @@ def test_a_hint_repeats_the_model_for_init_alone(jtv: Jtv) -> None:
     assert result.error.endswith("jtv init --table tickets --model hashing-v1")
 
 
+def test_a_hint_repeats_how_to_reach_the_model(jtv: Jtv) -> None:
+    jtv.ok("init", "--table", "other")
+    options = ("--table", "t", "--model", "m", "--api-base", "http://127.0.0.1:1/v1", "--no-key")
+    result = jtv("ingest", "-", *options, stdin="a\n")
+    assert result.error.endswith(f"jtv init {' '.join(options)}")
+
+
 class TestTwoStores:
     """Both JTV_DATABASE and TIDB_DATABASE_URL are set."""
 

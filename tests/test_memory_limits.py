@@ -67,4 +67,4 @@ def test_a_thread_that_cannot_be_started_is_no_defect(made: Jtv) -> None:
     )
     result = made("ingest", "-", stdin="a\n", prefix=[sys.executable, "-c", script])
     assert result.code == ExitCode.MEMORY, result.stderr
-    assert result.error.startswith("jtv: error: not enough memory")
+    assert result.error.startswith("jtv: error: the system refuses to start another thread\n")

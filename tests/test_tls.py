@@ -34,6 +34,15 @@ SbhnVL1f4+rzl6lPPo7uM7/rS/ihZ2zvy+errEqt2R76pSQsWf6QTLiLzol4Mg==
 """
 
 
+# Runs jtv where every host name is this machine's.
+EVERY_HOST_IS_HERE = (
+    "import socket, sys; find = socket.getaddrinfo\n"
+    "socket.getaddrinfo = lambda host, *rest: find('127.0.0.1', *rest)\n"
+    "from jtv_cli.__main__ import main\n"
+    "sys.argv[:2] = ['jtv']; main()"
+)
+
+
 def tls(host: str, query: str = "") -> Tls:
     return parse_url(f"mysql://u:{PASSWORD}@{host}/d?{query}").tls
 
@@ -256,7 +265,11 @@ class TestOnAServer:
         )
         tls_server.execute(f"GRANT ALL ON {name}.* TO 'sha2'")
         url = url.replace("prefix.root:", "sha2:")
-        assert "password" in self.fails(jtv, f"{url}?ssl_mode=PREFERRED")
+        for elsewhere in ("localhost", "db.example.com"):
+            mode = "DISABLED" if elsewhere == "localhost" else "PREFERRED"
+            unverified = f"{url.replace('localhost', elsewhere)}?ssl_mode={mode}"
+            line = self.fails(jtv, unverified, prefix=[sys.executable, "-c", EVERY_HOST_IS_HERE])
+            assert "asks for the password itself" in line
         self.init(jtv, f"{url}?ssl_ca={certificates}/ca.pem")
         wrong = url.replace(f":{PASSWORD}@", ":wrong@")
         assert "sha2" in self.fails(jtv, f"{wrong}?ssl_ca={certificates}/ca.pem")
@@ -268,16 +281,10 @@ class TestOnAServer:
         self, jtv: Jtv, url: str, certificates: Path, trusts: bool, says: str
     ) -> None:
         """Chain and host name are verified, as the one and the other failure show."""
-        program = (
-            "import socket, sys; find = socket.getaddrinfo\n"
-            "socket.getaddrinfo = lambda host, *rest: find('127.0.0.1', *rest)\n"
-            "from jtv_cli.__main__ import main\n"
-            "sys.argv[:2] = ['jtv']; main()"
-        )
         line = self.fails(
             jtv,
             url.replace("localhost", GATEWAY),
-            prefix=[sys.executable, "-c", program],
+            prefix=[sys.executable, "-c", EVERY_HOST_IS_HERE],
             env={"SSL_CERT_FILE": f"{certificates}/ca.pem"} if trusts else {},
         )
         assert line.startswith(f"jtv: error: the certificate of {GATEWAY} {says}")

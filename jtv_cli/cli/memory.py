@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 # take 80 MiB.
 _ENOUGH = 256 << 20
 _MIB = 1 << 20
-_HINT = "raise the limit on memory (ulimit -v), or run on a machine with more memory"
 # What the C library and the dynamic loader say; Python has no exception of its own for them.
-_MESSAGES = ("failed to map segment", "cannot allocate memory", "can't start new thread")
+_MESSAGES = ("failed to map segment", "cannot allocate memory")
+_NO_THREAD = "can't start new thread"
 
 
 def guard_numpy() -> None:
@@ -70,7 +70,15 @@ def out_of_memory(error: BaseException) -> OutOfMemory | None:
     cause: BaseException | None = error
     while cause is not None:
         text = str(cause).lower()
+        if _NO_THREAD in text:
+            return OutOfMemory(
+                "the system refuses to start another thread",
+                hint="raise the limits on processes and memory: ulimit -u, ulimit -v",
+            )
         if isinstance(cause, MemoryError) or any(message in text for message in _MESSAGES):
-            return OutOfMemory("not enough memory", hint=_HINT)
+            return OutOfMemory(
+                "not enough memory",
+                hint="raise the limit on memory (ulimit -v), or use a machine with more memory",
+            )
         cause = cause.__cause__ or cause.__context__
     return None

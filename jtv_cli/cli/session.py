@@ -266,14 +266,17 @@ def repeat_options(hint: str, flags: config.Flags) -> str:
     `jtv init` becomes `jtv init --table tickets` in a call with `--table tickets`.
     """
     given = {"--database": flags.database, "--table": flags.table}
+    of_new_table = {"--model": flags.model, "--api-base": flags.api_base}
 
     def repeated(command: re.Match[str]) -> str:
-        options = given | ({"--model": flags.model} if command[1] == "init" else {})
+        options = given | (of_new_table if command[1] == "init" else {})
         words = [
             f"{name} {shlex.quote(value)}"
             for name, value in options.items()
             if value is not None and name not in hint
         ]
+        if command[1] == "init" and flags.no_key:
+            words.append("--no-key")
         return " ".join((command[0], *words))
 
     return _COMMAND.sub(repeated, hint)
