@@ -278,7 +278,7 @@ class TestTiflash:
     def test_without_if_wanted(self, jtv: Jtv, tiflash_tidb: str) -> None:
         fill(jtv, "embedded")
         jtv.ok(*arguments("embedded", tiflash_tidb), "--no-index")
-        assert jtv.ok("index", "status", "--database", tiflash_tidb).stdout.startswith("none")
+        assert jtv.ok("index", "status", "--database", tiflash_tidb).stdout.startswith("no index")
 
 
 class TestTheTutorials:

@@ -76,7 +76,7 @@ def test_as_json(sampled: Jtv) -> None:
 
 
 def test_on_a_terminal(sampled: Jtv) -> None:
-    with Terminal(sampled, "doctor") as terminal:
+    with Terminal(sampled, "doctor", columns=200) as terminal:
         assert terminal.wait() == 0
     lines = [line for line in terminal.lines if line]
     assert lines[0] == f"ok       store        {sampled.database} (default)"
