@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import Jtv
+    from jina_server import JinaServer
 
 
 def git(jtv: Jtv, *arguments: str, cwd: Path | None = None) -> str:
@@ -229,3 +232,159 @@ def test_names_that_are_not_utf8(made: Jtv) -> None:
     result = made.ok("ingest", "d")
     assert "1 ignored" in result.stderr
     assert made.ok("list", "--json").records[0]["source"] == "d/b\\xff.md"
+
+
+HOUR = 3600
+
+
+def age(jtv: Jtv, name: str, seconds: float = HOUR) -> None:
+    """Make files look as if they were last modified some time ago."""
+    then = time.time() - seconds
+    top = jtv.folder / "work" / name
+    for path in [top, *top.rglob("*")]:
+        if path.is_file():
+            os.utime(path, (then, then))
+
+
+def unchanged(stderr: str) -> str:
+    """Return the line that counts unchanged files, if there is one."""
+    return next((line for line in stderr.splitlines() if "unchanged" in line), "")
+
+
+class TestUnchanged:
+    """Files that have not changed are not read again, and no other file is passed over."""
+
+    @pytest.fixture
+    def read_once(self, on_each_store: Jtv) -> Jtv:
+        jtv = on_each_store
+        jtv.ok("init")
+        for name in ("a", "b", "sub/c"):
+            jtv.write(f"d/{name}.txt", f"{name} one\n{name} two\nshared\n")
+        age(jtv, "d")
+        jtv.ok("ingest", "d")
+        return jtv
+
+    def test_they_are_not_read(self, read_once: Jtv, as_a_user: list[str]) -> None:
+        work = read_once.folder / "work"
+        (work / "d/a.txt").chmod(0)
+        result = read_once.ok("ingest", "d", prefix=as_a_user)
+        assert unchanged(result.stderr) == "3 files unchanged, not read"
+        assert unchanged(read_once.ok("sync", "d", prefix=as_a_user).stderr)
+        assert read_once("ingest", "d", "--checksum", prefix=as_a_user).code == 2
+        (work / "d/a.txt").chmod(0o600)
+        result = read_once.ok("ingest", "d", "--checksum")
+        assert (result.counts, unchanged(result.stderr)) == (
+            "0 stored, 9 known, 0 empty, 0 skipped, 0 tokens",
+            "",
+        )
+
+    def test_changed_ones_are(self, read_once: Jtv) -> None:
+        path = read_once.write("d/a.txt", "a one\na new\nshared\n")
+        result = read_once.ok("ingest", "d")
+        assert unchanged(result.stderr) == "2 files unchanged, not read"
+        assert result.counts.startswith("1 stored, 2 known")
+        # It was modified just before it was read, and so may change again unnoticed.
+        then = path.stat().st_mtime_ns
+        path.write_text("a one\na two\nagain1\n")
+        os.utime(path, ns=(then, then))
+        assert read_once.ok("ingest", "d").counts.startswith("1 stored")
+
+    def test_only_time_and_size_are_compared_without_checksum(self, read_once: Jtv) -> None:
+        path = read_once.folder / "work/d/a.txt"
+        then = path.stat().st_mtime_ns
+        path.write_text("a one\na new\nshared\n")
+        os.utime(path, ns=(then, then))
+        assert read_once.ok("ingest", "d").counts.startswith("0 stored")
+        assert read_once.ok("ingest", "d", "--checksum").counts.startswith("1 stored")
+
+    @pytest.mark.parametrize("how", ["id", "source", "texts"])
+    def test_what_was_deleted_comes_back(self, read_once: Jtv, how: str) -> None:
+        found = {row[2]: row[1] for row in read_once.ok("list").rows}
+        if how == "id":
+            read_once.ok("delete", found["a one"], "--yes")
+        elif how == "source":
+            read_once.ok("delete", "--source", "d/a.txt", "--yes")
+        else:
+            read_once.ok("delete", "--texts", "-", "--yes", stdin="a one\n")
+        result = read_once.ok("ingest", "d")
+        assert unchanged(result.stderr) == "2 files unchanged, not read"
+        assert "a one" in read_once.ok("list", "-f", "text").stdout.splitlines()
+        assert unchanged(read_once.ok("ingest", "d").stderr).startswith("3 files")
+
+    def test_sync_removes_what_ingest_left(self, read_once: Jtv) -> None:
+        read_once.write("d/a.txt", "a one\n")
+        age(read_once, "d/a.txt", 2 * HOUR)
+        read_once.ok("ingest", "d")
+        assert unchanged(read_once.ok("ingest", "d").stderr).startswith("3 files")
+        result = read_once.ok("sync", "d", "--yes")
+        assert unchanged(result.stderr) == "2 files unchanged, not read"
+        assert "Removed 1 document and 2 occurrences" in result.stderr
+        (read_once.folder / "work/d/b.txt").unlink()
+        result = read_once.ok("sync", "d", "--yes")
+        assert unchanged(result.stderr) == "2 files unchanged, not read"
+        assert "Removed 2 documents and 3 occurrences" in result.stderr
+        shutil.rmtree(read_once.folder / "work/d")
+        assert read_once("sync", "d", "--yes").code == 2
+        assert len(read_once.ok("list").rows) == 4
+
+    def test_in_another_way_they_are_read(self, read_once: Jtv) -> None:
+        result = read_once("ingest", "d", "--paragraphs")
+        assert unchanged(result.stderr) == ""
+        assert result.counts.startswith("3 stored")
+
+    def test_files_with_skipped_records_are_read_again(self, read_once: Jtv) -> None:
+        read_once.write("d/b.txt", b"b one\n\xff\n")
+        age(read_once, "d/b.txt", 2 * HOUR)
+        for _ in range(2):
+            result = read_once("ingest", "d")
+            assert (result.code, unchanged(result.stderr)) == (3, "2 files unchanged, not read")
+
+    def test_one_that_became_binary_is_named(self, read_once: Jtv) -> None:
+        read_once.write("d/b.txt", b"GIF87a")
+        result = read_once("sync", "d", "--yes")
+        assert result.code == 3
+        assert "d/b.txt: it is a GIF image" in result.stderr
+        assert len(read_once.ok("list").rows) == 7
+
+    def test_json(self, read_once: Jtv) -> None:
+        [report] = read_once.ok("ingest", "d", "--json").records
+        assert report["stored"] == 0
+
+
+def test_an_interrupted_ingest_reads_again(keyed: Jtv, api: JinaServer) -> None:
+    keyed.ok("init")
+    for number in range(3):
+        keyed.write(f"d/{number}.txt", "".join(f"{number} {line}\n" for line in range(400)))
+    age(keyed, "d")
+    result = keyed("ingest", "d", "--max-tokens", "3000", "--concurrency", "1")
+    assert result.code == 3
+    api.bill.clear()
+    result = keyed.ok("ingest", "d")
+    assert unchanged(result.stderr) == ""
+    assert 0 < len(api.bill) < 1200
+    assert len(keyed.ok("list").rows) == 1200
+    assert unchanged(keyed.ok("ingest", "d").stderr) == "3 files unchanged, not read"
+
+
+class TestMany:
+    def test_many_files_need_yes(self, made: Jtv) -> None:
+        for number in range(1001):
+            made.write(f"d/{'large' if number > 300 else 'small'}/{number}.txt", f"{number}\n")
+        age(made, "d")
+        result = made("ingest", "d")
+        assert result.code == 2
+        assert "this ingests 1,001 new files, about " in result.error
+        assert "(free); the largest directories are d/large (" in result.error
+        assert "hint: add --yes to confirm" in result.error
+        assert made.ok("list").rows == []
+        made.ok("ingest", "d", "--yes")
+        assert unchanged(made.ok("ingest", "d").stderr) == "1,001 files unchanged, not read"
+
+    def test_many_tokens_need_yes(self, keyed: Jtv, api: JinaServer) -> None:
+        keyed.write("d/a.txt", "word " * 700_000)
+        keyed.ok("init")
+        result = keyed("sync", "d")
+        assert result.code == 2
+        assert "this ingests 1 new file, about 1,166,666 tokens with" in result.error
+        assert "USD" in result.error
+        assert api.bill == []

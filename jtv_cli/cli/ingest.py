@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,10 +25,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from jtv_cli.embedders import Embedder
-    from jtv_cli.pipeline import IngestOptions, Recalled
+    from jtv_cli.pipeline import IngestOptions, Recalled, Remembered
     from jtv_cli.records import IngestEstimate
     from jtv_cli.sources import Input, RecordBlock, Source
     from jtv_cli.stores import Store, Table
+
+_MANY_FILES = 1000
+_MANY_TOKENS = 1_000_000
+# An estimate that few texts exceed, as that of a dry run; the files are not read for it.
+_BYTES_PER_TOKEN = 3
 
 _FREE_STORAGE = "TiDB Cloud Starter has 5 GiB for free"
 
@@ -40,6 +46,7 @@ def ingest(
     exclude: options.Exclude = None,
     no_ignore: options.NoIgnore = False,
     follow: options.Follow = False,
+    checksum: options.Checksum = False,
     input: options.InputFormat = None,  # noqa: A002
     text_field: options.TextFields = None,
     paragraphs: options.Paragraphs = False,
@@ -51,6 +58,7 @@ def ingest(
     truncate: options.Truncate = False,
     strict: options.Strict = False,
     dry_run: options.DryRun = False,
+    yes: options.Yes = False,
     json: options.Report = False,
 ) -> int:
     """Embed and store the texts of files, one document per line or record.
@@ -59,6 +67,10 @@ def ingest(
     Records that cannot be read or are too long for the model are skipped and named, and
     the exit code is then 3. Failed requests are retried. To resume after an interrupt, run
     the same command again.
+
+    In a directory, files whose modification time and size have not changed since they were
+    ingested are not read. jtv asks, or needs --yes, before it ingests more than 1,000 new
+    files, or more than 1,000,000 tokens of them with a paid model.
 
     In an embedded store, the default table is created if it does not exist.
 
@@ -84,27 +96,35 @@ def ingest(
         header=not no_header,
     )
     with open_input(files, read_options, session.console.warning) as given:
-        sources = given.open_files()
-        if input is None:
-            print_formats(session, sources)
-        blocks = read_blocks(sources)
+        # Files in directories are opened once the table says which of them have changed.
+        sources = None if given.files and not dry_run else open_given(session, given, input)
         if dry_run:
+            sources = sources or []
+            blocks = read_blocks(sources)
             return report_estimate(session, sources, blocks, truncate=truncate, json=json)
         from jtv_cli.pipeline import IngestOptions, RetryPolicy
 
-        ingest_options = IngestOptions(
-            concurrency,
-            RetryPolicy(max_wait),
-            max_tokens,
-            strict,
-            truncate,
-            is_stream=any(source.stream.may_wait for source in sources),
-        )
         with session.store(writable=True) as store:
-            table = _open_or_create(session, store)
+            table = None
+            if sources is None:
+                table = _table_if_any(session, store)
+                remembered = recall_files(table, given, read_options, checksum=checksum)
+                confirm_new_files(session, table, given, remembered, yes=yes)
+                sources = open_given(session, given, input, remembered)
+            ingest_options = IngestOptions(
+                concurrency,
+                RetryPolicy(max_wait),
+                max_tokens,
+                strict,
+                truncate,
+                is_stream=any(source.stream.may_wait for source in sources),
+            )
+            table = table or _open_or_create(session, store)
             record(session, table, recall(session, table, sources))
             with reporting(session, json=json) as outcome:
+                blocks = read_blocks(sources)
                 ingest_into(session, store, table, sources, blocks, ingest_options, outcome)
+                remember_files(table, sources, read_options, outcome.report)
             print_excluded(session, given)
             session.sign_off(store, table.spec)
     return ExitCode.OK if outcome.report.is_complete else ExitCode.IN_PART
@@ -126,6 +146,85 @@ def _open_or_create(session: Session, store: Store) -> Table:
 
     create_table(session, store)
     return session.open_table(store)
+
+
+def _table_if_any(session: Session, store: Store) -> Table | None:
+    try:
+        return session.open_table(store)
+    except NoTable:
+        return None
+
+
+def open_given(
+    session: Session, given: Input, form: object, remembered: Remembered | None = None
+) -> list[Source]:
+    """Open the files in directories that have changed, and print the formats detected.
+
+    `form` is the value of --input; None stands for detection.
+    """
+    if remembered is None:
+        sources = given.open_files()
+    else:
+        sources = given.open_files(remembered.unchanged, remembered.stored)
+    if form is None:
+        print_formats(session, sources)
+    return sources
+
+
+def recall_files(
+    table: Table | None,
+    given: Input,
+    read_options: ReadOptions,
+    *,
+    checksum: bool,
+    is_exact: bool = False,
+) -> Remembered:
+    """Return what the table remembers of the files in directories; nothing without a table."""
+    from jtv_cli.pipeline import Remembered, recall_files
+
+    if table is None or read_options.name is not None:
+        return Remembered()
+    remembered = recall_files(table, given.files, read_options, is_exact=is_exact)
+    return remembered._replace(unchanged=frozenset()) if checksum else remembered
+
+
+def remember_files(
+    table: Table, sources: Sequence[Source], read_options: ReadOptions, report: IngestReport
+) -> None:
+    """Record the states of the files that were read, if the ingest came to its end."""
+    from jtv_cli import pipeline
+
+    if report.stopped is None:
+        is_complete = report.skipped == sum(source.bad_read for source in sources)
+        pipeline.remember_files(table, sources, read_options, is_complete=is_complete)
+
+
+def confirm_new_files(
+    session: Session, table: Table | None, given: Input, remembered: Remembered, *, yes: bool
+) -> None:
+    """Ask before many files of directories are ingested for the first time.
+
+    Raises UsageError unless the user agrees.
+    """
+    new = [file for file in given.files if file.name not in remembered.stored]
+    tokens = sum(file.status.st_size for file in new) // _BYTES_PER_TOKEN
+    if yes or (len(new) <= _MANY_FILES and tokens <= _MANY_TOKENS):
+        return
+    model = session.model_for_new_table() if table is None else model_of(table.spec)
+    if len(new) <= _MANY_FILES and model.is_free:
+        return
+    directories: Counter[str] = Counter()
+    for file in new:
+        directories[str(Path(file.path).parent)] += file.status.st_size
+    largest = [f"{name} ({format_size(size)})" for name, size in directories.most_common(3)]
+    usd = None if model.price is None else tokens * model.price / 1e6
+    cost = "free" if model.is_free else "price unknown" if usd is None else format_usd(usd)
+    session.confirm(
+        "ingest",
+        f"{format_count(len(new), 'new file')}, about {format_count(tokens, 'token')} with"
+        f" {model.name} ({cost}); the largest directories are {', '.join(largest)}",
+        otherwise="nothing was read",
+    )
 
 
 def recall(session: Session, table: Table, sources: Sequence[Source]) -> Recalled:
@@ -192,7 +291,13 @@ def ingest_into(
     ingest_options: IngestOptions,
     outcome: Outcome,
 ) -> None:
-    """Embed and store the blocks; print progress and, unless the report is JSON, a summary."""
+    """Embed and store the blocks; print progress and, unless the report is JSON, a summary.
+
+    Without any source, because no file has changed, only the summary is printed.
+    """
+    if not sources:
+        _print_summary(session, outcome)
+        return
     with session.console.status("opening the embedder"):
         embedder = session.embedder(table.spec, truncate=ingest_options.truncate)
         # Fail before anything is paid for.
@@ -260,8 +365,10 @@ def print_formats(session: Session, sources: Sequence[Source]) -> None:
 
 
 def print_excluded(session: Session, given: Input) -> None:
-    """Print how many files and directories were not read, by why."""
+    """Print how many files and directories were not read, and why."""
     counts = [f"{count:,} {why}" for why, count in given.excluded.items() if count]
+    if given.unchanged:
+        session.console.report(f"{format_count(given.unchanged, 'file')} unchanged, not read")
     if counts:
         total = given.excluded.total()
         what = "file or directory" if total == 1 else "files and directories"

@@ -103,6 +103,13 @@ NoIgnore = Annotated[
     bool,
     typer.Option("--no-ignore", help="Read files that .gitignore, .ignore or .jtvignore exclude."),
 ]
+Checksum = Annotated[
+    bool,
+    typer.Option(
+        "--checksum",
+        help="In directories, also read files whose modification time and size are unchanged.",
+    ),
+]
 Follow = Annotated[bool, typer.Option("--follow", help="Follow links to directories.")]
 InputFormat = Annotated[
     SourceFormat | None,

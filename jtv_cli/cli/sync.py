@@ -10,11 +10,14 @@ from jtv_cli.cli import options
 from jtv_cli.cli.arguments import first_few, require_name
 from jtv_cli.cli.ingest import (
     Outcome,
+    confirm_new_files,
     ingest_into,
+    open_given,
     print_excluded,
-    print_formats,
     recall,
+    recall_files,
     record,
+    remember_files,
     report_estimate,
     reporting,
 )
@@ -35,7 +38,7 @@ from jtv_cli.sources import (
 from jtv_cli.sources.details import describe, in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from jtv_cli.pipeline import MarkedLines, Recalled, Spool
     from jtv_cli.sources import Source
@@ -50,6 +53,7 @@ def sync(
     exclude: options.Exclude = None,
     no_ignore: options.NoIgnore = False,
     follow: options.Follow = False,
+    checksum: options.Checksum = False,
     input: options.InputFormat = None,  # noqa: A002
     text_field: options.TextFields = None,
     paragraphs: options.Paragraphs = False,
@@ -95,34 +99,42 @@ def sync(
         header=not no_header,
     )
     with open_input(files, read_options, session.console.warning) as given, Spool() as spool:
-        sources = given.open_files()
-        _check_names(sources)
-        if input is None:
-            print_formats(session, sources)
-        blocks = spool.keeping(read_blocks(sources))
+        # Files in directories are opened once the table says which of them have changed.
+        sources = None if given.files and not dry_run else open_given(session, given, input)
+        _check_names(sources or [])
 
-        def find_gone(table: Table) -> list[MarkedLines]:
-            of_files = _missing_files(session, table, files, read_options, sources)
+        def find_gone(table: Table, sources: Sequence[Source]) -> list[MarkedLines]:
+            there = {file.name for file in given.files}.union(each.name for each in sources)
+            of_files = _missing_files(session, table, files, read_options, there)
             return _lines_gone(table, sources, spool) + of_files
 
         if dry_run:
+            opened = sources or []
             return report_estimate(
                 session,
-                sources,
-                blocks,
+                opened,
+                spool.keeping(read_blocks(opened)),
                 truncate=truncate,
                 json=json,
-                removal=lambda table: count_marked(table, find_gone(table)),
+                removal=lambda table: count_marked(table, find_gone(table, opened)),
             )
-        ingest_options = IngestOptions(
-            concurrency,
-            RetryPolicy(max_wait),
-            max_tokens,
-            truncate=truncate,
-            is_stream=any(source.stream.may_wait for source in sources),
-        )
         with session.store(writable=True) as store:
             table = session.open_table(store)
+            if sources is None:
+                remembered = recall_files(
+                    table, given, read_options, checksum=checksum, is_exact=True
+                )
+                confirm_new_files(session, table, given, remembered, yes=yes)
+                sources = open_given(session, given, input, remembered)
+                _check_names(sources)
+            blocks = spool.keeping(read_blocks(sources))
+            ingest_options = IngestOptions(
+                concurrency,
+                RetryPolicy(max_wait),
+                max_tokens,
+                truncate=truncate,
+                is_stream=any(source.stream.may_wait for source in sources),
+            )
             recalled = recall(session, table, sources)
             if not yes:
                 _confirm_rereading(session, store, table, recalled)
@@ -134,8 +146,9 @@ def sync(
                 is_done = False
                 left_out = sum(source.problem is not None for source in sources)
                 if outcome.report.stopped is None and outcome.report.skipped == left_out:
-                    gone = find_gone(table)
+                    gone = find_gone(table, sources)
                     is_done = _remove(session, store, table, gone, outcome, yes=yes)
+                    remember_files(table, sources, read_options, outcome.report)
                 else:
                     session.console.error("nothing was removed, because not all input was stored")
             print_excluded(session, given)
@@ -183,17 +196,17 @@ def _missing_files(
     table: Table,
     files: Sequence[str],
     read_options: ReadOptions,
-    sources: Sequence[Source],
+    there: Container[str | None],
 ) -> list[MarkedLines]:
     """Return all that the table has of files that are gone from the directories.
 
-    These files are listed. Names that the user chose are not those of files.
+    These files are listed. `there` are the names of files that are not gone. Names that the
+    user chose are not those of files.
     """
     from jtv_cli import pipeline
 
     if read_options.selection is None:
         return []
-    there = {each.name for each in sources}
     names, unclear = [], {}
     for source, _, _, details in table.sources():
         if source is None or source in there or not (details or {}).get("file", True):

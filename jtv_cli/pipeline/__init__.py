@@ -36,6 +36,7 @@ from jtv_cli.pipeline.search import (
 )
 from jtv_cli.pipeline.snippets import with_snippets
 from jtv_cli.pipeline.spool import Spool
+from jtv_cli.pipeline.unchanged import Remembered, recall_files, remember_files
 
 __all__ = [
     "CANDIDATES",
@@ -45,6 +46,7 @@ __all__ = [
     "NullObserver",
     "Observer",
     "Recalled",
+    "Remembered",
     "Reranker",
     "Reranking",
     "RetryPolicy",
@@ -64,7 +66,9 @@ __all__ = [
     "mark_missing",
     "mark_source",
     "read_matching",
+    "recall_files",
     "recall_sources",
+    "remember_files",
     "remove_marked",
     "search",
     "search_many",

@@ -68,6 +68,8 @@ def mark_source(table: Table, source: str) -> MarkedLines:
 
 def count_marked(table: Table, marked: Sequence[MarkedLines]) -> Removed:
     """Return what would be removed; a document is, if none of its occurrences would be left."""
+    if not marked:
+        return Removed()
     import numpy as np
 
     documents = np.concatenate([np.asarray(each.documents) for each in marked])

@@ -6,7 +6,7 @@ at the beginnings of files, `stream` reads their bytes, `source` splits these in
 """
 
 from jtv_cli.sources.blocks import RecordBlock
-from jtv_cli.sources.directory import Selection
+from jtv_cli.sources.directory import FoundFile, Selection
 from jtv_cli.sources.memory import blocks_of_records
 from jtv_cli.sources.open import (
     Input,
@@ -21,6 +21,7 @@ from jtv_cli.sources.repository import GitSettings
 from jtv_cli.sources.source import InputFormat, ReadOptions, Source
 
 __all__ = [
+    "FoundFile",
     "GitSettings",
     "Input",
     "InputFormat",

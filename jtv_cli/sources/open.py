@@ -63,7 +63,8 @@ BINARY = "binary"
 class Input:
     """What a command line names: sources that are open, and files in directories, which are not.
 
-    `files` are the files in directories, `excluded` counts those that are not read, by why.
+    `files` are the files in directories, `excluded` counts those that are not read, by why, and
+    `unchanged` is the number of those that need not be read again.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Input:
         stack: ExitStack,
     ) -> None:
         self.excluded: Counter[str] = Counter()
+        self.unchanged = 0
         self._options = options
         self._stack = stack
         self._given: list[Source | FoundFile] = []
@@ -102,6 +104,7 @@ class Input:
             for each in self._given
             if isinstance(each, Source) or each.name not in unchanged
         ]
+        self.unchanged = len(self._given) - len(sources)
         found = {file.path: file.name for file in self.files}
         if self._options.selection and not self._options.selection.include:
             binary = [
@@ -217,7 +220,10 @@ def read_blocks(sources: Sequence[Source]) -> Iterator[RecordBlock]:
     before = 0
     for source in sources:
         for block in _read(source, is_alone=len(sources) == 1):
+            source.texts_read += len(block.texts)
+            source.bad_read += len(block.bad)
             yield block._replace(end=before + block.end)
+        source.state = source.stream.settled_state()
         before += source.stream.consumed
         source.stream.close()
 

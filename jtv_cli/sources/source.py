@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jtv_cli.sources.blocks import BadRecord, Text
     from jtv_cli.sources.content import NotText
     from jtv_cli.sources.directory import Selection
-    from jtv_cli.sources.stream import Stream
+    from jtv_cli.sources.stream import FileState, Stream
 
 LARGEST_RECORD = 1 << 26
 """The largest line or record in bytes, 64 MiB: longer ones are skipped.
@@ -83,7 +83,9 @@ class Source:
     `is_file` says that the name is the path of a file rather than a name the user chose.
     `text_fields` are the fields with the text and `delimiter` what separates fields, once
     they are known, and `unseen_fields` the text fields that no record had so far.
-    `lines_read` is the number of whole lines read so far. `problem` says why the source is
+    `lines_read` is the number of whole lines read so far, `texts_read` that of texts, and
+    `bad_read` that of records that are skipped. `state` is that of a file that was read to its
+    end and did not change meanwhile. `problem` says why the source is
     skipped as a whole, if it is.
     """
 
@@ -100,6 +102,9 @@ class Source:
         self.text_fields: tuple[str, ...] = ()
         self.unseen_fields = set(options.text_fields)
         self.lines_read = 0
+        self.texts_read = 0
+        self.bad_read = 0
+        self.state: FileState | None = None
         self.problem: NotText | None = None
 
     def choose_text_fields(self, fields: Collection[str]) -> tuple[str, ...]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import time
 import zlib
 from collections import deque
 from contextlib import contextmanager, suppress
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.errors import UsageError
 from jtv_cli.records import STDIN
@@ -24,6 +25,17 @@ if TYPE_CHECKING:
 _BLOCK_BYTES = 1 << 16
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP = 16 + zlib.MAX_WBITS  # tells zlib to expect a gzip header
+
+
+# File systems keep times in ticks of up to 2 seconds (FAT), here in nanoseconds.
+_LONGEST_TICK = 2_000_000_000
+
+
+class FileState(NamedTuple):
+    """What shows whether a file has changed: its modification time (ns) and its size."""
+
+    modified: int
+    size: int
 
 
 class DamagedData(Exception):
@@ -46,7 +58,8 @@ class Stream:
         self.consumed = 0
         # Unbuffered, so that closing it does not wait for a thread that is reading.
         self._file: FileIO | None = _open(path)
-        status = os.fstat(self._file.fileno())
+        self._opened_at = time.time_ns()
+        self._status = status = os.fstat(self._file.fileno())
         self._has_gzip_name = path.lower().endswith(".gz")
         self.is_typed = self._file.isatty()
         self.size = status.st_size if stat.S_ISREG(status.st_mode) else None
@@ -76,6 +89,20 @@ class Stream:
                 self.close()
             else:
                 self._replay.extendleft(reversed(recorded))
+
+    def settled_state(self) -> FileState | None:
+        """Return the state of a regular file that was read to its end, before it is closed.
+
+        None if it changed meanwhile, or so shortly before that it may change again within the
+        same tick of the file system's clock.
+        """
+        if self._file is None or self.may_wait:
+            return None
+        now, before = os.fstat(self._file.fileno()), self._status
+        has_changed = (now.st_mtime_ns, now.st_size) != (before.st_mtime_ns, before.st_size)
+        if has_changed or self._opened_at - now.st_mtime_ns < _LONGEST_TICK:
+            return None
+        return FileState(now.st_mtime_ns, now.st_size)
 
     def close(self) -> None:
         """Close the file."""
@@ -125,6 +152,8 @@ class Stream:
     def _read_file(self) -> bytes:
         if self._file is None:
             self._file = _open(self.path)
+            self._opened_at = time.time_ns()
+            self._status = os.fstat(self._file.fileno())
         try:
             return self._file.read(_BLOCK_BYTES) or b""
         except OSError as error:

@@ -157,6 +157,10 @@ class Table(Protocol):
         """Yield the occurrences in a source, by line, in short reads, without metadata."""
         ...
 
+    def count_occurrences(self, sources: Collection[str]) -> dict[str, int]:
+        """Return how many occurrences each of the sources has; those without any left out."""
+        ...
+
     def source_details(self, sources: Collection[str]) -> dict[str, Mapping[str, Any]]:
         """Return how each of the sources was read.
 

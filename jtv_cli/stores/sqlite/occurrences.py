@@ -62,6 +62,12 @@ FROM "{name}_occurrences" o LEFT JOIN "{name}_sources" s ON s.id = o.source
 GROUP BY o.source
 """
 
+_COUNTS_OF = """
+SELECT s.source, count(*) FROM "{{name}}_sources" s
+CROSS JOIN "{{name}}_occurrences" o ON o.source = s.id
+WHERE s.source IN ({marks}) GROUP BY s.id
+"""
+
 _DETAILS = """
 SELECT source, details FROM "{{name}}_sources" s
 WHERE source IN ({marks}) AND details IS NOT NULL
@@ -144,6 +150,13 @@ class Occurrences:
             require_types((str, int, int), (source, occurrences, documents))
             counts.append(SourceCount(source, occurrences, documents, to_metadata(details)))
         return by_source(counts)
+
+    def counts_of(self, sources: Collection[str]) -> dict[str, int]:
+        """Return how many occurrences each of the sources has; those without any left out."""
+        found: dict[str, int] = {}
+        for part in batched(list(sources), PARAMETERS):
+            found.update(self._execute(_COUNTS_OF.format(marks=marks(len(part))), part).fetchall())
+        return found
 
     def lines(self, source: str | None, after: SourceLine | None, limit: int) -> list[SourceLine]:
         """Return at most `limit` places of a source that follow `after`, by line."""

@@ -245,6 +245,10 @@ class SqliteTable(Table):
             yield from block
             last = block[-1]
 
+    def count_occurrences(self, sources: Collection[str]) -> dict[str, int]:
+        with self._reading():
+            return self.occurrences.counts_of(sources)
+
     def source_details(self, sources: Collection[str]) -> dict[str, Mapping[str, Any]]:
         with self._reading():
             return self.occurrences.details(sources)

@@ -325,6 +325,23 @@ class TidbTable:
                 return
             last = lines[-1]
 
+    def count_occurrences(self, sources: Collection[str]) -> dict[str, int]:
+        """Return how many occurrences each of the sources has; those without any left out."""
+        if not self._schema.has_parts:
+            return {}
+        columns, occurrences = self._schema.sources.c, self._schema.occurrences
+        statement = (
+            sa.select(columns.source, sa.func.count())
+            .join_from(self._schema.sources, occurrences, occurrences.c.source == columns.id)
+            .group_by(columns.source)
+        )
+        found: dict[str, int] = {}
+        for part in batched(list(sources), KEYS):
+            chosen = statement.where(columns.source_hash.in_([text_hash(name) for name in part]))
+            rows = self._database.read(lambda connection: connection.execute(chosen).all())  # noqa: B023
+            found.update((source, count) for source, count in rows)
+        return found
+
     def source_details(self, sources: Collection[str]) -> dict[str, Mapping[str, Any]]:
         """Return how each of the sources was read, less those without occurrences or details."""
         if not self._schema.has_parts or self._schema.format == 1:
