@@ -173,6 +173,14 @@ def test_utf16_is_recognised_before_another_file_is_stored(made: Jtv) -> None:
     assert contents(made) == []
 
 
+def test_a_file_with_a_wrong_name_is_recognised_before_another_file_is_stored(made: Jtv) -> None:
+    made.write("one.txt", "one\n")
+    made.write("plain.gz", "two\n")
+    result = made("ingest", "one.txt", "plain.gz")
+    assert (result.code, "plain.gz is not compressed with gzip" in result.error) == (2, True)
+    assert contents(made) == []
+
+
 @pytest.mark.parametrize("bad", ["missing.txt", ".", "unreadable.txt"])
 def test_files_are_opened_before_anything_is_done(
     made: Jtv, bad: str, as_a_user: list[str]

@@ -36,12 +36,16 @@ class NotText(Exception):
     """Content that is not text: what it is, and a command that writes the text in FILE.
 
     `has_text` says that there is text in it, which jtv cannot read. `hint` is used without a
-    command.
+    command. `is_fatal` says that a file the user named stops the command before anything
+    is done.
     """
 
-    def __init__(self, what: str, command: str = "", *, hint: str = "") -> None:
+    def __init__(
+        self, what: str, command: str = "", *, hint: str = "", is_fatal: bool = False
+    ) -> None:
         super().__init__(what)
         self.what = what
+        self.is_fatal = is_fatal
         self.has_text = bool(command) and not what.startswith("compressed")
         self._command = command
         self._hint = hint or "convert it to UTF-8 text first"
@@ -63,7 +67,7 @@ class NotText(Exception):
 def check_is_text(start: bytes) -> None:
     """Raise NotText unless the first bytes of a file can be those of UTF-8 text."""
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise _utf16("UTF-16")
+        raise _utf16("UTF-16", is_fatal=True)
     for signature, what, command in _SIGNATURES:
         if start.startswith(signature):
             raise NotText(what, command)
@@ -76,5 +80,6 @@ def check_is_text(start: bytes) -> None:
     raise NotText("a binary file (it contains a NUL byte)")
 
 
-def _utf16(encoding: str) -> NotText:
-    return NotText("UTF-16 text, not UTF-8", f"iconv -f {encoding} -t UTF-8 FILE")
+def _utf16(encoding: str, *, is_fatal: bool = False) -> NotText:
+    command = f"iconv -f {encoding} -t UTF-8 FILE"
+    return NotText("UTF-16 text, not UTF-8", command, is_fatal=is_fatal)

@@ -138,6 +138,8 @@ class Input:
             else:
                 _check(source)
         except NotText as problem:
+            if problem.is_fatal and file is None:
+                raise problem.as_error(path) from None
             source.problem = problem
         return source
 
@@ -293,7 +295,7 @@ def _read(source: Source, *, is_alone: bool = True) -> Iterator[RecordBlock]:
     except DamagedData as damaged:
         yield source.block([], 0, [BadRecord(source.lines_read + 1, str(damaged))])
     except NotText as problem:
-        if is_alone:
+        if is_alone or problem.is_fatal:
             raise problem.as_error(source.path) from None
         source.problem = problem
         yield _skipped(source, problem)

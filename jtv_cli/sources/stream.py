@@ -132,7 +132,9 @@ class Stream:
         if start := next(blocks, b""):
             is_gzip = start.startswith(_GZIP_MAGIC)
             if self._has_gzip_name and not is_gzip:
-                raise NotText("not compressed with gzip", hint="rename it without .gz")
+                raise NotText(
+                    "not compressed with gzip", hint="rename it without .gz", is_fatal=True
+                )
             # Standard input has no name that could end in .gz.
             may_be_gzip = self._has_gzip_name or self.path == STDIN
             every = chain([start], blocks)
