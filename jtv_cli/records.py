@@ -331,6 +331,14 @@ class Filter(NamedTuple):
         return self.source is not None or self.has_times
 
 
+class SourceRange(NamedTuple):
+    """The lines of a source from `first` to `last`."""
+
+    source: str | None
+    first: int
+    last: int
+
+
 class SourceCount(NamedTuple):
     """How many occurrences, of how many documents, a source has; None for stdin.
 

@@ -54,7 +54,28 @@ def count(jtv: Jtv, *arguments: str, api: JinaServer | None = None) -> float:
         ("list animals", 4.5),
         ("search animals", 4.5),
         ("search animals --exact", 4.5),
+        (f"ingest {SAMPLE_TEXTS}", 6),
+        ("init", 8),
+        ("doctor --no-api", 10),
     ],
 )
 def test_round_trips(user: Jtv, command: str, most: float) -> None:
     assert count(user, *command.split()) <= most
+
+
+@pytest.fixture
+def api_user(jtv: Jtv, keyed: Jtv, tiflash_tidb: str) -> Jtv:  # noqa: ARG001
+    """A user with an indexed table of the sample texts, made with the API."""
+    jtv.environment["TIDB_DATABASE_URL"] = tiflash_tidb
+    jtv.ok("init")
+    jtv.ok("ingest", str(SAMPLE_TEXTS))
+    return jtv
+
+
+@pytest.mark.parametrize(
+    ("command", "most"), [(f"ingest {SAMPLE_TEXTS}", 6), ("doctor", 12)], ids=["ingest", "doctor"]
+)
+def test_round_trips_with_the_api(
+    api_user: Jtv, api: JinaServer, command: str, most: float
+) -> None:
+    assert count(api_user, *command.split(), api=api) <= most

@@ -143,7 +143,7 @@ def _report(
     else:
         for line in _done(spec, {change.kind for change in changes}, index):
             session.console.report(line)
-    session.note_connection(store, table)
+    session.note_connection(store, table, index)
     session.note_builtin(spec)
     session.sign_off(store, spec)
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from jtv_cli.embedders import Embedder, Model
     from jtv_cli.pipeline import Reranker
+    from jtv_cli.records import IndexStatus
     from jtv_cli.stores import Store, Table
 
 P = ParamSpec("P")
@@ -171,14 +172,18 @@ class Session(NamedTuple):
                 f" ({JINA_KEYS_PAGE}). Then create another table."
             )
 
-    def note_connection(self, store: Store, table: Table) -> None:
-        """Print what a writer should know about the connection and the index."""
+    def note_connection(self, store: Store, table: Table, index: IndexStatus | None = None) -> None:
+        """Print what a writer should know about the connection and the index.
+
+        `index` is the state of the index if it was just read.
+        """
         for note in store.notes:
             self.console.report(note)
         if self.database.is_embedded:
             return
-        with self.looking_at(store):
-            index = table.index_status()
+        if index is None:
+            with self.looking_at(store):
+                index = table.index_status()
         if index.state is IndexState.NONE:
             self.console.warning(
                 f"table {table.spec.name} has no vector index: searches are full scans",

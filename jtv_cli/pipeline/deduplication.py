@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from jtv_cli.errors import DocumentDeleted
 from jtv_cli.pipeline.batches import NewText, estimated_tokens
-from jtv_cli.records import Document, Occurrence, SourceLine
+from jtv_cli.records import Document, Occurrence, SourceLine, SourceRange
 from jtv_cli.text import text_hashes
 
 if TYPE_CHECKING:
@@ -94,8 +94,10 @@ class Deduplicator:
 
     def _store_occurrences(self, block: RecordBlock, hashes: Sequence[bytes]) -> dict[bytes, int]:
         """Store the occurrences of stored texts; return the ids of these texts by hash."""
+        numbers = [line or 0 for line, _, _ in block.texts]
+        span = SourceRange(block.source, min(numbers), max(numbers)) if numbers else None
         while True:
-            ids = self._table.known(hashes)
+            ids = self._table.known(hashes, span)
             lines = [
                 SourceLine(line, ids[key], metadata)
                 for key, (line, _, metadata) in zip(hashes, block.texts, strict=True)

@@ -30,7 +30,7 @@ def open_store(
     if "://" in database:
         from jtv_cli.stores.tidb import TidbStore
 
-        return TidbStore(database, notice=notice)
+        return TidbStore(database, writable=writable, notice=notice)
     from jtv_cli.stores.sqlite import SqliteStore
 
     return SqliteStore(Path(database), writable=writable, make_folder=make_folder)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         SearchResults,
         SourceCount,
         SourceLine,
+        SourceRange,
         StoredDocument,
         TableSpec,
         Vectors,
@@ -54,8 +55,12 @@ class Table(Protocol):
         """
         ...
 
-    def known(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
-        """Return the id of each hash that is stored; the others are absent."""
+    def known(self, hashes: Sequence[bytes], lines: SourceRange | None = None) -> dict[bytes, int]:
+        """Return the id of each hash that is stored; the others are absent.
+
+        `lines` are those that `add_occurrences` is called with next: a store may look up their
+        occurrences at the same time.
+        """
         ...
 
     def add(self, documents: Sequence[Document], vectors: Vectors) -> Added:

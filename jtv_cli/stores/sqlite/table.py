@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         Removed,
         SourceCount,
         SourceLine,
+        SourceRange,
         StoredDocument,
         TableSpec,
         Vectors,
@@ -81,7 +82,11 @@ class SqliteTable(Table):
         with self._translated():
             self._space.reserve(self.documents.connection, size, rows, self.documents.count())
 
-    def known(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
+    def known(
+        self,
+        hashes: Sequence[bytes],
+        lines: SourceRange | None = None,  # noqa: ARG002
+    ) -> dict[bytes, int]:
         with self._reading():
             return self.documents.known(hashes)
 

@@ -18,7 +18,7 @@ from jtv_cli.stores.tidb.dialect import URL, ping_when_idle
 from jtv_cli.stores.tidb.errors import (
     CANNOT_CONNECT,
     NO_HANDSHAKE,
-    NO_PRIVILEGE,
+    RETRYABLE,
     code_of,
     is_retryable,
     is_timeout,
@@ -208,13 +208,13 @@ def fetch_all(
 ) -> list[Rows]:
     """Run statements in one round trip, and return the rows of each, as the driver decodes them.
 
-    If one fails, the server does not run those after it. The last `optional` ones may fail for
-    lack of a privilege: then their rows are missing.
+    If one fails, the server does not run those after it. The server may refuse the last
+    `optional` ones, for lack of a privilege or of a table: then their rows are missing.
 
     Raises DBAPIError.
     """
     cursor = connection.connection.cursor()
-    text = ";\n".join(_rendered(connection, cursor, statement) for statement in statements)
+    text = ";\n".join(rendered(connection, statement) for statement in statements)
     found: list[Rows] = []
     try:
         cursor.execute(text)
@@ -225,16 +225,17 @@ def fetch_all(
         if not cursor.connection.open:
             connection.invalidate(error)
         failure = DBAPIError.instance(text, None, error, err.MySQLError, hide_parameters=True)
-        if code_of(failure) not in NO_PRIVILEGE or len(found) < len(statements) - optional:
+        is_refused = cursor.connection.open and code_of(failure) not in RETRYABLE
+        if not is_refused or len(found) < len(statements) - optional:
             raise failure from error
     return found
 
 
-def _rendered(connection: Connection, cursor: Any, statement: str | Executable) -> str:  # noqa: ANN401
+def rendered(connection: Connection, statement: str | Executable) -> str:
     """Return a statement with its parameters as literals."""
     if isinstance(statement, str):
         return statement
     compiled = statement.compile(  # type: ignore[attr-defined]
         dialect=connection.dialect, compile_kwargs={"render_postcompile": True}
     )
-    return str(cursor.mogrify(str(compiled), compiled.params))
+    return str(connection.connection.cursor().mogrify(str(compiled), compiled.params))

@@ -204,7 +204,7 @@ class VectorIndex:
             raise
 
     def _status(self, connection: Connection) -> IndexStatus:
-        return read_status(fetch_status(connection, self._table))
+        return read_status(fetch_all(connection, *status_statements(self._table), optional=1))
 
     def _name(self, connection: Connection) -> str | None:
         """Return the name of the index, quoted, None if there is none."""
@@ -218,15 +218,13 @@ class VectorIndex:
         return _is_adding(*fetch_all(connection, *_progress_and_jobs(self._table), optional=1))
 
 
-def fetch_status(connection: Connection, table: str, *before: Executable) -> list[Rows]:
-    """Return the rows of statements, and those that `read_status` takes, in one round trip."""
-    replica = _REPLICA.bindparams(table=table)
-    rest = _progress_and_jobs(table)
-    return fetch_all(connection, *before, _show(table), replica, *rest, optional=1)
+def status_statements(table: str) -> tuple[str | Executable, ...]:
+    """Return the statements whose rows `read_status` takes; the last is optional."""
+    return _show(table), _REPLICA.bindparams(table=table), *_progress_and_jobs(table)
 
 
 def read_status(rows: Sequence[Rows]) -> IndexStatus:
-    """Return the state of an index from what the server says of the table."""
+    """Return the state of an index from the rows of the statements of `status_statements`."""
     created, replicas, progress, *jobs = rows
     name = _index_name(created)
     is_adding = name is None and _is_adding(progress, *jobs)

@@ -8,8 +8,9 @@ import sqlalchemy as sa
 
 from jtv_cli.batching import batched
 from jtv_cli.errors import StoreError
-from jtv_cli.records import Removed, SourceLine
+from jtv_cli.records import Removed, SourceLine, SourceRange
 from jtv_cli.stores.source_lines import encode_metadata, lines_to_scan
+from jtv_cli.stores.tidb.connection import fetch_all
 from jtv_cli.stores.tidb.schema import NO_LINE, NO_SOURCE, end_line_of
 from jtv_cli.stores.tidb.statements import KEYS, ahead, inserts, vector_text
 from jtv_cli.text import text_hash
@@ -17,12 +18,25 @@ from jtv_cli.text import text_hash
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import ColumnElement, Connection, Select
 
     from jtv_cli.records import Document, Occurrence, Vectors
     from jtv_cli.stores.source_lines import StoredLine
     from jtv_cli.stores.tidb.schema import Schema
     from jtv_cli.stores.tidb.statements import Row
+
+
+def insert_nothing(name: str) -> list[str]:
+    """Return statements that insert no row into any of the tables of the one of that name.
+
+    They need the tables and the privileges that an ingest needs.
+    """
+    keys = {name: "id", f"{name}_sources": "id", f"{name}_occurrences": "document"}
+    return [
+        f"INSERT INTO `{table}` SELECT old.* FROM `{table}` AS old WHERE FALSE"
+        f" ON DUPLICATE KEY UPDATE `{table}`.{key} = `{table}`.{key}"
+        for table, key in keys.items()
+    ]
 
 
 class Rows:
@@ -45,24 +59,21 @@ class Rows:
         )
         return self._insert(self._schema.documents, "content, content_vec, content_hash", rows)
 
-    def insert_nothing(self) -> None:
-        """Insert no row into any table: this needs the tables and the privileges of an ingest."""
-        for table in (self._schema.documents, *self._schema.parts):
-            key = next(iter(table.primary_key)).name
-            self._connection.exec_driver_sql(
-                f"INSERT INTO `{table.name}` SELECT old.* FROM `{table.name}` AS old WHERE FALSE"
-                f" ON DUPLICATE KEY UPDATE `{table.name}`.{key} = `{table.name}`.{key}"
-            )
-
-    def ids(self, hashes: Sequence[bytes], *, lock: bool = False) -> dict[bytes, int]:
-        """Return the ids of those of the hashes that are stored."""
+    def known(
+        self, hashes: Sequence[bytes], lines: SourceRange | None = None
+    ) -> tuple[dict[bytes, int], set[StoredLine]]:
+        """Return the ids of those of the hashes that are stored, and occurrences in some lines."""
         columns = self._schema.documents.c
-        rows = self._lookup((columns.content_hash, columns.id), hashes, lock=lock)
-        return dict(map(tuple, rows))
+        statements = self._lookups((columns.content_hash, columns.id), hashes, lock=False)
+        more = [] if lines is None else [self.in_range(lines)]
+        rows = fetch_all(self._connection, *statements, *more)
+        stored = {tuple(row) for row in rows.pop()} if more else set()
+        return {key: number for part in rows for key, number in part}, stored
 
     def lock_stored(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
         """Lock the documents that the transaction has stored; return their ids by hash."""
-        ids = self.ids(hashes, lock=True)
+        columns = self._schema.documents.c
+        ids = dict(map(tuple, self._lookup((columns.content_hash, columns.id), hashes, lock=True)))
         _require_all(hashes, ids)
         return ids
 
@@ -81,21 +92,22 @@ class Rows:
 
     def occurrences(self, source: str | None, places: Sequence[SourceLine]) -> set[StoredLine]:
         """Return the stored occurrences in a source: at these places, and perhaps at others."""
-        columns = self._schema.occurrences.c
-        statement = sa.select(
-            columns.line, columns.document, columns.metadata, end_line_of(self._schema)
-        )
-        number = self._source_number(source)
         if lines := lines_to_scan(places):
-            rows = self._connection.execute(
-                statement.where(columns.source == number, columns.line.between(*lines))
-            )
-            return {tuple(row) for row in rows}
+            found = self._connection.execute(self.in_range(SourceRange(source, *lines)))
+            return {tuple(row) for row in found}
+        number = self._source_number(source)
+        statement = self._select_occurrences()
         # With the number as a constant, each key is a point of the primary key.
         known = self._connection.scalar(sa.select(number))
         parts = [] if known is None else batched(places, KEYS)
         statements = (statement.where(self._is_at(known, part)) for part in parts)
         return {tuple(row) for one in statements for row in self._connection.execute(one)}
+
+    def in_range(self, lines: SourceRange) -> Select[Any]:
+        """Return the statement that reads the occurrences in some lines of a source."""
+        columns = self._schema.occurrences.c
+        is_in = columns.source == self._source_number(lines.source)
+        return self._select_occurrences().where(is_in, columns.line.between(*lines[1:]))
 
     def source_lines(self, source: str | None, after: SourceLine, limit: int) -> list[SourceLine]:
         """Return up to `limit` occurrences in a source by line, those after the given one."""
@@ -192,6 +204,12 @@ class Rows:
         # The old row stays: a writer that has just looked up its id may still refer to it.
         return int(count or 0)
 
+    def _select_occurrences(self) -> Select[Any]:
+        columns = self._schema.occurrences.c
+        return sa.select(
+            columns.line, columns.document, columns.metadata, end_line_of(self._schema)
+        )
+
     def _remove_occurrences(
         self, source: str | None, places: Sequence[SourceLine]
     ) -> Iterator[tuple[int, set[int]]]:
@@ -254,11 +272,15 @@ class Rows:
         self, columns: Sequence[sa.Column[Any]], keys: Sequence[object], *, lock: bool
     ) -> Iterator[Any]:
         """Yield the rows whose first column has one of the keys."""
+        for statement in self._lookups(columns, keys, lock=lock):
+            yield from self._connection.execute(statement)
+
+    def _lookups(
+        self, columns: Sequence[sa.Column[Any]], keys: Sequence[object], *, lock: bool
+    ) -> Iterator[Select[Any]]:
         for part in batched(keys, KEYS):
             statement = sa.select(*columns).where(columns[0].in_(part))
-            if lock:
-                statement = statement.with_for_update()
-            yield from self._connection.execute(statement)
+            yield statement.with_for_update() if lock else statement
 
 
 def _require_all(keys: Iterable[object], found: Mapping[Any, int]) -> None:

@@ -14,11 +14,14 @@ from jtv_cli.records import (
     Filter,
     Hit,
     IndexCheck,
+    IndexState,
     SearchResults,
 )
 from jtv_cli.stores.filters import all_compared, fits_source, metadata_test
 from jtv_cli.stores.source_lines import decode_metadata
 from jtv_cli.stores.tidb.conditions import all_of, any_of
+from jtv_cli.stores.tidb.connection import fetch_all, rendered
+from jtv_cli.stores.tidb.index import read_status, status_statements
 from jtv_cli.stores.tidb.schema import NO_SOURCE, in_order, line_of
 from jtv_cli.stores.tidb.statements import vector_text
 
@@ -250,20 +253,29 @@ def search_matching(
 
 def explain_search(
     connection: Connection, schema: Schema, query: Vectors, k: int, *, has_filter: bool
-) -> tuple[bool, str]:
-    """Return whether the server answers a search from the index, and if not, why.
+) -> SearchPlan:
+    """Return how the server answers a search.
 
-    The reason is empty if the server gives none: only TiDB Cloud does, as a warning.
+    Only TiDB Cloud says why it does not use an index, in a warning.
     """
     wanted = _OVER_FETCH * k if has_filter else k
-    compiled = _statement(schema, query, wanted + 1, exact=False).compile(
-        dialect=connection.dialect
+    statement = rendered(connection, _statement(schema, query, wanted + 1, exact=False))
+    rows, warnings, *status_rows = fetch_all(
+        connection,
+        f"EXPLAIN {statement}",
+        "SHOW WARNINGS",
+        *status_statements(schema.documents.name),
+        optional=1,
     )
-    rows = connection.exec_driver_sql(f"EXPLAIN {compiled}", compiled.construct_params())
     if any("annIndex:" in str(column) for row in rows for column in row):
-        return True, ""
-    warnings = connection.exec_driver_sql("SHOW WARNINGS").all()
-    return False, "; ".join(row[2] for row in warnings if "index not used" in row[2])
+        return INDEXED
+    reason = "; ".join(row[2] for row in warnings if "index not used" in row[2])
+    status = read_status(status_rows)
+    if not reason and status.state is IndexState.READY:
+        reason = "the optimizer chose a full scan (small table)"
+    if not reason and status.state is IndexState.NONE:
+        reason = f"the table has none; {status.detail}"
+    return SearchPlan(False, f"no index was used: {reason or status.detail}")
 
 
 def to_hits(

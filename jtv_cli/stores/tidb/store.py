@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateTable, DropTable
 
 from jtv_cli.errors import NoTable, StoreError
 from jtv_cli.records import Change, ChangeKind, Check, IndexState, Outcome
-from jtv_cli.stores.tidb.connection import Database
+from jtv_cli.stores.tidb.connection import Database, fetch_all
 from jtv_cli.stores.tidb.errors import is_serverless, version_error
 from jtv_cli.stores.tidb.full_text import FullTextIndex
-from jtv_cli.stores.tidb.index import VectorIndex
+from jtv_cli.stores.tidb.index import VectorIndex, read_status, status_statements
+from jtv_cli.stores.tidb.rows import insert_nothing
 from jtv_cli.stores.tidb.schema import (
     FORMAT,
     MAX_DIMENSIONS,
@@ -30,17 +31,19 @@ from jtv_cli.stores.tidb.tutorial import (
     plan_conversion,
     plan_repair,
     repair,
+    repair_statements,
     tutorial_spec,
 )
 from jtv_cli.stores.tidb.url import parse_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Executable
 
     from jtv_cli.records import TableSpec
+    from jtv_cli.stores.tidb.connection import Rows
 
 _TABLE = sa.text(
     "SELECT table_name, table_comment, @@max_allowed_packet FROM information_schema.tables"
@@ -63,6 +66,9 @@ _TLS_STATUS = sa.text("SHOW STATUS LIKE 'Ssl%'")
 _TIFLASH_NODES = sa.text(
     "SELECT COUNT(*) FROM information_schema.cluster_info WHERE type = 'tiflash'"
 )
+# The numbers of TiDB tables that a table consists of, and of statements about its index.
+_TABLES = 3
+_STATUS = 4
 
 
 class _Found(NamedTuple):
@@ -77,16 +83,18 @@ class _Found(NamedTuple):
 class TidbStore:
     """A database of a TiDB cluster. Nothing is connected to before the first call.
 
-    `notice` is called with a line for each retry, and if there can be no index.
+    `writable` says that its tables are opened to write to them. `notice` is called with a
+    line for each retry, and if there can be no index.
 
     Raises UsageError for a URL that cannot be used.
     """
 
-    def __init__(self, url: str, *, notice: Callable[[str], None]) -> None:
+    def __init__(self, url: str, *, writable: bool = False, notice: Callable[[str], None]) -> None:
         address = parse_url(url)
         self.location = address.location
         self.notes: Sequence[str] = address.notes
         self._tls = address.tls
+        self._is_writable = writable
         self._database = Database(address, notice)
 
     def tables(self) -> list[TableSpec]:
@@ -104,15 +112,29 @@ class TidbStore:
 
     def open(self, name: str) -> TidbTable:
         """Return a table. Raises NoTable if there is none of that name."""
-        found = self._look_up(name)
+        more: Sequence[str | Executable] = ()
+        if self._is_writable:
+            # What a writer asks next, in the same round trip.
+            more = [*insert_nothing(name), *status_statements(name)]
+
+        def work(connection: Connection) -> tuple[_Found | None, Sequence[Rows]]:
+            look_up = _TABLE.bindparams(table=name)
+            rows, *rest = fetch_all(connection, look_up, *more, optional=len(more))
+            return self._find(connection, rows), rest
+
+        found, rest = self._database.read(work)
         if found is None:
             raise NoTable(name, self.location)
+        inserted, status = rest[:_TABLES], rest[_TABLES:]
         return TidbTable(
             self._database,
             found.spec,
             is_converted=found.is_converted,
             table_format=found.format,
             packet_bytes=found.packet_bytes,
+            is_writable=len(inserted) == _TABLES,
+            # Without the privilege to see the server's jobs, the last one is missing.
+            index_status=read_status(status) if len(status) >= _STATUS - 1 else None,
         )
 
     def plan(self, spec: TableSpec, *, index: bool = True) -> list[Change]:
@@ -121,9 +143,15 @@ class TidbStore:
         Raises TableMismatch if it has another model, StoreError if it is neither jtv's nor the
         tutorial's, or the server is not a TiDB with vectors.
         """
-        version = self._database.read(_version)
-        if (failure := version_error(version, self.location)) is not None:
-            raise failure
+
+        def look_up(connection: Connection) -> _Found | None:
+            statements = _VERSION, _TABLE.bindparams(table=spec.name)
+            [[version]], rows = fetch_all(connection, *statements)
+            if (failure := version_error(version, self.location)) is not None:
+                raise failure
+            return self._find(connection, rows)
+
+        found = self._database.read(look_up)
         if not 1 <= spec.dimensions <= MAX_DIMENSIONS:
             raise StoreError(
                 f"TiDB cannot store vectors of {spec.dimensions:,} dimensions",
@@ -132,17 +160,19 @@ class TidbStore:
         build = Change(
             ChangeKind.INDEX, "build the vector index, on a TiFlash replica of the table"
         )
-        found = self._look_up(spec.name)
         if found is None:
             create = Change(ChangeKind.CREATE, f"create table {spec.name} in {self.location}")
             return [create, build] if index else [create]
         found.spec.require_same_vectors(spec)
-        if found.is_converted:
-            tables = schema(found.spec)
-            changes = self._database.read(lambda connection: plan_repair(connection, tables))
-        else:
-            changes = plan_conversion(found.spec.name)
-        if index and self._index(found.spec).status().state is not IndexState.READY:
+        name, tables = found.spec.name, schema(found.spec)
+        questions = repair_statements(tables) if found.is_converted else []
+        status = status_statements(name) if index else ()
+        rows = self._database.read(
+            lambda connection: fetch_all(connection, *questions, *status, optional=int(index))
+        )
+        answers, status_rows = rows[: len(questions)], rows[len(questions) :]
+        changes = plan_repair(tables, answers) if questions else plan_conversion(name)
+        if index and read_status(status_rows).state is not IndexState.READY:
             changes.append(build)
         return changes
 
@@ -181,15 +211,14 @@ class TidbStore:
     def checks(self) -> Iterator[Check]:
         """Check the connection, the server's version, and TiFlash."""
         try:
-            yield self._database.read(self._check_connection)
+            status, [[version]] = self._database.read(
+                lambda connection: fetch_all(connection, _TLS_STATUS, _VERSION)
+            )
         except StoreError as error:
             yield Check("connection", Outcome.FAILED, str(error))
             return
-        try:
-            version = self._database.read(_version)
-            failure = version_error(version, self.location)
-        except StoreError as error:
-            failure = error
+        yield self._check_connection(dict(map(tuple, status)))
+        failure = version_error(version, self.location)
         if failure is not None:
             yield Check("server", Outcome.FAILED, str(failure))
             return
@@ -229,19 +258,24 @@ class TidbStore:
 
         Raises StoreError if it is neither jtv's nor the tutorial's.
         """
+        look_up = _TABLE.bindparams(table=name)
+        return self._database.read(
+            lambda connection: self._find(connection, connection.execute(look_up).all())
+        )
 
-        def work(connection: Connection) -> _Found | None:
-            row = connection.execute(_TABLE, {"table": name}).first()
-            if row is None:
-                return None
-            if (found := _identify(connection, *row)) is None:
-                raise StoreError(
-                    f"table {row[0]} in {self.location} is neither jtv's nor the tutorial's",
-                    hint="choose another table with --table",
-                )
-            return found
+    def _find(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> _Found | None:
+        """Return the table of the one row of `_TABLE`, None if there is no row.
 
-        return self._database.read(work)
+        Raises StoreError if it is neither jtv's nor the tutorial's.
+        """
+        if not rows:
+            return None
+        if (found := _identify(connection, *rows[0])) is None:
+            raise StoreError(
+                f"table {rows[0][0]} in {self.location} is neither jtv's nor the tutorial's",
+                hint="choose another table with --table",
+            )
+        return found
 
     def _identify_if_possible(
         self, connection: Connection, name: str, comment: str, packet_bytes: int
@@ -259,9 +293,9 @@ class TidbStore:
     def _index(self, spec: TableSpec) -> VectorIndex:
         return VectorIndex(self._database, spec.name)
 
-    def _check_connection(self, connection: Connection) -> Check:
+    def _check_connection(self, status: Mapping[str, str]) -> Check:
         """Return how the connection is secured, with notes on what is weak about that."""
-        tls, status = self._tls, dict(map(tuple, connection.execute(_TLS_STATUS)))
+        tls = self._tls
         if not status.get("Ssl_cipher"):
             how = "not encrypted"
         elif tls.context is None:
@@ -305,10 +339,6 @@ def _identify(connection: Connection, name: str, comment: str, packet_bytes: int
     columns = connection.execute(_COLUMNS, {"table": name}).all()
     tutorial = tutorial_spec(name, columns)
     return _Found(tutorial, is_converted=False, packet_bytes=packet_bytes) if tutorial else None
-
-
-def _version(connection: Connection) -> str:
-    return str(connection.scalar(_VERSION))
 
 
 def _with_identity(spec: TableSpec) -> TableSpec:

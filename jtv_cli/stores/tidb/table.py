@@ -25,10 +25,11 @@ from jtv_cli.records import (
 )
 from jtv_cli.source_names import shown_source
 from jtv_cli.stores.source_lines import by_source, decode_metadata, new_source_lines
+from jtv_cli.stores.tidb.connection import fetch_all
 from jtv_cli.stores.tidb.errors import NO_PRIVILEGE, TooLarge, code_of
 from jtv_cli.stores.tidb.full_text import FullTextIndex, best_matches
 from jtv_cli.stores.tidb.index import VectorIndex
-from jtv_cli.stores.tidb.rows import Rows
+from jtv_cli.stores.tidb.rows import Rows, insert_nothing
 from jtv_cli.stores.tidb.schema import (
     add_columns,
     comment_of,
@@ -42,7 +43,6 @@ from jtv_cli.stores.tidb.schema import (
 )
 from jtv_cli.stores.tidb.search import (
     EXACT,
-    INDEXED,
     SearchPlan,
     distance,
     explain_search,
@@ -68,7 +68,7 @@ from jtv_cli.text import text_hash
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import ColumnElement, Connection, Select
 
     from jtv_cli.records import (
         Document,
@@ -76,9 +76,11 @@ if TYPE_CHECKING:
         IndexCheck,
         IndexStatus,
         Removed,
+        SourceRange,
         TableSpec,
         Vectors,
     )
+    from jtv_cli.stores.source_lines import StoredLine
     from jtv_cli.stores.tidb.connection import Database
 
     Result = TypeVar("Result")
@@ -89,13 +91,16 @@ _BLOCK = 500
 _RANKED_BLOCK = 20_000
 _OCCURRENCES = 20_000
 _MATCHES = 1000
+# The most lines of a source that are looked up along with the texts in them.
+_LINES = 10_000
 
 
 class TidbTable:
     """One table of a TiDB database: jtv's own, or the tutorial's as it is.
 
     Reading is done in short statements by id: no connection is held in between. `packet_bytes`
-    is the server's max_allowed_packet.
+    is the server's max_allowed_packet. `is_writable` says that an insert was accepted, and
+    `index_status` is the state of the index, if the table was opened with them.
     """
 
     def __init__(
@@ -106,6 +111,8 @@ class TidbTable:
         is_converted: bool,
         table_format: int,
         packet_bytes: int,
+        is_writable: bool = False,
+        index_status: IndexStatus | None = None,
     ) -> None:
         self.spec = spec
         self.most_bytes: int | None = largest_text(spec.dimensions, packet_bytes)
@@ -115,6 +122,10 @@ class TidbTable:
         self._index = VectorIndex(database, spec.name)
         self._full_text = FullTextIndex(database, spec.name, database.location)
         self._can_migrate = True
+        self._is_writable = is_writable
+        self._first_status = index_status
+        self._lines_ahead: tuple[SourceRange, set[StoredLine]] | None = None
+        self._names_ahead: list[str] | None = None
 
     def count(self) -> int:
         """Return the number of documents."""
@@ -124,15 +135,25 @@ class TidbTable:
     def require_writable(self) -> None:
         """Raise StoreError if documents could not be added."""
         self._require_converted()
-        self._database.read(lambda connection: self._rows(connection).insert_nothing())
+        if not self._is_writable:
+            statements = insert_nothing(self.spec.name)
+            self._database.read(lambda connection: fetch_all(connection, *statements))
 
     def reserve(self, size: int) -> None:
         """Do nothing: a server does not tell how much room it has."""
 
-    def known(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
+    def known(self, hashes: Sequence[bytes], lines: SourceRange | None = None) -> dict[bytes, int]:
         """Return the ids of those of the hashes that are stored, found by their unique index."""
         self._require_converted()
-        return self._database.read(lambda connection: self._rows(connection).ids(hashes))
+        if not hashes:
+            return {}
+        if lines is not None and not 0 < lines.first <= lines.last < lines.first + _LINES:
+            lines = None
+        ids, stored = self._database.read(
+            lambda connection: self._rows(connection).known(hashes, lines)
+        )
+        self._lines_ahead = None if lines is None else (lines, stored)
+        return ids
 
     def add(self, documents: Sequence[Document], vectors: Vectors) -> Added:
         """Store documents with their occurrences, in one transaction unless they are huge.
@@ -156,10 +177,7 @@ class TidbTable:
         if not places:
             return 0
         self._migrate_for(places)
-        stored = self._database.read(
-            lambda connection: self._rows(connection).occurrences(source, places)
-        )
-        new, changed = new_source_lines(places, stored)
+        new, changed = new_source_lines(places, self._stored_lines(source, places))
         added = sum(self._add_occurrences(source, part) for part in occurrence_transactions(new))
         return added + sum(
             self._add_occurrences(source, part, replace=True)
@@ -347,26 +365,28 @@ class TidbTable:
         if not self._schema.has_parts or self._schema.format == 1:
             return {}
         columns = self._schema.sources.c
-        is_used = sa.exists().where(self._schema.occurrences.c.source == columns.id)
         statement = sa.select(columns.source, columns.details).where(
-            columns.details.is_not(None), is_used
+            columns.details.is_not(None), self._is_used
         )
-        found: dict[str, Mapping[str, Any]] = {}
-        for part in batched(list(sources), KEYS):
-            chosen = statement.where(columns.source_hash.in_([text_hash(name) for name in part]))
-            rows = self._database.read(lambda connection: connection.execute(chosen).all())  # noqa: B023
-            found.update((source, decode_metadata(details) or {}) for source, details in rows)
-        return found
+        statements = [
+            statement.where(columns.source_hash.in_([text_hash(name) for name in part]))
+            for part in batched(list(sources), KEYS)
+        ]
+        # Whoever asks for the one asks for the other.
+        *rows, without_details = self._database.read(
+            lambda connection: fetch_all(connection, *statements, self._without_details)
+        )
+        self._names_ahead = [source for (source,) in without_details]
+        return {source: decode_metadata(details) or {} for part in rows for source, details in part}
 
     def sources_without_details(self) -> list[str]:
         """Return the sources with a name that have occurrences and no details."""
         if not self._schema.has_parts:
             return []
-        columns = self._schema.sources.c
-        is_used = sa.exists().where(self._schema.occurrences.c.source == columns.id)
-        statement = sa.select(columns.source).where(is_used)
-        if self._schema.format > 1:
-            statement = statement.where(columns.details.is_(None))
+        names, self._names_ahead = self._names_ahead, None
+        if names is not None:
+            return names
+        statement = self._without_details
         return list(self._database.read(lambda connection: connection.scalars(statement).all()))
 
     def set_source_details(self, details: Mapping[str, Mapping[str, Any] | None]) -> None:
@@ -397,16 +417,19 @@ class TidbTable:
 
     def index_status(self) -> IndexStatus:
         """Return the state of the vector index and its TiFlash replica."""
-        return self._index.status()
+        status, self._first_status = self._first_status, None
+        return status or self._index.status()
 
     def build_index(self, *, progress: Callable[[str], None] = lambda _: None) -> None:
         """Build the vector index, anew if jtv created it, and wait until it is ready."""
         self._require_converted()
+        self._first_status = None
         self._index.rebuild(progress)
 
     def drop_index(self) -> bool:
         """Drop the vector index; return whether there was one. The TiFlash replica stays."""
         self._require_converted()
+        self._first_status = None
         return self._index.drop()
 
     def full_text_status(self) -> IndexStatus:
@@ -434,6 +457,28 @@ class TidbTable:
             lambda connection: measure_recall(connection, self._schema, queries)
         )
 
+    def _stored_lines(self, source: str | None, places: Sequence[SourceLine]) -> set[StoredLine]:
+        """Return the stored occurrences in a source: at these places, and perhaps at others."""
+        ahead, self._lines_ahead = self._lines_ahead, None
+        if ahead is not None and ahead[0].source == source:
+            lines, stored = ahead
+            if all(lines.first <= place.line <= lines.last for place in places):
+                return stored
+        return self._database.read(
+            lambda connection: self._rows(connection).occurrences(source, places)
+        )
+
+    @property
+    def _is_used(self) -> ColumnElement[bool]:
+        """The condition that a source has occurrences."""
+        return sa.exists().where(self._schema.occurrences.c.source == self._schema.sources.c.id)
+
+    @property
+    def _without_details(self) -> Select[Any]:
+        columns = self._schema.sources.c
+        statement = sa.select(columns.source).where(self._is_used)
+        return statement.where(columns.details.is_(None)) if self._schema.format > 1 else statement
+
     def _rows(self, connection: Connection) -> Rows:
         return Rows(connection, self._schema, self._packet_bytes)
 
@@ -441,19 +486,11 @@ class TidbTable:
         """Return how the server answers a search."""
         if exact:
             return EXACT
-        is_indexed, reason = self._database.read(
+        return self._database.read(
             lambda connection: explain_search(
                 connection, self._schema, query, k, has_filter=has_filter
             )
         )
-        if is_indexed:
-            return INDEXED
-        status = self._index.status()
-        if not reason and status.state is IndexState.READY:
-            reason = "the optimizer chose a full scan (small table)"
-        if not reason and status.state is IndexState.NONE:
-            reason = f"the table has none; {status.detail}"
-        return SearchPlan(False, f"no index was used: {reason or status.detail}")
 
     def _by_id(
         self,

@@ -15,12 +15,13 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from jtv_cli.records import Change, ChangeKind, TableSpec
+from jtv_cli.stores.tidb.connection import fetch_all
 from jtv_cli.stores.tidb.errors import DUPLICATE_INDEX, code_of
 from jtv_cli.stores.tidb.schema import (
-    comment_of,
     create_parts,
     encode_comment,
     schema,
@@ -30,9 +31,9 @@ from jtv_cli.stores.tidb.schema import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Executable
 
-    from jtv_cli.stores.tidb.connection import Database
+    from jtv_cli.stores.tidb.connection import Database, Rows
     from jtv_cli.stores.tidb.schema import Schema
 
 # https://docs.pingcap.com/tidb/stable/vector-search-integrate-with-jinaai-embedding
@@ -53,6 +54,11 @@ _CANDIDATES = (
     "  GROUP BY text_hash) AS candidate"
 )
 _HOLDER = "LEFT JOIN `{0}` AS holder ON holder.content_hash = candidate.text_hash"
+_PARTS = sa.text(
+    "SELECT table_name FROM information_schema.tables"
+    " WHERE table_schema = DATABASE() AND table_name IN :names"
+).bindparams(sa.bindparam("names", expanding=True))
+# A text none of whose rows has a hash.
 _ANY_TO_FILL = f"SELECT 1 FROM {_CANDIDATES} {_HOLDER} WHERE holder.id IS NULL LIMIT 1"
 _FILL = (
     f"UPDATE `{{0}}` JOIN {_CANDIDATES} ON candidate.id = `{{0}}`.id {_HOLDER}"
@@ -119,17 +125,24 @@ def convert(database: Database, spec: TableSpec, progress: Callable[[str], None]
     database.read(lambda connection: set_comment(connection, spec.name, comment), is_slow=True)
 
 
-def plan_repair(connection: Connection, tables: Schema) -> list[Change]:
+def repair_statements(tables: Schema) -> list[str | Executable]:
+    """Return the statements whose rows `plan_repair` takes."""
+    names = [table.name for table in tables.parts]
+    return [_PARTS.bindparams(names=names), _ANY_TO_FILL.format(tables.documents.name, "WHERE")]
+
+
+def plan_repair(tables: Schema, rows: Sequence[Rows]) -> list[Change]:
     """Return what to repair in a table because others dropped parts of it, or added rows."""
+    parts, lacking = rows
     descriptions = []
-    if missing := _missing_parts(connection, tables):
+    if missing := _missing_parts(tables, parts):
         both = " and ".join(part.name for part in tables.parts)
         verb = "is" if len(missing) == 1 else "are"
         descriptions.append(
             f"recreate {both}, because {' and '.join(missing)} {verb} missing;"
             " ingest the files again to record where their texts are"
         )
-    if _lacks_hashes(connection, tables):
+    if lacking:
         descriptions.append("fill content_hash in the rows that other programs have added")
     return [Change(ChangeKind.REPAIR, description) for description in descriptions]
 
@@ -138,9 +151,10 @@ def repair(database: Database, tables: Schema, progress: Callable[[str], None]) 
     """Recreate both tables beside the main one if one is missing, and fill in hashes."""
 
     def create(connection: Connection) -> bool:
-        if _missing_parts(connection, tables):
+        parts, lacking = fetch_all(connection, *repair_statements(tables))
+        if _missing_parts(tables, parts):
             create_parts(connection, tables)
-        return _lacks_hashes(connection, tables)
+        return bool(lacking)
 
     if database.read(create):
         _fill_hashes(database, tables, progress)
@@ -161,12 +175,6 @@ def pass_on_hashes(connection: Connection, schema: Schema) -> None:
         connection.exec_driver_sql(_FILL.format(table, "WHERE"))
 
 
-def _lacks_hashes(connection: Connection, schema: Schema) -> bool:
-    """Return whether there is a text none of whose rows has a hash."""
-    statement = _ANY_TO_FILL.format(schema.documents.name, "WHERE")
-    return connection.exec_driver_sql(statement).first() is not None
-
-
 def _fill_hashes(database: Database, schema: Schema, progress: Callable[[str], None]) -> None:
     """Give each text without a hash its hash, in one statement for so many rows."""
     table = schema.documents.name
@@ -184,8 +192,13 @@ def _fill_hashes(database: Database, schema: Schema, progress: Callable[[str], N
         progress(f"filling content_hash: {done:,} rows")
 
 
-def _missing_parts(connection: Connection, tables: Schema) -> list[str]:
-    return [part.name for part in tables.parts if comment_of(connection, part.name) is None]
+def _missing_parts(tables: Schema, parts: Rows) -> list[str]:
+    """Return the tables beside the main one that do not exist, given the names of those that do.
+
+    TiDB ignores the case of table names.
+    """
+    found = {name.lower() for (name,) in parts}
+    return [part.name for part in tables.parts if part.name.lower() not in found]
 
 
 def _run(database: Database, statement: str) -> None:
