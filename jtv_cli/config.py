@@ -212,6 +212,14 @@ def models_directory(settings: Settings) -> Path:
     return folder / Path(setting.value).expanduser()
 
 
+def cache_directory() -> Path:
+    """Return the directory for what can be deleted at any time.
+
+    Raises UsageError if there is no home directory.
+    """
+    return _user_folder("cache")
+
+
 def hub() -> str | None:
     """Return the URL of a mirror to download weights from, if the environment names one.
 
@@ -429,8 +437,7 @@ def _known_names(values: Mapping[str, str | None]) -> dict[str, str]:
 def _user_folder(kind: str) -> Path:
     import platformdirs
 
-    find = platformdirs.user_data_path if kind == "data" else platformdirs.user_config_path
-    folder = find("jtv", appauthor=False)
+    folder: Path = getattr(platformdirs, f"user_{kind}_path")("jtv", appauthor=False)
     if not folder.is_absolute():
         raise UsageError(
             f"there is no home directory for jtv's {kind}",

@@ -8,12 +8,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from conftest import SAMPLE_TEXTS
+from conftest import SAMPLE_TEXTS, Jtv
 from round_trips import Network
 from tidb_cluster import Cluster
 
 if TYPE_CHECKING:
-    from conftest import Jtv
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from jina_server import JinaServer
 
 
@@ -26,24 +28,36 @@ def user(jtv: Jtv, tiflash_tidb: str) -> Jtv:
     return jtv
 
 
-def count(jtv: Jtv, *arguments: str, api: JinaServer | None = None) -> float:
-    """Return the round trips of a command to the user's database, and to the API."""
-    server = Cluster(jtv.environment["TIDB_DATABASE_URL"])
-    with Network() as network:
+class Remote:
+    """The user's database, and perhaps the API, as if they were far away."""
+
+    def __init__(self, network: Network, user: Jtv, api: JinaServer | None = None) -> None:
+        self._network = network
+        self._user = user
+        url = user.environment["TIDB_DATABASE_URL"]
+        server = Cluster(url)
         port = network.relay(server.host, server.port)
-        url = jtv.environment["TIDB_DATABASE_URL"].replace(f":{server.port}/", f":{port}/")
-        variables = {"TIDB_DATABASE_URL": url}
+        self._variables = {"TIDB_DATABASE_URL": url.replace(f":{server.port}/", f":{port}/")}
         if api is not None:
             place = urlsplit(api.url)
             port = network.relay(place.hostname or "", place.port or 0)
-            variables["JINA_API_BASE"] = api.url.replace(f":{place.port}", f":{port}")
-        process = jtv.start(
-            *arguments, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            self._variables["JINA_API_BASE"] = api.url.replace(f":{place.port}", f":{port}")
+
+    def count(self, *arguments: str) -> float:
+        """Return the round trips of a command, which must succeed."""
+        process = self._user.start(
+            *arguments, env=self._variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
-        trips = network.count(process)
+        trips = self._network.count(process)
         _, stderr = process.communicate()
         assert process.returncode == 0, stderr.decode()
-    return trips
+        return trips
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    with Network() as network:
+        yield network
 
 
 @pytest.mark.parametrize(
@@ -59,8 +73,8 @@ def count(jtv: Jtv, *arguments: str, api: JinaServer | None = None) -> float:
         ("doctor --no-api", 10),
     ],
 )
-def test_round_trips(user: Jtv, command: str, most: float) -> None:
-    assert count(user, *command.split()) <= most
+def test_round_trips(user: Jtv, network: Network, command: str, most: float) -> None:
+    assert Remote(network, user).count(*command.split()) <= most
 
 
 @pytest.fixture
@@ -76,6 +90,60 @@ def api_user(jtv: Jtv, keyed: Jtv, tiflash_tidb: str) -> Jtv:  # noqa: ARG001
     ("command", "most"), [(f"ingest {SAMPLE_TEXTS}", 6), ("doctor", 12)], ids=["ingest", "doctor"]
 )
 def test_round_trips_with_the_api(
-    api_user: Jtv, api: JinaServer, command: str, most: float
+    api_user: Jtv, api: JinaServer, network: Network, command: str, most: float
 ) -> None:
-    assert count(api_user, *command.split(), api=api) <= most
+    assert Remote(network, api_user, api).count(*command.split()) <= most
+
+
+@pytest.mark.parametrize("command", ["search", "list"])
+def test_a_query_is_embedded_while_a_remembered_table_is_opened(
+    api_user: Jtv, api: JinaServer, network: Network, command: str
+) -> None:
+    remote = Remote(network, api_user, api)
+    assert remote.count(command, "animals") == 6.5
+    requests = len(api.requests)
+    assert remote.count(command, "animals") <= 4.5
+    assert len(api.requests) == requests + 1
+
+
+def test_what_is_remembered_of_a_table_may_be_out_of_date(
+    api_user: Jtv, api: JinaServer, tmp_path: Path
+) -> None:
+    """Somebody else drops the table and creates it with other models."""
+    api_user.ok("search", "animals")
+    (tmp_path / "other/home").mkdir(parents=True)
+    (tmp_path / "other/work").mkdir()
+    other = Jtv(tmp_path / "other", dict(api_user.environment))
+    for model in ("jina-embeddings-v3", "hashing-v1"):
+        other.ok("init", "--drop", "--yes", "--model", model)
+        other.ok("ingest", str(SAMPLE_TEXTS))
+        requests = len(api.requests)
+        found = api_user.ok("search", "animals").stdout
+        # One request with the old model may be wasted.
+        assert len(api.requests) - requests <= (2 if model.startswith("jina") else 1)
+        assert found == other.ok("search", "animals").stdout
+        assert found == api_user.ok("search", "animals").stdout
+
+
+def test_a_search_for_words_sends_nothing_ahead(api_user: Jtv, api: JinaServer) -> None:
+    api_user.ok("search", "animals")
+    requests = len(api.requests)
+    api_user("search", "animals", "--keyword")
+    assert len(api.requests) == requests
+
+
+def test_a_remembered_table_that_is_gone(api_user: Jtv, tiflash_tidb: str) -> None:
+    api_user.ok("search", "animals")
+    Cluster(tiflash_tidb).execute("DROP TABLE jinaai_tidb_demo_documents")
+    result = api_user("search", "animals")
+    assert result.code == 5
+    assert result.is_one_error
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"name": "x"}', '{"recipe": {"pooling": 1}}'])
+def test_a_cache_that_cannot_be_read_is_none(api_user: Jtv, content: str) -> None:
+    expected = api_user.ok("search", "animals").stdout
+    [cached] = (api_user.folder / "home/.cache/jtv/tables").iterdir()
+    assert "@" not in cached.read_text()
+    cached.write_text(content)
+    assert api_user.ok("search", "animals").stdout == expected

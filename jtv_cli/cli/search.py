@@ -9,6 +9,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from jtv_cli.cli import options
+from jtv_cli.cli.ahead import EmbeddingAhead
 from jtv_cli.cli.arguments import (
     LIST_IDS,
     choose_format,
@@ -134,11 +135,13 @@ def search(
     if queries is not None:
         return _search_many(session, queries, search_options, form, snippet, nul=nul)
     with session.console.status("searching"), session.store() as store:
+        is_embedded = text is not None and search_options.mode is not SearchMode.KEYWORD
+        ahead = EmbeddingAhead(session, text or "") if is_embedded else None
         table = session.open_table(store)
         if like is not None:
             found = pipeline.search(like, table, options=search_options)
         else:
-            embedder = _embedder(session, table, search_options)
+            embedder = None if ahead is None else ahead.embedder(table.spec)
             found = pipeline.search(text or "", table, embedder, search_options)
         hits, explanation = found
         if snippet is not None and hits:
@@ -203,11 +206,12 @@ def list_documents(
     form = choose_format(session, format, json=json, nul=nul)
     with session.store() as store:
         with session.console.status("reading"):
+            ahead = None if text is None else EmbeddingAhead(session, text)
             table = session.open_table(store)
             hits = pipeline.list_documents(
                 table,
                 text,
-                None if text is None else session.embedder(table.spec),
+                None if ahead is None else ahead.embedder(table.spec),
                 by_distance=by_distance,
                 after=after_id,
                 limit=limit,
