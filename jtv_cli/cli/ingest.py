@@ -124,7 +124,8 @@ def ingest(
             with reporting(session, json=json) as outcome:
                 blocks = read_blocks(sources)
                 ingest_into(session, store, table, sources, blocks, ingest_options, outcome)
-                remember_files(table, sources, read_options, outcome.report)
+                if given.files:
+                    remember_files(table, sources, read_options, outcome.report)
             print_excluded(session, given)
             session.sign_off(store, table.spec)
     return ExitCode.OK if outcome.report.is_complete else ExitCode.IN_PART

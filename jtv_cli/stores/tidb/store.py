@@ -211,8 +211,10 @@ class TidbStore:
     def checks(self) -> Iterator[Check]:
         """Check the connection, the server's version, and TiFlash."""
         try:
-            status, [[version]] = self._database.read(
-                lambda connection: fetch_all(connection, _TLS_STATUS, _VERSION)
+            status, [[version]], *nodes = self._database.read(
+                lambda connection: fetch_all(
+                    connection, _TLS_STATUS, _VERSION, _TIFLASH_NODES, optional=1
+                )
             )
         except StoreError as error:
             yield Check("connection", Outcome.FAILED, str(error))
@@ -223,7 +225,7 @@ class TidbStore:
             yield Check("server", Outcome.FAILED, str(failure))
             return
         yield Check("server", Outcome.OK, version)
-        yield self._check_tiflash(version)
+        yield self._check_tiflash(version, int(nodes[0][0][0]) if nodes else None)
 
     def close(self) -> None:
         """Close the connections."""
@@ -306,17 +308,19 @@ class TidbStore:
         outcome = Outcome.WARNING if tls.notes else Outcome.OK
         return Check("connection", outcome, "; ".join((f"{self.location}, {how}", *tls.notes)))
 
-    def _check_tiflash(self, version: str) -> Check:
+    def _check_tiflash(self, version: str, nodes: int | None) -> Check:
+        """Return whether the cluster has TiFlash. `nodes` is None if they were not counted."""
         name = "TiFlash"
         if is_serverless(version):
             detail = "included in every serverless cluster"
             return Check(name, Outcome.OK, detail, has_index=True)
-        try:
-            nodes = self._database.read(
-                lambda connection: int(connection.scalar(_TIFLASH_NODES) or 0)
-            )
-        except StoreError as error:
-            return Check(name, Outcome.WARNING, f"cannot count its nodes: {error}")
+        if nodes is None:
+            try:
+                nodes = self._database.read(
+                    lambda connection: int(connection.scalar(_TIFLASH_NODES) or 0)
+                )
+            except StoreError as error:
+                return Check(name, Outcome.WARNING, f"cannot count its nodes: {error}")
         if not nodes:
             detail = "no nodes, so there is no vector index and searches are full scans; add a node"
             return Check(name, Outcome.WARNING, detail)
