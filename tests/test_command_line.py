@@ -37,7 +37,9 @@ class TestQueries:
         assert (result.code, result.is_one_error) == (2, True)
 
     @pytest.mark.parametrize("command", ["search", "list"])
-    @pytest.mark.parametrize("query", ["-foo", "-x", "-5", "--nothing-of-it", "-0x", "-foo bar", "-kx"])
+    @pytest.mark.parametrize(
+        "query", ["-foo", "-x", "-5", "--nothing-of-it", "-0x", "-foo bar", "-kx"]
+    )
     def test_one_that_begins_with_a_hyphen_is_explained(
         self, sampled: Jtv, command: str, query: str
     ) -> None:

