@@ -95,6 +95,7 @@ class Hit(NamedTuple):
     `distance` is the cosine distance to the query, from 0 (the same) to 2 (the
     opposite), None where there was no query. Source, line and metadata are those
     of the document's first occurrence; one in a source with a name stands before stdin's.
+    `end_line` is the last line of a chunk, None for a text that is a line or a record.
 
     A reranked hit and one of a full-text search have a `score`, the higher the better. One of
     a hybrid search has its fused score, and its rank among the nearest and among the best by
@@ -107,9 +108,16 @@ class Hit(NamedTuple):
     source: str | None = None
     line: int | None = None
     metadata: Mapping[str, Any] | None = None
+    end_line: int | None = None
     score: float | None = None
     vector_rank: int | None = None
     keyword_rank: int | None = None
+
+    @property
+    def heading(self) -> str | None:
+        """The path of the headings it stands below, as the metadata has it."""
+        heading = (self.metadata or {}).get("heading")
+        return heading if isinstance(heading, str) else None
 
 
 class Pair(NamedTuple):

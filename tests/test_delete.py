@@ -184,9 +184,14 @@ class TestShow:
         [record] = filled.ok("show", ids(filled)["two"], "--json").records
         assert list(record)[:3] == ["id", "distance", "content"]
         occurrences = record.pop("occurrences")
-        assert {"source": "a.txt", "line": 2, "metadata": None} in occurrences
+        assert {"source": "a.txt", "line": 2, "metadata": None, "end_line": None} in occurrences
         metadata = {"lang": "en", "tags": ["a"]}
-        assert {"source": "b.jsonl", "line": 1, "metadata": metadata} in occurrences
+        assert {
+            "source": "b.jsonl",
+            "line": 1,
+            "metadata": metadata,
+            "end_line": None,
+        } in occurrences
         assert len(occurrences) == 3
         assert {key: record[key] for key in ("source", "line", "metadata")} == occurrences[0]
 

@@ -191,14 +191,14 @@ def test_links_to_directories(made: Jtv) -> None:
     assert sources == {"d/a.md", "d/sub/b.md", "elsewhere/c.md"}
 
 
-def test_records_without_text_are_read_as_plain_text(made: Jtv) -> None:
+def test_records_without_text_are_read_as_code(made: Jtv) -> None:
     made.write("d/package.json", '{\n"name": "x"\n}\n')
     made.write("d/settings.json", "// comment\n{}\n")
     made.write("d/numbers.csv", "a,b\n1,2\n")
     made.write("d/texts.jsonl", '{"text": "one"}\n')
     made.ok("ingest", "d")
     texts = made.ok("list", "-f", "text").stdout.splitlines()
-    assert {'"name": "x"', "// comment", "1,2", "one"} <= set(texts)
+    assert {'{\\n"name": "x"\\n}', "// comment\\n{}", "a,b\\n1,2", "one"} == set(texts)
     result = made("ingest", "d", "--text-field", "body")
     assert (result.code, "has no field body" in result.error) == (2, True)
 

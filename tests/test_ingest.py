@@ -49,7 +49,8 @@ def places(jtv: Jtv) -> list[tuple[str, str, str]]:
 
 def test_the_sample_texts(made: Jtv) -> None:
     result = made.ok("ingest", str(SAMPLE_TEXTS))
-    _, where = result.stderr.splitlines()
+    reading, _, where = result.stderr.splitlines()
+    assert reading == f"Reading {SAMPLE_TEXTS} by lines"
     assert result.counts == "34 stored, 0 known, 0 empty, 0 skipped, 0 tokens"
     assert where.endswith(" in ~/.local/share/jtv/jtv.db")
     assert contents(made) == SAMPLE_TEXTS.read_text().splitlines()
@@ -78,7 +79,7 @@ def test_a_pipe(made: Jtv) -> None:
 )
 def test_lines(made: Jtv, content: bytes, texts: list[str] | None) -> None:
     made.write("file.txt", content)
-    result = made("ingest", "file.txt")
+    result = made("ingest", "file.txt", "--lines")
     if texts is None:
         assert result.code == 3
         assert contents(made) == ["three"]
@@ -139,7 +140,7 @@ def test_lines_that_are_not_utf8_are_named_and_skipped(made: Jtv) -> None:
     made.write("mixed.txt", b"good\ncaf\xe9\nbetter\n\xff\n")
     result = made("ingest", "mixed.txt")
     assert result.code == 3
-    assert result.stderr.splitlines()[:2] == [
+    assert result.stderr.splitlines()[1:3] == [
         "jtv: warning: mixed.txt:2: not UTF-8 (byte 0xe9 at position 4), skipped",
         "jtv: warning: mixed.txt:4: not UTF-8 (byte 0xff at position 1), skipped",
     ]
@@ -422,7 +423,9 @@ class TestInputThatPauses:
 
         def blocks() -> Iterator[RecordBlock]:
             for number in range(1, 1000):
-                yield RecordBlock(None, "-", [(number, f"line {number}", None)], 0, [], number)
+                yield RecordBlock(
+                    None, "-", [(number, f"line {number}", None, None)], 0, [], number
+                )
                 if stored.wait(0.02):
                     return
 
@@ -460,7 +463,9 @@ def test_room_is_asked_for_before_anything_is_sent(
         raise StoreError("the disk is full")
 
     monkeypatch.setattr(table, "reserve", reserve)
-    block = RecordBlock("a.txt", "a.txt", [(1, "x" * 1000, None), (2, "y", None)], 0, [], 1002)
+    block = RecordBlock(
+        "a.txt", "a.txt", [(1, "x" * 1000, None, None), (2, "y", None, None)], 0, [], 1002
+    )
     with pytest.raises(StoreError, match="the disk is full"):
         ingest_lines(table, [block], must_embed=False)
     [size] = asked

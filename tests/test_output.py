@@ -50,7 +50,9 @@ class TestFormats:
         for record, row in zip(
             result.records, sampled.ok("search", "What is TiDB?").rows, strict=True
         ):
-            assert list(record) == ["id", "distance", "content", "source", "line", "metadata"]
+            assert list(record) == [
+                *("id", "distance", "content", "source", "line", "metadata", "end_line", "heading")
+            ]
             assert f"{record['distance']:.6f}" == row[0]
             assert [str(record[key]) for key in ("id", "content", "source", "line")] == row[1:]
             assert record["metadata"] is None
@@ -61,6 +63,7 @@ class TestFormats:
         [record] = jtv.ok("list", "--json").records
         assert record == {
             "id": 1, "distance": None, "content": "a", "source": None, "line": 1, "metadata": None,
+            "end_line": None, "heading": None,
         }  # fmt: skip
 
     @pytest.mark.parametrize("texts", ["", "a\n", "a\nb\nc\n"])

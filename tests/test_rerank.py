@@ -109,7 +109,7 @@ def test_a_rate_limit_is_waited_for(filled: Jtv, api: JinaServer) -> None:
 
 def test_long_texts_are_cut(filled: Jtv, api: JinaServer) -> None:
     filled.write("long.txt", "red apples " + "漢字" * 60_000)
-    filled.ok("ingest", "long.txt")
+    filled.ok("ingest", "long.txt", "--lines")
     assert search(filled, "--rerank").code == 0
     sent = api.requests[0].body["documents"]
     assert len(sent) == 6

@@ -167,7 +167,7 @@ class TestEarlierVersions:
     def test_the_names_of_one_file_become_one(self, made: Jtv) -> None:
         for name in ("a", "b", "c"):
             made.write(f"notes/{name}.md", "one\ntwo\nthree\n")
-            made.ok("ingest", f"notes/{name}.md")
+            made.ok("ingest", f"notes/{name}.md", "--lines")
         here = work(made) / "notes"
         names = {"a": "a.md", "b": "notes/a.md", "c": f"{here}/a.md"}
         make_earlier(made, {f"{here}/{now}.md": before for now, before in names.items()})
@@ -182,7 +182,7 @@ class TestEarlierVersions:
 
     def test_one_of_another_project_is_left_alone(self, made: Jtv) -> None:
         made.write("a/docs/x.md", "one\ntwo\n")
-        made.ok("ingest", "docs/x.md", cwd=work(made) / "a")
+        made.ok("ingest", "docs/x.md", "--lines", cwd=work(made) / "a")
         make_earlier(made, {f"{work(made)}/a/docs/x.md": "docs/x.md"})
         made.write("b/docs/x.md", "other\n")
         made.write("b/docs/y.md", "more\n")
@@ -230,7 +230,9 @@ class TestReading:
             result = keyed(command, "a.txt", *more)
             assert result.code == 2
             assert "a.txt was read by paragraphs before" in result.error
-            assert "add --paragraphs to read it as before, or --input lines" in result.error
+            assert (
+                "add --paragraphs to read it as before, or --input text --chunk 256" in result.error
+            )
         assert len(api.bill) == paid
         keyed.ok(command, "a.txt", "--paragraphs")
         assert len(api.bill) == paid

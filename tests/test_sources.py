@@ -135,7 +135,8 @@ def test_a_header_that_is_bad(made: Jtv) -> None:
 def test_lines_that_end_as_on_an_old_mac(made: Jtv) -> None:
     made.write("a.csv", "text,b\rx,1\r")
     made.write("a.txt", "one\rtwo\r\rthree")
-    made.ok("ingest", "a.csv", "a.txt")
+    made.ok("ingest", "a.csv")
+    made.ok("ingest", "a.txt", "--lines")
     assert stored(made) == [
         ("x", 2, {"b": "1"}),
         *(("one", 1, None), ("two", 2, None), ("three", 4, None)),
@@ -364,7 +365,7 @@ class TestPacked:
     def test_where_it_is_damaged_is_said_by_its_line(self, made: Jtv) -> None:
         whole = gzip.compress(b"one\n\n\xff\n\n\nsix", mtime=0)
         made.write("a.gz", whole[:-4])
-        result = made("ingest", "a.gz")
+        result = made("ingest", "a.gz", "--lines")
         assert "jtv: warning: a.gz:6: the end of the gzip data is missing, skipped" in result.stderr
         assert result.counts.startswith("1 stored, 0 known, 3 empty, 2 skipped")
 
@@ -659,7 +660,7 @@ class TestLimits:
     @pytest.mark.parametrize(
         ("name", "start", "end", "options"),
         [
-            ("a.txt.gz", b"one\n", b"\ntwo\n", ()),
+            ("a.txt.gz", b"one\n", b"\ntwo\n", ("--lines",)),
             ("a.txt.gz", b"one\n\n", b"\nmore\n\ntwo\n", ("--paragraphs",)),
             ("a.jsonl.gz", b'{"text": "one"}\n{"text": "', b'"}\n{"text": "two"}\n', ()),
             ("a.json.gz", b'[{"text": "one"},\n{"text": "', b'"},{"text": "two"}]', ()),

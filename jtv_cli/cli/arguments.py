@@ -9,6 +9,7 @@ from jtv_cli.cli.options import LARGEST_ID
 from jtv_cli.errors import UsageError
 from jtv_cli.records import STDIN, Filter
 from jtv_cli.render.formats import NUL_FORMATS, Format
+from jtv_cli.sources import InputFormat
 from jtv_cli.text import printable
 
 if TYPE_CHECKING:
@@ -53,6 +54,26 @@ def require_name(source: str | None) -> None:
             f'"{STDIN}" cannot be the name of a source', hint="choose another name for --source"
         )
     require_utf8(source, "--source")
+
+
+def choose_input(
+    chosen: InputFormat | None, *, lines: bool, paragraphs: bool, chunk: int | None, whole: bool
+) -> InputFormat | None:
+    """Return the input format that --input or --lines chooses, None if neither does.
+
+    Raises UsageError for options that contradict one another.
+    """
+    ways = {
+        "--lines": lines or None,
+        "--paragraphs": paragraphs or None,
+        "--chunk": chunk,
+        "--no-chunk": whole or None,
+    }
+    if any(value is not None for value in ways.values()):
+        require_one(ways)
+    if lines and chosen not in (None, InputFormat.LINES):
+        raise UsageError(f"--lines and --input {chosen.value} cannot be combined")
+    return InputFormat.LINES if lines else chosen
 
 
 def make_filter(

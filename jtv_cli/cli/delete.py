@@ -14,7 +14,7 @@ from jtv_cli.errors import ExitCode, UsageError
 from jtv_cli.records import STDIN, Removed
 from jtv_cli.render.units import format_count, format_removed
 from jtv_cli.source_names import possible_identities
-from jtv_cli.sources import open_sources, read_blocks
+from jtv_cli.sources import InputFormat, ReadOptions, guess_format, open_sources, read_blocks
 from jtv_cli.text import printable
 
 if TYPE_CHECKING:
@@ -114,7 +114,11 @@ def _find(
             0,
             partial(pipeline.remove_marked, table, [marked]),
         )
-    with open_sources([texts or ""]) as sources:
+    path, options = texts or "", ReadOptions()
+    guessed = guess_format(path, options)
+    # A list of texts is no document, whatever its name.
+    options = options._replace(format=guessed if guessed.has_fields else InputFormat.LINES)
+    with open_sources([path], options) as sources:
         found, missing = pipeline.find_texts(table, _require_texts(read_blocks(sources)))
     removed, _ = pipeline.count_documents(table, found)
     return _Found(removed, missing, partial(pipeline.delete_documents, table, found))

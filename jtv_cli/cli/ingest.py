@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from jtv_cli import config
 from jtv_cli.cli import options
-from jtv_cli.cli.arguments import require_name
+from jtv_cli.cli.arguments import choose_input, require_name
 from jtv_cli.cli.interrupts import Interrupted
 from jtv_cli.cli.session import RESUME, Session
 from jtv_cli.embedders import Model
@@ -20,6 +20,7 @@ from jtv_cli.render.output import OutputClosed
 from jtv_cli.render.progress import ingest_progress
 from jtv_cli.render.units import format_count, format_removed, format_size, format_usd
 from jtv_cli.sources import GitSettings, ReadOptions, Selection, open_input, read_blocks
+from jtv_cli.sources.details import describe, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -50,6 +51,9 @@ def ingest(
     input: options.InputFormat = None,  # noqa: A002
     text_field: options.TextFields = None,
     paragraphs: options.Paragraphs = False,
+    lines: options.Lines = False,
+    chunk: options.Chunk = None,
+    no_chunk: options.NoChunk = False,
     delimiter: options.Delimiter = None,
     no_header: options.NoHeader = False,
     concurrency: options.Concurrency = options.CONCURRENCY,
@@ -61,7 +65,11 @@ def ingest(
     yes: options.Yes = False,
     json: options.Report = False,
 ) -> int:
-    """Embed and store the texts of files, one document per line or record.
+    """Embed and store the texts of files.
+
+    Markdown, text with paragraphs and source code are cut into chunks at headings, blank lines
+    and sentences. Other plain text is read line by line, and JSON, CSV and the like record by
+    record.
 
     A text that is already stored is not embedded again; it only gains an occurrence.
     Records that cannot be read or are too long for the model are skipped and named, and
@@ -80,9 +88,10 @@ def ingest(
 
     """
     require_name(source)
+    chosen = choose_input(input, lines=lines, paragraphs=paragraphs, chunk=chunk, whole=no_chunk)
     read_options = ReadOptions(
         source,
-        input,
+        chosen,
         text_field or (),
         Selection(
             include or (),
@@ -93,11 +102,13 @@ def ingest(
         ),
         paragraphs,
         delimiter,
-        header=not no_header,
+        not no_header,
+        chunk,
+        no_chunk,
     )
     with open_input(files, read_options, session.console.warning) as given:
         # Files in directories are opened once the table says which of them have changed.
-        sources = None if given.files and not dry_run else open_given(session, given, input)
+        sources = None if given.files and not dry_run else given.open_files()
         if dry_run:
             sources = sources or []
             blocks = read_blocks(sources)
@@ -110,7 +121,7 @@ def ingest(
                 table = _table_if_any(session, store)
                 remembered = recall_files(table, given, read_options, checksum=checksum)
                 confirm_new_files(session, table, given, remembered, yes=yes)
-                sources = open_given(session, given, input, remembered)
+                sources = open_changed(given, remembered)
             ingest_options = IngestOptions(
                 concurrency,
                 RetryPolicy(max_wait),
@@ -120,7 +131,9 @@ def ingest(
                 is_stream=any(source.stream.may_wait for source in sources),
             )
             table = table or _open_or_create(session, store)
-            record(session, table, recall(session, table, sources))
+            recalled = recall(session, table, sources)
+            record(session, table, recalled)
+            print_formats(session, sources)
             with reporting(session, json=json) as outcome:
                 blocks = read_blocks(sources)
                 ingest_into(session, store, table, sources, blocks, ingest_options, outcome)
@@ -156,20 +169,9 @@ def _table_if_any(session: Session, store: Store) -> Table | None:
         return None
 
 
-def open_given(
-    session: Session, given: Input, form: object, remembered: Remembered | None = None
-) -> list[Source]:
-    """Open the files in directories that have changed, and print the formats detected.
-
-    `form` is the value of --input; None stands for detection.
-    """
-    if remembered is None:
-        sources = given.open_files()
-    else:
-        sources = given.open_files(remembered.unchanged, remembered.stored)
-    if form is None:
-        print_formats(session, sources)
-    return sources
+def open_changed(given: Input, remembered: Remembered) -> list[Source]:
+    """Open the files in directories that have changed, and return all sources."""
+    return given.open_files(remembered.unchanged, remembered.stored)
 
 
 def recall_files(
@@ -353,16 +355,23 @@ def _ingest(
 
 def print_formats(session: Session, sources: Sequence[Source]) -> None:
     """Print the formats that were detected, and the fields that have the text."""
-    kinds: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    kinds: dict[str, list[str]] = {}
     for source in sources:
-        if source.format.has_fields and not source.problem:
-            kinds.setdefault((source.format.value, source.text_fields), []).append(source.path)
-    for (form, fields), paths in kinds.items():
+        if source.problem or source.options.format is not None:
+            continue
+        if source.format.has_fields:
+            name = "field" if len(source.text_fields) == 1 else "fields"
+            fields = " and ".join(f'"{field}"' for field in source.text_fields)
+            form = f"as {source.format.value}"
+            form += f" with text from {name} {fields}" if fields else ""
+        elif source.format.is_document or source.is_guess or source.is_kept:
+            form = in_words(describe(source)) + (", as before" if source.is_kept else "")
+        else:
+            continue
+        kinds.setdefault(form, []).append(source.path)
+    for form, paths in kinds.items():
         what = paths[0] if len(paths) == 1 else f"{len(paths):,} files"
-        name = "field" if len(fields) == 1 else "fields"
-        names = " and ".join(f'"{field}"' for field in fields)
-        text = f" with text from {name} {names}" if fields else ""
-        session.console.report(f"Reading {what} as {form}{text}")
+        session.console.report(f"Reading {what} {form}")
 
 
 def print_excluded(session: Session, given: Input) -> None:
@@ -414,8 +423,8 @@ def report_estimate(
     with session.store() as store:
         table, model = _open_for_estimate(session, store)
         if table is not None:
-            with session.console.status("looking up the sources"):
-                pipeline.recall_sources(table, sources)
+            recall(session, table, sources)
+        print_formats(session, sources)
         with session.console.status("reading"):
             survey = pipeline.estimate(
                 blocks, table, model, truncate=truncate, on_skipped=session.name_skipped

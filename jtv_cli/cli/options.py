@@ -126,6 +126,20 @@ TextFields = Annotated[
 Paragraphs = Annotated[
     bool, typer.Option("--paragraphs", help="Split text at blank lines instead of at line ends.")
 ]
+Lines = Annotated[
+    bool, typer.Option("--lines", help="Read each line as a document. Short for --input lines.")
+]
+Chunk = Annotated[
+    int | None,
+    typer.Option(
+        "--chunk",
+        metavar="N",
+        min=16,
+        max=100_000,
+        help="Cut documents into chunks of up to N estimated tokens. Default: 256.",
+    ),
+]
+NoChunk = Annotated[bool, typer.Option("--no-chunk", help="Store each document as one text.")]
 Delimiter = Annotated[
     str | None,
     typer.Option(

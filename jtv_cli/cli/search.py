@@ -467,7 +467,7 @@ class _Queries:
             for place, reason in block.bad_places():
                 self._session.name_skipped(place, reason)
             self.skipped += len(block.bad)
-            yield [text for _, text, _ in block.texts]
+            yield [text for _, text, _, _ in block.texts]
 
     def answers(self, groups: Iterator[Results]) -> Iterator[Answer]:
         """Yield queries with their hits; write out those of a group before waiting for the next."""

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from jtv_cli import config
 from jtv_cli.cli import options
-from jtv_cli.cli.arguments import first_few, require_name
+from jtv_cli.cli.arguments import choose_input, first_few, require_name
 from jtv_cli.cli.ingest import (
     Outcome,
     confirm_new_files,
     ingest_into,
-    open_given,
+    open_changed,
     print_excluded,
+    print_formats,
     recall,
     recall_files,
     record,
@@ -57,6 +58,9 @@ def sync(
     input: options.InputFormat = None,  # noqa: A002
     text_field: options.TextFields = None,
     paragraphs: options.Paragraphs = False,
+    lines: options.Lines = False,
+    chunk: options.Chunk = None,
+    no_chunk: options.NoChunk = False,
     delimiter: options.Delimiter = None,
     no_header: options.NoHeader = False,
     concurrency: options.Concurrency = options.CONCURRENCY,
@@ -83,9 +87,10 @@ def sync(
     from jtv_cli.pipeline import IngestOptions, RetryPolicy, Spool, count_marked
 
     require_name(source)
+    chosen = choose_input(input, lines=lines, paragraphs=paragraphs, chunk=chunk, whole=no_chunk)
     read_options = ReadOptions(
         source,
-        input,
+        chosen,
         text_field or (),
         Selection(
             include or (),
@@ -96,11 +101,13 @@ def sync(
         ),
         paragraphs,
         delimiter,
-        header=not no_header,
+        not no_header,
+        chunk,
+        no_chunk,
     )
     with open_input(files, read_options, session.console.warning) as given, Spool() as spool:
         # Files in directories are opened once the table says which of them have changed.
-        sources = None if given.files and not dry_run else open_given(session, given, input)
+        sources = None if given.files and not dry_run else given.open_files()
         _check_names(sources or [])
 
         def find_gone(table: Table, sources: Sequence[Source]) -> list[MarkedLines]:
@@ -125,7 +132,7 @@ def sync(
                     table, given, read_options, checksum=checksum, is_exact=True
                 )
                 confirm_new_files(session, table, given, remembered, yes=yes)
-                sources = open_given(session, given, input, remembered)
+                sources = open_changed(given, remembered)
                 _check_names(sources)
             blocks = spool.keeping(read_blocks(sources))
             ingest_options = IngestOptions(
@@ -139,6 +146,7 @@ def sync(
             if not yes:
                 _confirm_rereading(session, store, table, recalled)
             record(session, table, recalled)
+            print_formats(session, sources)
             with reporting(session, json=json) as outcome:
                 outcome.removed = Removed()
                 with if_interrupted("nothing was removed"):

@@ -6,7 +6,6 @@ because a service pads the texts of a request to the longest of them.
 
 from __future__ import annotations
 
-import string
 from dataclasses import dataclass
 from itertools import chain
 from math import inf
@@ -21,26 +20,6 @@ if TYPE_CHECKING:
     from jtv_cli.errors import ServiceError
     from jtv_cli.pipeline.retry import Attempts
     from jtv_cli.records import Document, Occurrence, Vectors
-
-# Bytes of which several make one token. Every other byte counts as a token of its own.
-_SPARSE = (string.ascii_letters + " ").encode()
-_ASCII = bytes(range(128))
-
-
-def estimated_tokens(text: str, most: int | None = None) -> int:
-    """Return an estimate of a text's tokens that few tokenizers exceed, and at most `most`.
-
-    Three ASCII letters or spaces count as one token (English has four or five to one), and
-    so does every digit and every punctuation mark, of which code is full. In all other
-    scripts two bytes count as one: a CJK character has three bytes, and is seldom more
-    than one token.
-    """
-    encoded = text.encode()
-    dense = len(encoded.translate(None, _SPARSE))
-    letters = (len(encoded) - dense) // 3
-    others = 0 if text.isascii() else len(encoded.translate(None, _ASCII))
-    estimate = 1 + letters + dense - others // 2
-    return estimate if most is None else min(estimate, most)
 
 
 class NewText(NamedTuple):

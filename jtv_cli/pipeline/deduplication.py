@@ -6,9 +6,9 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from jtv_cli.errors import DocumentDeleted
-from jtv_cli.pipeline.batches import NewText, estimated_tokens
+from jtv_cli.pipeline.batches import NewText
 from jtv_cli.records import Document, Occurrence, SourceLine, SourceRange
-from jtv_cli.text import text_hashes
+from jtv_cli.text import estimated_tokens, text_hashes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -65,13 +65,13 @@ class Deduplicator:
 
         Raises StoreError.
         """
-        hashes = text_hashes(text for _, text, _ in block.texts)
+        hashes = text_hashes(text for _, text, _, _ in block.texts)
         ids = self._store_occurrences(block, hashes)
         new = 0
-        for key, (line, text, metadata) in zip(hashes, block.texts, strict=True):
+        for key, (line, text, metadata, end_line) in zip(hashes, block.texts, strict=True):
             if key in ids:
                 continue
-            occurrence = Occurrence(block.source, line, metadata)
+            occurrence = Occurrence(block.source, line, metadata, end_line)
             self._occurrences += 1
             if earlier := self._unstored.get(key):
                 earlier.occurrences.append(occurrence)
@@ -94,13 +94,13 @@ class Deduplicator:
 
     def _store_occurrences(self, block: RecordBlock, hashes: Sequence[bytes]) -> dict[bytes, int]:
         """Store the occurrences of stored texts; return the ids of these texts by hash."""
-        numbers = [line or 0 for line, _, _ in block.texts]
+        numbers = [line or 0 for line, _, _, _ in block.texts]
         span = SourceRange(block.source, min(numbers), max(numbers)) if numbers else None
         while True:
             ids = self._table.known(hashes, span)
             lines = [
-                SourceLine(line, ids[key], metadata)
-                for key, (line, _, metadata) in zip(hashes, block.texts, strict=True)
+                SourceLine(line, ids[key], metadata, end_line)
+                for key, (line, _, metadata, end_line) in zip(hashes, block.texts, strict=True)
                 if key in ids
             ]
             try:

@@ -129,4 +129,4 @@ def _neighbors(table: Table, vectors: Vectors, max_distance: float) -> list[list
 
 def _to_hit(document: StoredDocument) -> Hit:
     first = document.occurrences[0] if document.occurrences else Occurrence()
-    return Hit(document.id, document.text, None, first.source, first.line, first.metadata)
+    return Hit(document.id, document.text, None, *first)

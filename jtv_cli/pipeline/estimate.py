@@ -5,10 +5,9 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING
 
-from jtv_cli.pipeline.batches import estimated_tokens
 from jtv_cli.pipeline.ingest import BYTES_PER_DOCUMENT
 from jtv_cli.records import IngestEstimate
-from jtv_cli.text import short_key, text_hashes
+from jtv_cli.text import estimated_tokens, short_key, text_hashes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -39,9 +38,9 @@ def estimate(
     texts = empty = bad = 0
     for read in blocks:
         block = read.within(table.most_bytes if table else None)
-        hashes = text_hashes(text for _, text, _ in block.texts)
+        hashes = text_hashes(text for _, text, _, _ in block.texts)
         stored = table.known(hashes) if table else {}
-        for key, (_, text, _) in zip(hashes, block.texts, strict=True):
+        for key, (_, text, _, _) in zip(hashes, block.texts, strict=True):
             if key not in stored:
                 keys.append(short_key(key))
                 tokens.append(estimated_tokens(text, longest))

@@ -82,7 +82,9 @@ def _compare(
         now = {"file": source.is_file}  # they are read in several ways, so none is recorded
     elif before and "input" in before:
         keys = source_details.differences(source, before)
-        if keys:
+        if keys and all(source_details.keep(each, before) for each in sources):
+            now = dict(before)
+        elif keys:
             source_details.require_told(source, before, keys)
             recalled.changed.append((source, before))
         else:
@@ -122,4 +124,4 @@ def _attribute(table: Table, name: str, source: Source) -> Mapping[str, Any] | N
 def _documents(table: Table, blocks: Iterable[RecordBlock]) -> Iterable[int]:
     """Yield the ids of the texts that the table has."""
     for block in blocks:
-        yield from table.known(text_hashes(text for _, text, _ in block.texts)).values()
+        yield from table.known(text_hashes(text for _, text, _, _ in block.texts)).values()

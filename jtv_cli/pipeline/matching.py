@@ -124,5 +124,4 @@ def _distances(documents: Sequence[StoredDocument], query: Vectors | None) -> li
 
 
 def _to_hit(document: StoredDocument, occurrence: Occurrence, distance: float | None) -> Hit:
-    where = occurrence.source, occurrence.line, occurrence.metadata
-    return Hit(document.id, document.text, distance, *where)
+    return Hit(document.id, document.text, distance, *occurrence)

@@ -119,16 +119,21 @@ def mark_missing(
     marked = MarkedLines(source)
     stored_lines = table.source_lines(source)
     stored = next(stored_lines, None)
+    there: set[tuple[int, int | None]] = set()
+    last = 0
     for part in reads:
         ids = table.known([key for _, key in part])
         marked.present.extend(ids.values())
-        there = {(line, ids.get(key)) for line, key in part}
+        # The chunks of one line may be spread over several parts.
+        there = {each for each in there if each[0] >= last}
+        there |= {(line, ids.get(key)) for line, key in part}
         last = part[-1][0]
-        while stored is not None and stored.line <= last:
+        while stored is not None and stored.line < last:
             if (stored.line, stored.document) not in there:
                 marked.mark([stored])
             stored = next(stored_lines, None)
-    return marked.mark(chain([stored] if stored else [], stored_lines))
+    rest = chain([stored] if stored else [], stored_lines)
+    return marked.mark(each for each in rest if (each.line, each.document) not in there)
 
 
 def find_texts(table: Table, blocks: Iterable[RecordBlock]) -> tuple[list[int], int]:
@@ -137,7 +142,7 @@ def find_texts(table: Table, blocks: Iterable[RecordBlock]) -> tuple[list[int], 
 
     found, unknown = array("q"), array("Q")
     for block in blocks:
-        hashes = text_hashes(text for _, text, _ in block.texts)
+        hashes = text_hashes(text for _, text, _, _ in block.texts)
         known = table.known(hashes)
         found.extend(known.values())
         unknown.extend(short_key(key) for key in hashes if key not in known)

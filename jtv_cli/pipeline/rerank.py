@@ -8,8 +8,8 @@ from threading import TIMEOUT_MAX, Thread
 from typing import TYPE_CHECKING, Protocol
 
 from jtv_cli.errors import ServiceDown, ServiceError
-from jtv_cli.pipeline.batches import estimated_tokens
 from jtv_cli.pipeline.retry import LONGEST_REQUEST, Attempts, RetryPolicy
+from jtv_cli.text import estimated_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -17,12 +17,12 @@ from jtv_cli.errors import (
     TextTooLong,
     UsageError,
 )
-from jtv_cli.pipeline.batches import estimated_tokens
 from jtv_cli.pipeline.diversity import keep_per_source, maximal_marginal_relevance
 from jtv_cli.pipeline.fusion import fuse, keyword_weight
 from jtv_cli.pipeline.matching import list_matching
 from jtv_cli.pipeline.retry import LONGEST_REQUEST, Attempts, RetryPolicy
 from jtv_cli.records import Embeddings, IndexState, Purpose, SearchMode, SearchResults
+from jtv_cli.text import estimated_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

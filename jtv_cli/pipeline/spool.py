@@ -41,7 +41,7 @@ class Spool:
     def keeping(self, blocks: Iterable[RecordBlock]) -> Iterator[RecordBlock]:
         """Yield the blocks and store what is in them. Those of a source are consecutive."""
         for block in blocks:
-            records = [_RECORD.pack(line, text_hash(text)) for line, text, _ in block.texts]
+            records = [_RECORD.pack(line, text_hash(text)) for line, text, _, _ in block.texts]
             with _translated():
                 start, _ = self._ends.setdefault(block.source, (self._file.tell(),) * 2)
                 self._file.write(b"".join(records))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _KEY = "state"
 # Raise this whenever files are read in another way by default, so that all are read again.
-_READERS = 1
+_READERS = 2
 
 
 class Remembered(NamedTuple):

@@ -216,6 +216,8 @@ def _hit_json(hit: Hit) -> dict[str, object]:
         "source": shown_source(hit.source),
         "line": hit.line,
         "metadata": hit.metadata,
+        "end_line": hit.end_line,
+        "heading": hit.heading,
         **_scores(hit),
     }
 
@@ -236,7 +238,12 @@ def _scores(hit: Hit) -> dict[str, object]:
 def _document_json(document: StoredDocument) -> dict[str, object]:
     """Return what JSON has of a hit, and all the occurrences."""
     occurrences = [
-        {"source": shown_source(where.source), "line": where.line, "metadata": where.metadata}
+        {
+            "source": shown_source(where.source),
+            "line": where.line,
+            "metadata": where.metadata,
+            "end_line": where.end_line,
+        }
         for where in document.occurrences
     ]
     return _hit_json(_hits_of(document)[0]) | {"occurrences": occurrences}
@@ -258,6 +265,14 @@ def _hits_of(document: StoredDocument) -> list[Hit]:
     """Return the document at each of its occurrences; once where nothing is known of any."""
     places = document.occurrences or (Occurrence(),)
     return [
-        Hit(document.id, document.text, None, place.source, place.line, place.metadata)
+        Hit(
+            document.id,
+            document.text,
+            None,
+            place.source,
+            place.line,
+            place.metadata,
+            place.end_line,
+        )
         for place in places
     ]

@@ -86,11 +86,16 @@ class _Screen(NamedTuple):
         lines = excerpt(fold(displayed(start), width), most, width, self.pattern)
         return [(line, _TEXT) for line in lines]
 
-    def location(self, source: str | None, line: int | None, width: int) -> list[_Part]:
-        """Return `file:line` as lines that are links; none for standard input without a name."""
-        link = self.link(source)
-        style = _LOCATION + link if link else _LOCATION
-        return [(part, style) for part in fold(_location(source, line), width)] if source else []
+    def location(self, hit: Hit, width: int) -> list[_Part]:
+        """Return `file:line` as lines that are links, and the heading below.
+
+        Standard input without a name has no location.
+        """
+        heading = _parts(_heading(hit), width, _LOCATION)
+        if not hit.source:
+            return heading
+        link = self.link(hit.source)
+        return _parts(_location(hit), width, _LOCATION + link if link else _LOCATION) + heading
 
     def link(self, source: str | None) -> Style | None:
         """Return the style of a link to a source that is a file, if the terminal has links."""
@@ -150,7 +155,7 @@ class _Grid:
         }
         cells = [f"{values[name]:>{width}}" for name, width in self._columns]
         lines = self._screen.text(hit.content, self._room)
-        location = self._screen.location(hit.source, hit.line, self._beside or self._room)
+        location = self._screen.location(hit, self._beside or self._room)
         self._print(cells, lines, location)
 
     def _print(
@@ -191,7 +196,7 @@ def print_answer(query: str, hits: Sequence[Hit], output: Output) -> None:
 def _print_hits(hits: Sequence[Hit], screen: _Screen) -> None:
     longest_id = max(len(str(hit.id)) for hit in hits)
     columns = [("rank", 4), *_scored(hits), ("id", max(2, longest_id))]
-    location = max(cell_width(_location(hit.source, hit.line)) for hit in hits)
+    location = max(cell_width(_location(hit)) for hit in hits)
     grid = _Grid(screen, columns, location)
     grid.print_header()
     for rank, hit in enumerate(hits, 1):
@@ -230,7 +235,7 @@ def print_pairs(pairs: Iterable[Pair], output: Output) -> None:
         if number:
             screen.print_line()
         screen.print_line((f"distance {format_distance(pair.distance)}", _HEADER))
-        location = max(cell_width(_location(hit.source, hit.line)) for hit in pair[:2])
+        location = max(cell_width(_location(hit)) for hit in pair[:2])
         grid = _Grid(screen, (("id", _ID_CELLS),), location)
         for hit in (pair.first, pair.second):
             grid.print_hit(hit)
@@ -280,17 +285,32 @@ def _left_out(widths: Sequence[int], room: int) -> int:
     return next((n for n in starts if sum(widths[n:]) <= room - least), len(widths))
 
 
-def _location(source: str | None, line: int | None) -> str:
-    if source is None:
+def _parts(text: str, width: int, style: Style) -> list[_Part]:
+    return [(part, style) for part in fold(text, width)] if text else []
+
+
+def _location(place: Hit | Occurrence) -> str:
+    """Return `file:line`, or `file:first-last` for a chunk of several lines."""
+    if place.source is None:
         return ""
-    name = escape(shown_source(source), keep_sequences=True)
-    return name if line is None else f"{name}:{line}"
+    name = escape(shown_source(place.source), keep_sequences=True)
+    if place.line is None:
+        return name
+    if place.end_line is None or place.end_line <= place.line:
+        return f"{name}:{place.line}"
+    return f"{name}:{place.line}-{place.end_line}"
+
+
+def _heading(hit: Hit) -> str:
+    """Return the headings that a chunk stands below."""
+    return escape(hit.heading or "", keep_sequences=True) if hit.end_line else ""
 
 
 def _occurrence(screen: _Screen, occurrence: Occurrence) -> list[_Part]:
     """Return a source and its line, and the metadata as JSON."""
-    name, line, metadata = occurrence.source, occurrence.line, occurrence.metadata
-    place = (_location(name or "standard input", line), screen.link(name))
+    name, metadata = occurrence.source, occurrence.metadata
+    location = _location(occurrence._replace(source=name or "standard input"))
+    place = (location, screen.link(name))
     if metadata is None:
         return [place]
     import orjson

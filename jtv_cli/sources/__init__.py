@@ -2,11 +2,13 @@
 
 `directory` finds the files in directories, as `gitignore` and `repository` let it. `open` looks
 at the beginnings of files, `stream` reads their bytes, `source` splits these into lines, and
-`lines`, `jsonl`, `json_array` and `delimited` turn them into the texts of `blocks`.
+`lines`, `jsonl`, `json_array` and `delimited` turn them into the texts of `blocks`. `kinds` decides
+what a file is read as; `sections` reads documents, which `chunks` cuts.
 """
 
 from jtv_cli.sources.blocks import RecordBlock
 from jtv_cli.sources.directory import FoundFile, Selection
+from jtv_cli.sources.kinds import guess_format
 from jtv_cli.sources.memory import blocks_of_records
 from jtv_cli.sources.open import (
     Input,
@@ -30,6 +32,7 @@ __all__ = [
     "Selection",
     "Source",
     "blocks_of_records",
+    "guess_format",
     "missing_files",
     "open_input",
     "open_lines",

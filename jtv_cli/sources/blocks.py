@@ -9,8 +9,10 @@ from jtv_cli.text import too_long
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    Text = tuple[int, str, Mapping[str, Any] | None]
-    """Its first line, the text without surrounding white space, and its metadata."""
+    Text = tuple[int, str, Mapping[str, Any] | None, int | None]
+    """Its first line, the text without blank lines around it, its metadata, and its last line.
+
+    The last line is None for a text that is read as a whole line or record."""
 
 
 class BadRecord(NamedTuple):
@@ -40,11 +42,15 @@ class RecordBlock(NamedTuple):
 
         The metadata of a text counts.
         """
-        reasons = {line: too_long(text, most_bytes, more) for line, text, more in self.texts}
-        bad = [BadRecord(line, reason) for line, reason in reasons.items() if reason]
+        reasons = [too_long(text, most_bytes, more) for _, text, more, _ in self.texts]
+        bad = [
+            BadRecord(line, reason)
+            for (line, *_), reason in zip(self.texts, reasons, strict=True)
+            if reason
+        ]
         if not bad:
             return self
-        texts = [text for text in self.texts if not reasons[text[0]]]
+        texts = [text for text, reason in zip(self.texts, reasons, strict=True) if not reason]
         return self._replace(texts=texts, bad=sorted((*self.bad, *bad)))
 
     def to_first_bad(self) -> RecordBlock:

@@ -45,7 +45,7 @@ class RecordBuilder:
                 self.add_bad(line, f'field "{self._only_field}" is missing or not text')
                 return
         if text := text.strip():
-            self._texts.append((line, text, record or None))
+            self._texts.append((line, text, record or None, None))
         else:
             self._empty += 1
 

@@ -26,7 +26,9 @@ def read_lines(source: Source) -> Iterator[RecordBlock]:
         except UnicodeDecodeError:
             decoded = [_decoded(line, at, bad) for at, line in enumerate(lines, start)]
         texts: list[Text] = [
-            (at, text, None) for at, line in enumerate(decoded, start) if (text := line.strip())
+            (at, text, None, None)
+            for at, line in enumerate(decoded, start)
+            if (text := line.strip())
         ]
         yield source.block(texts, len(lines) - len(texts) - len(bad), bad)
 
@@ -70,7 +72,7 @@ class _Paragraph:
         if self._size > LARGEST_RECORD:
             bad.append(BadRecord(self._first, RECORD_TOO_LARGE))
         elif self._lines and (text := _decoded(b"\n".join(self._lines), self._first, bad).strip()):
-            texts.append((self._first, text, None))
+            texts.append((self._first, text, None, None))
         self._lines.clear()
         self._first = self._size = 0
 

@@ -42,7 +42,7 @@ def blocks_of_records(
                 bad.append(BadRecord(position, "it has a surrogate, which UTF-8 cannot encode"))
                 continue
             if text := text.strip():
-                texts.append((position, text, metadata))
+                texts.append((position, text, metadata, None))
         empty = len(part) - len(texts) - len(bad)
         before += len(part)
         yield RecordBlock(source, source or STDIN, texts, empty, bad, before)

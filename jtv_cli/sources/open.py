@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from contextlib import ExitStack, closing, contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jtv_cli.errors import UsageError
@@ -26,7 +25,9 @@ from jtv_cli.sources.directory import (
 )
 from jtv_cli.sources.json_array import read_json
 from jtv_cli.sources.jsonl import read_jsonl
+from jtv_cli.sources.kinds import guess_format, is_document_text
 from jtv_cli.sources.lines import read_lines, read_paragraphs
+from jtv_cli.sources.sections import read_document, read_whole
 from jtv_cli.sources.source import InputFormat, ReadOptions, Source
 from jtv_cli.sources.stream import DamagedData, Stream
 from jtv_cli.text import printable
@@ -36,15 +37,12 @@ if TYPE_CHECKING:
 
     from jtv_cli.sources.blocks import RecordBlock
 
-_BY_SUFFIX = {
-    ".jsonl": InputFormat.JSONL,
-    ".ndjson": InputFormat.JSONL,
-    ".json": InputFormat.JSON,
-    ".csv": InputFormat.CSV,
-    ".tsv": InputFormat.TSV,
-}
 _READERS: dict[InputFormat, Callable[[Source], Iterator[RecordBlock]]] = {
     InputFormat.LINES: read_lines,
+    InputFormat.MARKDOWN: read_document,
+    InputFormat.RST: read_document,
+    InputFormat.TEXT: read_document,
+    InputFormat.CODE: read_document,
     InputFormat.JSONL: read_jsonl,
     InputFormat.JSON: read_json,
     InputFormat.CSV: read_delimited,
@@ -130,7 +128,7 @@ class Input:
         stream = Stream(path)
         self._stack.callback(stream.close)
         name = options.name or (file.name if file else _name(path))
-        source = Source(stream, name, options.format or _guess(path), options)
+        source = Source(stream, name, guess_format(path, options), options)
         try:
             if file is not None and options.format is None and source.format.has_fields:
                 source.options = options._replace(paragraphs=False)
@@ -244,7 +242,10 @@ def read_again(source: Source) -> Iterator[Trial]:
     """
     options = source.options
     ways = [(source.format, options)]
-    if source.format is InputFormat.LINES:
+    if source.format.is_document:
+        lines = options._replace(chunk=None, whole=False)
+        ways += [(InputFormat.LINES, lines._replace(paragraphs=each)) for each in (False, True)]
+    elif source.format is InputFormat.LINES:
         ways.append((InputFormat.LINES, options._replace(paragraphs=not options.paragraphs)))
     elif source.format is InputFormat.JSON:  # which earlier versions read by lines
         ways.append((InputFormat.LINES, options._replace(text_fields=())))
@@ -289,7 +290,11 @@ def _read(source: Source, *, is_alone: bool = True) -> Iterator[RecordBlock]:
     if source.problem:
         yield _skipped(source, source.problem)
         return
-    reader = read_paragraphs if source.options.paragraphs else _READERS[source.format]
+    reader = _READERS[source.format]
+    if source.options.paragraphs:
+        reader = read_paragraphs
+    elif source.options.whole and source.format.is_document:
+        reader = read_whole
     try:
         yield from reader(source)
     except DamagedData as damaged:
@@ -317,7 +322,11 @@ def _check(source: Source) -> None:
             hint="add --input lines to read it as plain text",
         )
     if not source.stream.may_wait:
-        source.stream.check_beginning()
+        start = source.stream.check_beginning()
+        if source.format is InputFormat.LINES and source.options.is_text_undecided:
+            source.is_guess = True
+            if is_document_text(source.path, start):
+                source.format = InputFormat.TEXT
     if source.format.has_fields:
         with source.stream.preview():
             _preview(source)
@@ -326,7 +335,7 @@ def _check(source: Source) -> None:
 def _checked_records(source: Source) -> Source:
     """Look at the beginning of a file of records that was found in a directory.
 
-    One without the text fields, such as a program's settings, is returned as plain text,
+    One without the text fields, such as a program's settings, is returned as code,
     unless the user has named these fields.
     """
     try:
@@ -336,7 +345,7 @@ def _checked_records(source: Source) -> Source:
             raise
     if source.text_fields or source.options.text_fields:
         return source
-    return Source(source.stream, source.name, InputFormat.LINES, source.options)
+    return Source(source.stream, source.name, InputFormat.CODE, source.options)
 
 
 def _preview(source: Source) -> None:
@@ -370,11 +379,6 @@ def _no_files(path: str, selection: Selection, excluded: Counter[str]) -> UsageE
         return UsageError(f"no file in {path} matches {' or '.join(selection.include)}")
     hint = "add --no-ignore to read ignored files" if excluded[IGNORED] else None
     return UsageError(f"no file to read in {path}", hint=hint)
-
-
-def _guess(path: str) -> InputFormat:
-    name = path.lower().removesuffix(".gz")
-    return _BY_SUFFIX.get(Path(name).suffix, InputFormat.LINES)
 
 
 def _name(path: str) -> str | None:

@@ -32,6 +32,10 @@ class InputFormat(str, Enum):
     """What the records of a source are."""
 
     LINES = "lines"
+    MARKDOWN = "markdown"
+    RST = "rst"
+    TEXT = "text"
+    CODE = "code"
     JSONL = "jsonl"
     JSON = "json"
     CSV = "csv"
@@ -40,7 +44,17 @@ class InputFormat(str, Enum):
     @property
     def has_fields(self) -> bool:
         """Whether records have named fields."""
-        return self is not InputFormat.LINES
+        return not (self is InputFormat.LINES or self.is_document)
+
+    @property
+    def is_document(self) -> bool:
+        """Whether the source as a whole is one document, which is cut into chunks."""
+        return self in (
+            InputFormat.MARKDOWN,
+            InputFormat.RST,
+            InputFormat.TEXT,
+            InputFormat.CODE,
+        )
 
     @property
     def is_delimited(self) -> bool:
@@ -54,7 +68,8 @@ class ReadOptions(NamedTuple):
     `name` is what occurrences record. `text_fields` hold the text of a record, joined by
     newlines if there are several. `selection` chooses the files of directories; None where
     directories cannot be given. `delimiter` separates the fields of CSV and TSV; without
-    `header`, the first record is data and fields are called 1, 2 and so on.
+    `header`, the first record is data and fields are called 1, 2 and so on. `chunk` is the
+    target size of the chunks of a document in estimated tokens, `whole` leaves it uncut.
     """
 
     name: str | None = None
@@ -64,6 +79,13 @@ class ReadOptions(NamedTuple):
     paragraphs: bool = False
     delimiter: str | None = None
     header: bool = True
+    chunk: int | None = None
+    whole: bool = False
+
+    @property
+    def is_text_undecided(self) -> bool:
+        """Whether nothing says if plain text is read by lines, by paragraphs or in chunks."""
+        return self.format is None and self.chunk is None and not (self.paragraphs or self.whole)
 
 
 class LineBlock(NamedTuple):
@@ -85,8 +107,9 @@ class Source:
     they are known, and `unseen_fields` the text fields that no record had so far.
     `lines_read` is the number of whole lines read so far, `texts_read` that of texts, and
     `bad_read` that of records that are skipped. `state` is that of a file that was read to its
-    end and did not change meanwhile. `problem` says why the source is
-    skipped as a whole, if it is.
+    end and did not change meanwhile. `problem` says why the source is skipped as a whole, if it
+    is. `is_guess` says that the format of plain text was decided by its beginning, `is_kept`
+    that the source is read as before, not as it would be by default.
     """
 
     def __init__(
@@ -106,6 +129,8 @@ class Source:
         self.bad_read = 0
         self.state: FileState | None = None
         self.problem: NotText | None = None
+        self.is_guess = False
+        self.is_kept = False
 
     def choose_text_fields(self, fields: Collection[str]) -> tuple[str, ...]:
         """Return the fields with the text, given those of the first record.

@@ -110,10 +110,11 @@ class Stream:
             self._file.close()
             self._file = None
 
-    def check_beginning(self) -> None:
-        """Raise NotText if `blocks` would for the first block."""
+    def check_beginning(self) -> bytes:
+        """Return the first block; raise NotText if `blocks` would for it."""
         with self.preview(), suppress(DamagedData):
-            next(self.blocks(), b"")
+            return next(self.blocks(), b"")
+        return b""
 
     def blocks(self) -> Iterator[bytes]:
         """Yield the decompressed bytes in blocks of at most 64 KiB, none of them empty.

@@ -37,7 +37,7 @@ def marks(count: int) -> str:
 # Its first occurrence in a source with a name, else from stdin, which is 0: each is found by
 # the index alone, however many occurrences there are to sort otherwise.
 HITS = """
-SELECT d.id, d.content, s.source, nullif(o.line, 0), o.metadata{vector}
+SELECT d.id, d.content, s.source, nullif(o.line, 0), o.metadata, {{end_line}}{vector}
 FROM "{{name}}" d
 LEFT JOIN "{{name}}_occurrences" o
     ON o.document = d.id AND (o.source, o.line) = (
@@ -294,10 +294,12 @@ class Documents:
 
 def to_hit(row: Sequence[Any], distance: float | None) -> Hit:
     """Return a row of HITS as a hit."""
-    number, content, source, line, metadata = row[:5]
-    if type(content) is not str or type(source) not in _NAME or type(line) not in _LINE:
+    number, content, source, line, metadata, end_line = row[:6]
+    if type(content) is not str or type(source) not in _NAME:
         raise DamagedError
-    return Hit(number, content, distance, source, line, to_metadata(metadata))
+    if type(line) not in _LINE or type(end_line) not in _LINE:
+        raise DamagedError
+    return Hit(number, content, distance, source, line, to_metadata(metadata), end_line)
 
 
 def to_metadata(stored: object) -> Mapping[str, Any] | None:

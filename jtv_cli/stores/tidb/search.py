@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from jtv_cli.records import Vectors
     from jtv_cli.stores.tidb.schema import Schema
 
-    FirstOccurrence = tuple[str | None, int | None, Mapping[str, Any] | None]
-    """Source, line and metadata."""
+    FirstOccurrence = tuple[str | None, int | None, Mapping[str, Any] | None, int | None]
+    """Source, line, metadata and last line."""
 
 # How many times k documents to ask the index for where some of them may be of no use.
 _OVER_FETCH = 10
@@ -291,6 +291,7 @@ def to_hits(
                 row.source,
                 row.line,
                 decode_metadata(row.metadata),
+                row.end_line,
             )
             for row in rows
         ]
@@ -335,7 +336,7 @@ def with_first_occurrence(schema: Schema, statement: Select[Any]) -> Select[Any]
     """
     near = statement.cte("near")
     if not schema.has_parts:
-        nulls = (sa.null().label(name) for name in ("source", "line", "metadata"))
+        nulls = (sa.null().label(name) for name in ("source", "line", "metadata", "end_line"))
         return sa.select(near.c.id, near.c.content, near.c.distance, *nulls)
     columns, sources = schema.occurrences.c, schema.sources
     position = sa.func.row_number().over(partition_by=columns.document, order_by=in_order(schema))
@@ -354,6 +355,7 @@ def with_first_occurrence(schema: Schema, statement: Select[Any]) -> Select[Any]
             sources.c.source,
             line_of(first.c.line).label("line"),
             first.c.metadata,
+            (first.c.end_line if schema.format > 1 else sa.null()).label("end_line"),
         )
         .prefix_with(f"/*+ INL_JOIN(`{sources.name}`) */")
         .outerjoin_from(near, first, sa.and_(first.c.document == near.c.id, first.c.position == 1))
@@ -390,6 +392,7 @@ def _first_occurrences(
         return {}
     columns, sources = schema.occurrences.c, schema.sources.c
     position = sa.func.row_number().over(partition_by=columns.document, order_by=in_order(schema))
+    has_end_line = schema.format > 1
     numbered = (
         sa.select(schema.occurrences, position.label("position"))
         .where(columns.document.in_(list(ids)), *matching.conditions)
@@ -397,7 +400,11 @@ def _first_occurrences(
     )
     statement = (
         sa.select(
-            numbered.c.document, sources.source, line_of(numbered.c.line), numbered.c.metadata
+            numbered.c.document,
+            sources.source,
+            line_of(numbered.c.line),
+            numbered.c.metadata,
+            numbered.c.end_line if has_end_line else sa.null(),
         )
         .outerjoin_from(numbered, schema.sources, sources.id == numbered.c.source)
         .order_by(numbered.c.document, numbered.c.position)
@@ -405,9 +412,9 @@ def _first_occurrences(
     if matching.is_exact:
         statement = statement.where(numbered.c.position == 1)
     found: dict[int, FirstOccurrence] = {}
-    for document, source, line, metadata in connection.execute(statement):
+    for document, source, line, metadata, end_line in connection.execute(statement):
         if document not in found and matching.matches(metadata):
-            found[document] = source, line, decode_metadata(metadata)
+            found[document] = source, line, decode_metadata(metadata), end_line
     return found
 
 

@@ -1,0 +1,311 @@
+"""Documents: files of sections and paragraphs, read section by section and cut into chunks."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jtv_cli.sources.blocks import BadRecord, explain_bad_bytes
+from jtv_cli.sources.chunks import DEFAULT_SIZE, Kind, cut, rank
+from jtv_cli.sources.source import LARGEST_RECORD, RECORD_TOO_LARGE, InputFormat
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from jtv_cli.sources.blocks import RecordBlock, Text
+    from jtv_cli.sources.source import Source
+
+_KINDS = {
+    InputFormat.MARKDOWN: Kind.MARKDOWN,
+    InputFormat.RST: Kind.RST,
+    InputFormat.TEXT: Kind.TEXT,
+    InputFormat.CODE: Kind.CODE,
+}
+# A longer section is cut in two, for it is held in memory: at a paragraph whose rank is among
+# the lowest, so that an edit before it does not move the place, or else at any line.
+_LONG_SECTION = 1 << 18
+_LONGEST_SECTION = 1 << 20
+_LOW_RANK = (1 << 32) // 32
+# Front matter that does not end within so many lines is taken for text.
+_LONGEST_FRONT_MATTER = 200
+
+_HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*")
+_FENCE = re.compile(r"[ \t]*(`{3,}(?=[^`]*$)|~{3,})")
+# Below a title; a longer title than its underline is none in reStructuredText.
+_UNDERLINE = re.compile(r" {0,3}(=+|-+|([*^~\"'`:.#_+])\2{3,})[ \t]*")
+# What cannot be the title above an underline: lists, quotes, tables, indented text.
+_NO_TITLE = re.compile(r"[ \t]*(?:[-*+|>]|\d{1,9}[.)]|#{1,6}[ \t])(?:[ \t]|$)|    |\t|\|")
+_FRONT_MATTER = ("---", "+++")
+_ENTRY = re.compile(r"""["']?([\w][\w .-]*?)["']?\s*[:=](?:\s+(.*)|)""")
+_MOST_HEADINGS = 6
+
+
+def read_document(source: Source) -> Iterator[RecordBlock]:
+    """Yield the chunks of a document: Markdown, plain text or code.
+
+    Their metadata is the front matter, the `title` of the document and the `heading` that a
+    chunk stands below, as a path: Install > Linux.
+    """
+    chunker = Chunker(_KINDS[source.format], source.options.chunk or DEFAULT_SIZE)
+    for start, lines, is_too_large in source.lines():
+        texts: list[Text] = []
+        bad: list[BadRecord] = []
+        for number, line in enumerate(lines, start):
+            if is_too_large:
+                bad.append(BadRecord(number, RECORD_TOO_LARGE))
+            try:
+                decoded = line.decode()
+            except UnicodeDecodeError as error:
+                bad.append(BadRecord(number, explain_bad_bytes(error)))
+                decoded = ""
+            texts += chunker.add(number, decoded)
+        yield source.block(texts, 0, bad)
+    yield source.block(chunker.finish(), 0, [])
+
+
+def read_whole(source: Source) -> Iterator[RecordBlock]:
+    """Yield a document as one text."""
+    read: list[bytes] = []
+    size = number = 0
+    for start, lines, is_too_large in source.lines():
+        number = start + len(lines) - 1
+        size += sum(map(len, lines)) + len(lines)
+        if is_too_large or size > LARGEST_RECORD:
+            yield source.block([], 0, [BadRecord(None, RECORD_TOO_LARGE)])
+            return
+        read += (line.removesuffix(b"\r") for line in lines)
+        yield source.block([], 0, [])
+    try:
+        text = b"\n".join(read).decode()
+    except UnicodeDecodeError as error:
+        yield source.block([], 0, [BadRecord(None, explain_bad_bytes(error))])
+        return
+    if stripped := text.strip():
+        yield source.block([(1, stripped, None, number)], 0, [])
+
+
+def cut_document(
+    lines: Iterable[str],
+    kind: Kind,
+    size: int = DEFAULT_SIZE,
+    metadata: Mapping[str, Any] | None = None,
+) -> Iterator[Text]:
+    """Yield the chunks of a document that is given as lines; all have the metadata.
+
+    `size` is in estimated tokens.
+    """
+    chunker = Chunker(kind, size, metadata)
+    for number, line in enumerate(lines, 1):
+        yield from chunker.add(number, line)
+    yield from chunker.finish()
+
+
+class _Section(NamedTuple):
+    """Lines below one heading: the number of the first, and how many of them are headings."""
+
+    first: int
+    lines: list[str]
+    headings: int
+    path: str
+
+
+class Chunker:
+    """Takes the lines of a document and returns its chunks, one section after the other.
+
+    A heading without any text below it is part of the section that follows or, at the end,
+    of the one before.
+    """
+
+    def __init__(self, kind: Kind, size: int, metadata: Mapping[str, Any] | None = None) -> None:
+        self._kind = kind
+        self._size = size
+        self._metadata: dict[str, Any] = dict(metadata or {})
+        self._front_matter: list[str] | None = None
+        self._fence = ""
+        self._styles: list[str] = []  # of underlines other than = and -, by level
+        self._path: list[tuple[int, str]] = []
+        self._held: _Section | None = None
+        self._begin(1)
+
+    def add(self, number: int, line: str) -> list[Text]:
+        """Take the next line, without its end; return the chunks that are complete."""
+        line = line.removesuffix("\r")
+        if self._front_matter is not None:
+            return self._add_front_matter(number, line)
+        if number == 1 and self._kind is Kind.MARKDOWN and line.rstrip() in _FRONT_MATTER:
+            self._front_matter = [line]
+            return []
+        done: list[Text] = []
+        if self._kind in (Kind.MARKDOWN, Kind.RST):
+            if self._fence:
+                end = line.strip()
+                if end.startswith(self._fence) and not end.strip(self._fence[0]):
+                    self._fence = ""
+            else:
+                done = self._look_for_heading(number, line)
+        if self._size_of_lines > _LONG_SECTION and self._may_divide(line):
+            done += self._end_section()
+            self._begin(number)
+        self._append(line)
+        return done
+
+    def finish(self) -> list[Text]:
+        """Return the last chunks."""
+        texts: list[Text] = []
+        if self._front_matter is not None:
+            texts = self._give_back_front_matter()
+        if self._has_body or self._held is None:
+            texts += self._end_section()
+        else:
+            self._held.lines.extend(self._lines)
+        return texts + self._flush()
+
+    @property
+    def _has_body(self) -> bool:
+        """Whether the section that is read has text below its headings."""
+        return any(line.strip() for line in self._lines[self._headings :])
+
+    def _append(self, line: str) -> None:
+        self._lines.append(line)
+        self._size_of_lines += len(line) + 1
+        self._is_blank = not line or line.isspace()
+
+    def _add_front_matter(self, number: int, line: str) -> list[Text]:
+        front_matter = self._front_matter or []
+        front_matter.append(line)
+        if line.rstrip() == front_matter[0].rstrip():
+            found = _parse_front_matter(front_matter[1:-1])
+            if found is not None:
+                self._metadata |= found
+                self._front_matter = None
+                self._begin(number + 1)
+                return []
+        elif number <= _LONGEST_FRONT_MATTER:
+            return []
+        return self._give_back_front_matter()
+
+    def _give_back_front_matter(self) -> list[Text]:
+        """Take lines for text that were taken for front matter."""
+        lines, self._front_matter = self._front_matter or [], None
+        self._append(lines[0])
+        return [text for number, line in enumerate(lines[1:], 2) for text in self.add(number, line)]
+
+    def _look_for_heading(self, number: int, line: str) -> list[Text]:
+        """Begin a section if the line is a heading, or makes one of the line before."""
+        start = line.lstrip(" \t")[:1]
+        is_markdown = self._kind is Kind.MARKDOWN
+        if is_markdown and start == "#" and (match := _HEADING.fullmatch(line)):
+            return self._begin_section(number, [], len(match[1]), match[2] or "")
+        if is_markdown and start in ("`", "~") and (fence := _FENCE.match(line)):
+            self._fence = fence[1]
+            return []
+        if not start or start.isalnum() or not self._lines or self._is_blank:
+            return []
+        title = self._lines[-1]
+        if not (match := _UNDERLINE.fullmatch(line)) or _NO_TITLE.match(title):
+            return []
+        if _UNDERLINE.fullmatch(title) or (match[2] and len(line.rstrip()) < len(title.rstrip())):
+            return []
+        return self._begin_underlined(number, line.strip()[0])
+
+    def _begin_underlined(self, number: int, character: str) -> list[Text]:
+        """Begin a section whose title is the line before, perhaps below a line of its own."""
+        has_overline = len(self._lines) > 1 and self._lines[-2].strip()[:1] == character
+        has_overline = has_overline and bool(_UNDERLINE.fullmatch(self._lines[-2]))
+        style = character * (2 if has_overline else 1)
+        if style not in self._styles:
+            # In Markdown, = is of the first level and - of the second.
+            if style == "-" and not self._styles:
+                self._styles.append("=")
+            self._styles.append(style)
+        before = 2 if has_overline else 1
+        taken = self._lines[-before:]
+        del self._lines[-before:]
+        level = min(self._styles.index(style) + 1, _MOST_HEADINGS)
+        return self._begin_section(number - before, taken, level, taken[-1].strip())
+
+    def _begin_section(self, number: int, lines: list[str], level: int, heading: str) -> list[Text]:
+        """Begin a section at a heading that may have begun with some lines before this one."""
+        done: list[Text] = []
+        if self._has_body:
+            done = self._end_section()
+            self._begin(number)
+        while self._path and self._path[-1][0] >= level:
+            self._path.pop()
+        if heading:
+            self._path.append((level, heading))
+            if level == 1:
+                self._metadata.setdefault("title", heading)
+        for line in lines:
+            self._append(line)
+        self._headings = len(self._lines) + 1
+        return done
+
+    def _may_divide(self, line: str) -> bool:
+        """Return whether a long section may end before this line."""
+        if self._size_of_lines > _LONGEST_SECTION:
+            return True
+        is_paragraph = self._is_blank and not self._fence and line[:1].strip()
+        return bool(is_paragraph) and rank(line, 0) < _LOW_RANK
+
+    def _begin(self, number: int) -> None:
+        self._first = number
+        self._lines: list[str] = []
+        self._headings = 0
+        self._size_of_lines = 0
+        self._is_blank = True
+
+    def _end_section(self) -> list[Text]:
+        """Hold the section that was read, and return the chunks of the one before."""
+        done = self._flush()
+        path = " > ".join(heading for _, heading in self._path)
+        self._held = _Section(self._first, self._lines, self._headings, path)
+        return done
+
+    def _flush(self) -> list[Text]:
+        """Return the chunks of the section that is held."""
+        held, self._held = self._held, None
+        if held is None:
+            return []
+        text = "\n".join(held.lines)
+        uncut = sum(len(line) + 1 for line in held.lines[: held.headings])
+        metadata = {**self._metadata, "heading": held.path} if held.path else self._metadata
+        number, counted = held.first, 0
+        texts: list[Text] = []
+        for offset, chunk in cut(text, self._size, self._kind, uncut=uncut):
+            number += text.count("\n", counted, offset)
+            counted = offset
+            texts.append((number, chunk, metadata or None, number + chunk.count("\n")))
+        return texts
+
+
+def _parse_front_matter(lines: Iterable[str]) -> dict[str, Any] | None:
+    """Return the entries of front matter, as far as they are strings or lists of strings.
+
+    What nests deeper is left out. Return None for lines that are text between two rules.
+    """
+    found: dict[str, Any] = {}
+    name = ""
+    for line in lines:
+        if name and line.lstrip().startswith("- "):
+            items = found.get(name)
+            item = _unquoted(line.lstrip()[2:])
+            found[name] = [*items, item] if isinstance(items, list) else [item]
+        elif match := _ENTRY.fullmatch(line.rstrip()):
+            name, value = match[1], (match[2] or "").strip()
+            if value.startswith("[") and value.endswith("]"):
+                found[name] = [_unquoted(each) for each in value[1:-1].split(",") if each.strip()]
+            elif value and value[0] not in "|>{&*!#":
+                found[name] = _unquoted(value)
+        elif line[:1].strip():
+            if line[0] not in "#[]{}|>":
+                return None
+            name = ""
+    return found
+
+
+def _unquoted(value: str) -> str:
+    value = value.strip()
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+        return value[1:-1]
+    return value
