@@ -193,7 +193,8 @@ class TestShow:
             "end_line": None,
         } in occurrences
         assert len(occurrences) == 3
-        assert {key: record[key] for key in ("source", "line", "metadata")} == occurrences[0]
+        keys = ("source", "line", "metadata", "end_line")
+        assert {key: record[key] for key in keys} == occurrences[0]
 
     def test_text_is_the_content_once(self, filled: Jtv) -> None:
         assert filled.ok("show", ids(filled)["two"], "-f", "text").stdout == "two\n"

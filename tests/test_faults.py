@@ -280,7 +280,7 @@ def test_a_minute_is_waited_out_which_is_said_and_can_be_interrupted(
 def test_a_limit_of_two_at_once_makes_eight_two(ready: Jtv, api: JinaServer) -> None:
     api.concurrent, api.latency, api.max_items = 2, 0.2, 512
     ready.write("lines.txt", "\n".join(f"{number} {'word ' * 1000}" for number in range(140)))
-    ready.ok("ingest", "lines.txt", "--concurrency", "8")
+    ready.ok("ingest", "lines.txt", "--lines", "--concurrency", "8")
     assert len(api.bill) == 140
     refused = sum(len(request.texts) for request in api.requests) - len(api.bill)
     assert refused > 0
