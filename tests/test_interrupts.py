@@ -65,7 +65,8 @@ def test_an_answer_on_its_way_is_waited_for_and_stored(
     process.send_signal(sent)
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == code
-    notice, said = stderr.decode().splitlines()
+    reading, notice, said = stderr.decode().splitlines()
+    assert reading == "Reading lines.txt by lines"
     assert "waiting for 2 requests in flight" in notice
     assert re.fullmatch(
         f"jtv: {says}{': the terminal was closed' if sent is signal.SIGHUP else ''}:"
