@@ -13,12 +13,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import pytest
 
 import sentence_model
 import tidb_cluster
+from fork_server import ForkServer
 from jina_server import JinaServer
 from jtv_cli.config import NAMES
 from jtv_cli.stores import open_store
@@ -125,6 +126,9 @@ class Jtv:
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
 
+    fork_server: ClassVar[ForkServer | None] = None
+    """Runs the commands that need no Python of their own."""
+
     @property
     def data_folder(self) -> Path:
         return self.folder / "home/.local/share/jtv"
@@ -166,6 +170,12 @@ class Jtv:
         **options: Any,
     ) -> Result:
         given = stdin.encode() if isinstance(stdin, str) else stdin
+        variables = self.variables(env)
+        if not options and self.fork_server and self.fork_server.can_run(variables):
+            command = [str(SCRIPT), *arguments]
+            return Result(
+                *self.fork_server.run(command, variables, self.folder / "work", given, 120)
+            )
         process = self.start(
             *arguments,
             env=env,
@@ -294,10 +304,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run the tests marked tidb too, on a TiDB that is built with Go the first time "
         "(JTV_TEST_TIDB_URL: on a cluster of your own, where that will do)",
     )
+    parser.addoption(
+        "--fresh",
+        action="store_true",
+        help="start a new Python for every command, instead of forking one that has imported jtv",
+    )
     parser.addoption("--long", action="store_true", help="run the tests marked long too")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if not config.getoption("--fresh") and sys.platform == "linux":
+        Jtv.fork_server = ForkServer()
     config.addinivalue_line("markers", "long: takes minutes, so runs with --long only")
     config.addinivalue_line("markers", "tidb: needs a real TiDB, so runs with --tidb only")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jtv_cli.batching import batched, batched_by_weight
+from jtv_cli.batching import batched, batched_by_length, batched_by_weight
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +32,18 @@ def test_so_many_at_a_time(items: str, parts: list[str]) -> None:
 )
 def test_by_weight(weights: list[int], parts: list[list[int]]) -> None:
     assert list(batched_by_weight(weights, int, 10, count=3)) == parts
+
+
+@pytest.mark.parametrize(
+    ("texts", "batches"),
+    [
+        ([], []),
+        (["a"], [[0]]),
+        (["abcdef", "a", "", "ab", "bc"], [[2, 1], [3, 4], [0]]),
+    ],
+)
+def test_by_length(texts: list[str], batches: list[list[int]]) -> None:
+    assert list(batched_by_length(texts, 4)) == batches
 
 
 def test_a_full_part_waits_for_nothing_more() -> None:

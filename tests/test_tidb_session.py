@@ -152,7 +152,7 @@ class TestUnusualServer:
         user.ok("init")
         sizes = (2 * MEBIBYTE, 400_000, 400_000, 400_000)
         user.write("large.txt", "".join(f"{n} {'ab ' * (s // 3)}\n" for n, s in enumerate(sizes)))
-        result = user("ingest", "large.txt")
+        result = user("ingest", "--lines", "large.txt")
         assert result.code == 3, result.stderr
         assert "large.txt:1" in result.stderr
         assert len(user.ok("list").rows) == 3
