@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 
     Item = TypeVar("Item")
 
@@ -37,3 +37,19 @@ def batched_by_weight(
             part, total = [], 0
     if part:
         yield part
+
+
+def batched_by_length(items: Sequence[Sized], most: int) -> Iterator[list[int]]:
+    """Yield the positions of all items, shortest first, those that are computed together.
+
+    A batch has one item, or as many as take at most `most` places when all are padded to the
+    length of the longest.
+    """
+    batch: list[int] = []
+    for position in sorted(range(len(items)), key=lambda position: len(items[position])):
+        if batch and (len(batch) + 1) * len(items[position]) > most:
+            yield batch
+            batch = []
+        batch.append(position)
+    if batch:
+        yield batch

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jtv_cli.batching import batched_by_length
 from jtv_cli.embedders import BatchLimit
 from jtv_cli.embedders.minilm_weights import EPSILON, HEADS, WIDTH, read_weights
 from jtv_cli.embedders.weights import find_weights
@@ -92,23 +93,14 @@ class MiniLmEmbedder:
     def _vectors(self, windows: Sequence[Sequence[int]]) -> Vectors:
         """Return unit vectors of windows of ids, each computed with others of its length."""
         layers = self._layers(len(windows))
-        order = sorted(range(len(windows)), key=lambda row: len(windows[row]))
         vectors = np.empty((len(windows), WIDTH), np.float32)
-        start = 0
-        while start < len(order):
-            end = start + 1
-            while end < len(order) and (
-                (end + 1 - start) * len(windows[order[end]]) <= _TOKENS_AT_ONCE
-            ):
-                end += 1
-            rows = order[start:end]
+        for rows in batched_by_length(windows, _TOKENS_AT_ONCE):
             ids = np.full((len(rows), len(windows[rows[-1]])), _PADDING)
             for place, row in enumerate(rows):
                 ids[place, : len(windows[row])] = windows[row]
             is_token = ids != _PADDING
             last = layers(_first_state(self._weights, ids), is_token)
             vectors[rows] = _unit(np.einsum("nld,nl->nd", last, is_token.astype(np.float32)))
-            start = end
         return vectors
 
     def _layers(self, texts: int) -> Callable[[Floats, Mask], Floats]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jtv_cli.batching import batched_by_length
 from jtv_cli.embedders import BatchLimit, Model
 from jtv_cli.errors import TextsFailed, TextTooLong, UsageError
 from jtv_cli.records import Embeddings, Recipe
@@ -148,17 +149,11 @@ class OnnxEmbedder:
         encoded = [
             [*ids[: most - 1], ids[-1]] if len(ids) > most else ids or [0] for ids in encoded
         ]
-        order = sorted(range(len(encoded)), key=lambda row: len(encoded[row]))
+        order: list[int] = []
         parts: list[Vectors] = []
-        start = 0
-        while start < len(order):
-            end = start + 1
-            while end < len(order) and (
-                (end + 1 - start) * len(encoded[order[end]]) <= _TOKENS_AT_ONCE
-            ):
-                end += 1
-            parts.append(self._compute([encoded[row] for row in order[start:end]]))
-            start = end
+        for rows in batched_by_length(encoded, _TOKENS_AT_ONCE):
+            order += rows
+            parts.append(self._compute([encoded[row] for row in rows]))
         if not parts:
             return Embeddings(np.empty((0, self.model.dimensions), np.float32))
         vectors = np.empty((len(order), parts[0].shape[1]), np.float32)
