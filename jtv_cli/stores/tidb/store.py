@@ -10,6 +10,7 @@ from sqlalchemy.schema import CreateTable, DropTable
 
 from jtv_cli.errors import NoTable, StoreError
 from jtv_cli.records import Change, ChangeKind, Check, IndexState, Outcome
+from jtv_cli.stores.contract import Store
 from jtv_cli.stores.tidb.connection import Database, fetch_all
 from jtv_cli.stores.tidb.errors import is_serverless, version_error
 from jtv_cli.stores.tidb.full_text import FullTextIndex
@@ -80,7 +81,7 @@ class _Found(NamedTuple):
     format: int = FORMAT
 
 
-class TidbStore:
+class TidbStore(Store):
     """A database of a TiDB cluster. Nothing is connected to before the first call.
 
     `writable` says that its tables are opened to write to them. `notice` is called with a
@@ -111,7 +112,6 @@ class TidbStore:
         return self._database.read(work)
 
     def open(self, name: str) -> TidbTable:
-        """Return a table. Raises NoTable if there is none of that name."""
         more: Sequence[str | Executable] = ()
         if self._is_writable:
             # What a writer asks next, in the same round trip.
@@ -184,7 +184,6 @@ class TidbStore:
         wait: bool = True,
         progress: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Carry out a plan. It may be interrupted and repeated."""
         kinds = {change.kind for change in changes}
         if kinds - {ChangeKind.INDEX}:
             progress("creating the table")
@@ -194,8 +193,6 @@ class TidbStore:
             self._index(spec).build(wait=wait, progress=progress)
 
     def drop(self, name: str) -> None:
-        """Drop a table and all it holds. Raises NoTable if there is none of that name."""
-
         def work(connection: Connection) -> None:
             connection.execute(DropTable(tables.documents, if_exists=True))
             drop_parts(connection, tables)
@@ -228,7 +225,6 @@ class TidbStore:
         yield self._check_tiflash(version, int(nodes[0][0][0]) if nodes else None)
 
     def close(self) -> None:
-        """Close the connections."""
         self._database.close()
 
     def _create_or_change(self, spec: TableSpec, progress: Callable[[str], None]) -> None:

@@ -24,6 +24,7 @@ from jtv_cli.records import (
     StoredDocument,
 )
 from jtv_cli.source_names import shown_source
+from jtv_cli.stores.contract import Table
 from jtv_cli.stores.source_lines import by_source, decode_metadata, new_source_lines
 from jtv_cli.stores.tidb.connection import fetch_all
 from jtv_cli.stores.tidb.errors import NO_PRIVILEGE, TooLarge, code_of
@@ -95,7 +96,7 @@ _MATCHES = 1000
 _LINES = 10_000
 
 
-class TidbTable:
+class TidbTable(Table):
     """One table of a TiDB database: jtv's own, or the tutorial's as it is.
 
     Reading is done in short statements by id: no connection is held in between. `packet_bytes`
@@ -128,12 +129,10 @@ class TidbTable:
         self._names_ahead: list[str] | None = None
 
     def count(self) -> int:
-        """Return the number of documents."""
         statement = sa.select(sa.func.count()).select_from(self._schema.documents)
         return self._database.read(lambda connection: int(connection.scalar(statement) or 0))
 
     def require_writable(self) -> None:
-        """Raise StoreError if documents could not be added."""
         self._require_converted()
         if not self._is_writable:
             statements = insert_nothing(self.spec.name)
@@ -169,10 +168,6 @@ class TidbTable:
         return Added(sum(part.documents for part in added), sum(part.occurrences for part in added))
 
     def add_occurrences(self, source: str | None, places: Sequence[SourceLine]) -> int:
-        """Record where stored documents are in a source; return how many places were new.
-
-        Very many are recorded in several transactions.
-        """
         self._require_converted()
         if not places:
             return 0
@@ -228,10 +223,6 @@ class TidbTable:
         filter: Filter | None = None,
         explain: bool = False,
     ) -> SearchResults:
-        """Return, for each query, the k documents that its words find best, by their score.
-
-        Raises NoFullText if the table has no full-text index.
-        """
         self._full_text.require()
         if filter is not None and not self._schema.has_parts:
             return SearchResults([[] for _ in queries])
@@ -257,7 +248,6 @@ class TidbTable:
     def scan(
         self, query: Vectors | None = None, *, after: int | None = None, limit: int | None = None
     ) -> Iterator[Hit]:
-        """Yield the documents by id, with their distance to a (dimensions,) query."""
         columns = self._schema.documents.c
         measured = _NO_DISTANCE if query is None else distance(self._schema, query)
         statement = sa.select(columns.id, columns.content, measured)
@@ -282,7 +272,6 @@ class TidbTable:
             yield from self._ranked_hits(block)
 
     def matching(self, filter: Filter, *, after: int = 0) -> Iterator[Sequence[int]]:
-        """Yield the ids of the documents that match a filter, in order, in short reads."""
         last: tuple[int, int, int] | None = (after, sys.maxsize, 0)
         while last is not None and self._schema.has_parts:
             ids, last = self._database.read(
@@ -292,7 +281,6 @@ class TidbTable:
                 yield ids
 
     def get(self, ids: Sequence[int], *, vectors: bool = False) -> list[StoredDocument]:
-        """Return the documents of these ids, in that order, less those that do not exist."""
         found: dict[int, StoredDocument] = {}
         for part in batched(ids, _BLOCK):
             statement = self._documents(vectors=vectors)
@@ -302,16 +290,13 @@ class TidbTable:
         return [found[number] for number in ids if number in found]
 
     def read(self, *, vectors: bool = False) -> Iterator[StoredDocument]:
-        """Yield all documents, with all their occurrences, by id."""
         for rows in self._by_id(self._documents(vectors=vectors), size=_BLOCK):
             yield from self._stored(rows)
 
     def delete(self, ids: Sequence[int]) -> Removed:
-        """Remove documents with all their occurrences, in one transaction."""
         return self._remove(ids, lambda rows: rows.delete(ids))
 
     def sources(self) -> list[SourceCount]:
-        """Return the sources that documents were read in, by name, stdin first."""
         if not self._schema.has_parts:
             return []
         columns, sources = self._schema.occurrences.c, self._schema.sources.c
@@ -332,7 +317,6 @@ class TidbTable:
         )
 
     def source_lines(self, source: str | None) -> Iterator[SourceLine]:
-        """Yield the occurrences in a source, by line, without metadata; line 0 for none."""
         last = SourceLine(-1, 0)
         while self._schema.has_parts:
             lines = self._database.read(
@@ -344,7 +328,6 @@ class TidbTable:
             last = lines[-1]
 
     def count_occurrences(self, sources: Collection[str]) -> dict[str, int]:
-        """Return how many occurrences each of the sources has; those without any left out."""
         if not self._schema.has_parts:
             return {}
         columns, occurrences = self._schema.sources.c, self._schema.occurrences
@@ -361,7 +344,6 @@ class TidbTable:
         return found
 
     def source_details(self, sources: Collection[str]) -> dict[str, Mapping[str, Any]]:
-        """Return how each of the sources was read, less those without occurrences or details."""
         if not self._schema.has_parts or self._schema.format == 1:
             return {}
         columns = self._schema.sources.c
@@ -380,7 +362,6 @@ class TidbTable:
         return {source: decode_metadata(details) or {} for part in rows for source, details in part}
 
     def sources_without_details(self) -> list[str]:
-        """Return the sources with a name that have occurrences and no details."""
         if not self._schema.has_parts:
             return []
         names, self._names_ahead = self._names_ahead, None
@@ -390,18 +371,15 @@ class TidbTable:
         return list(self._database.read(lambda connection: connection.scalars(statement).all()))
 
     def set_source_details(self, details: Mapping[str, Mapping[str, Any] | None]) -> None:
-        """Record how sources were read, in one transaction; None removes the record."""
         self._require_converted()
         if details and self._migrate():
             self._write(lambda rows: rows.set_source_details(details))
 
     def rename_source(self, old: str, new: str) -> int:
-        """Rename a source, in one transaction; return its number of occurrences."""
         self._require_converted()
         return self._write(lambda rows: rows.rename_source(old, new))
 
     def remove(self, source: str | None, places: Sequence[SourceLine]) -> Removed:
-        """Remove occurrences, and documents with their last, in one transaction."""
         documents = {place.document for place in places}
         return self._remove(documents, lambda rows: rows.remove_occurrences(source, places))
 
@@ -433,23 +411,19 @@ class TidbTable:
         return self._index.drop()
 
     def full_text_status(self) -> IndexStatus:
-        """Return whether there is a full-text index."""
         return self._full_text.status()
 
     def build_full_text(self, *, progress: Callable[[str], None] = lambda _: None) -> None:
-        """Create the full-text index. Raises NoFullText if the cluster has none."""
         self._require_converted()
         self._full_text.build(progress)
 
     def drop_full_text(self) -> bool:
-        """Drop the full-text index; return whether there was one."""
         self._require_converted()
         return self._full_text.drop()
 
     def check_index(
         self, queries: int, *, progress: Callable[[str], None] = lambda _: None
     ) -> IndexCheck:
-        """Measure recall@10 of the vector index. Raises NoIndex if it is not ready."""
         if self.index_status().state is not IndexState.READY:
             raise NoIndex(self.spec.name)
         progress("comparing the index with exact searches")
