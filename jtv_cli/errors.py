@@ -12,9 +12,10 @@ JtvError
 │       └── TextsRefused          400 or 422: one text may be the cause
 ├── StoreError              5  the database refused or failed
 │   ├── NoTable                the table does not exist
+│   ├── TableExists            there is a table of that name already
 │   ├── NoIndex                the table has no index
 │   ├── TableMismatch          the table has another model
-│   │   └── TableDropped          the table was dropped since it was opened
+│   │   └── TableDropped          the table was dropped or renamed since it was opened
 │   └── DocumentDeleted        a document was deleted since its id was looked up
 ├── OutOfMemory           71  the process may not use as much memory as it needs
 └── OutputFailed           74  stdout could not be written
@@ -150,6 +151,16 @@ class NoTable(StoreError):
         super().__init__(f'no table "{table}" in {store}', hint="create it with: jtv init")
 
 
+class TableExists(StoreError):
+    """A table cannot be renamed, because there is another one of that name."""
+
+    def __init__(self, table: str, name: str) -> None:
+        super().__init__(
+            f"table {name} already exists",
+            hint=f"drop it for this one with: jtv tables rename --replace {table} {name}",
+        )
+
+
 class NoIndex(StoreError):
     """The table has no index that could be checked, or none yet."""
 
@@ -177,11 +188,11 @@ class TableMismatch(StoreError):
 
 
 class TableDropped(TableMismatch):
-    """The table was dropped since it was opened, even if a new one has the same name."""
+    """The table was dropped or renamed since it was opened; another may have its name now."""
 
     def __init__(self, table: str) -> None:
         super().__init__(
-            f"table {table} was dropped while this command was running",
+            f"table {table} was renamed or dropped while this command was running",
             hint="run the command again",
         )
 

@@ -252,7 +252,7 @@ class TestOnAServer:
             1146,
             "Table does not exist",
             TableMismatch,
-            "was dropped while .*jtv init",
+            "was renamed or dropped while .*jtv tables",
         ),
         (1406, "Data too long", TooLarge, "6 MiB that TiDB accepts; split it"),
         (

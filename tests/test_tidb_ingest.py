@@ -287,11 +287,17 @@ def test_the_server_stops(
     assert len(api.bill) <= len(LINES) + 2 * 512
 
 
+DROPPED = (
+    "dropped while this command was running\n"
+    "hint: list the tables with: jtv tables; create it again with: jtv init"
+)
+
+
 @pytest.mark.parametrize(
     ("action", "says"),
     [
-        (["init", "--drop", "--yes"], f"table {TABLE} was dropped while"),
-        (None, "was dropped while this command was running\nhint: create it with: jtv init"),
+        (["init", "--drop", "--yes"], f"table {TABLE} was renamed or dropped while"),
+        (None, DROPPED),
     ],
     ids=["made anew", "dropped"],
 )
@@ -350,9 +356,7 @@ def test_a_part_that_is_missing_is_made_by_init(paying: Jtv, api: JinaServer, pa
     database(paying).execute(f"DROP TABLE {TABLE}_{part}")
     result = paying(*INGEST)
     assert (result.code, sorted(api.bill)) == (5, sorted(LINES[:10]))
-    assert result.error.endswith(
-        "was dropped while this command was running\nhint: create it with: jtv init"
-    )
+    assert result.error.endswith(DROPPED)
     said = paying.ok("init").stderr
     parts = f"{TABLE}_sources and {TABLE}_occurrences"
     assert f"recreate {parts}, because {TABLE}_{part} is missing" in said

@@ -1,4 +1,4 @@
-"""`jtv info` and `jtv tables`: describe one table, or list them all."""
+"""`jtv info`: describe one table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from jtv_cli.records import IndexStatus, SourceCount, TableSpec
 
-_COLUMNS = ("table", "model", "dimensions", "documents")
 # The column of the names, on a terminal.
 _WIDTHS = (12,)
 # Sources that a terminal shows without --sources: they fit on a screen with the rest.
@@ -42,7 +41,7 @@ def info(
     """
     with session.console.status("counting"), session.store() as store:
         table = session.open_table(store)
-        facts = {"store": store.location} | _facts(table.spec, table.count())
+        facts = {"store": store.location} | table_facts(table.spec, table.count())
         sources, size, index = table.sources(), table.size(), table.index_status()
         full_text = table.full_text_status()
     if json:
@@ -60,38 +59,8 @@ def info(
     return ExitCode.OK
 
 
-def tables(session: Session, json: options.Records = False) -> int:
-    """List the tables of the store with their models, dimensions and numbers of documents.
-
-    If the output is not a terminal, print one table per line, separated by tabs.
-
-    Examples:
-      jtv tables
-      jtv tables --database notes.db
-
-    """
-    with session.console.status("counting"), session.store() as store:
-        found = [(spec, store.open(spec.name).count()) for spec in store.tables()]
-        location = store.location
-    if json:
-        for spec, documents in found:
-            session.print_json(_facts(spec, documents))
-        return ExitCode.OK
-    rows = [(s.name, s.model, str(s.dimensions), str(documents)) for s, documents in found]
-    if not session.output.is_terminal:
-        for row in rows:
-            session.output.write(tab_separated(row) + "\n")
-    elif rows:
-        from jtv_cli.render.tables import print_rows
-
-        print_rows(_COLUMNS, rows, session.output)
-    else:
-        hint = session.console.complete_hint("jtv init")
-        session.console.report(f"No tables in {location}. Create one with: {hint}")
-    return ExitCode.OK
-
-
-def _facts(spec: TableSpec, documents: int) -> dict[str, object]:
+def table_facts(spec: TableSpec, documents: int) -> dict[str, object]:
+    """Return what a table is, for JSON."""
     return {
         "table": spec.name,
         "model": spec.model,

@@ -319,6 +319,11 @@ AllSources = Annotated[
     bool,
     typer.Option("--sources", help="Show all sources on a terminal, not only the ten largest."),
 ]
+OldName = Annotated[str, typer.Argument(metavar="OLD", help="The name of a table.")]
+NewName = Annotated[str, typer.Argument(metavar="NEW", help="The name that it gets.")]
+ReplaceTable = Annotated[
+    bool, typer.Option("--replace", help="Drop the table that is called NEW so far.")
+]
 NoApi = Annotated[bool, typer.Option("--no-api", help="Do not call the embeddings API.")]
 
 OptionalQuery = Annotated[

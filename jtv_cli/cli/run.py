@@ -48,7 +48,8 @@ _COMMANDS = {
     "delete": ("delete.delete", "Delete documents."),
     "sync": ("sync.sync", "Update the table to match files: add new texts, remove old ones."),
     "info": ("info.info", "Show the model, size, index and sources of the table."),
-    "tables": ("info.tables", "List the tables of the store."),
+    "tables list": ("tables.list_tables", "List the tables of the store."),
+    "tables rename": ("tables.rename", "Rename a table, or put it in place of another."),
     "doctor": ("doctor.doctor", "Check settings, database, table and API."),
     "export": ("transfer.export", "Write the table to stdout as JSON lines."),
     "import": ("transfer.import_table", "Store the documents of an export."),
@@ -69,9 +70,10 @@ _COMMANDS = {
 _GROUPS = {
     "index": "Manage the index, which speeds up searches.",
     "models": "List models, and download those that run on this machine.",
+    "tables": "List the tables of the store, or rename one.",
 }
 # The command that the name of a group alone runs.
-_DEFAULTS = {"models": "list"}
+_DEFAULTS = {"models": "list", "tables": "list"}
 _ALIASES = {"ls": "list", "rm": "delete"}
 # Commands that need no settings and no store, and so have none of the shared options.
 _WITHOUT_SESSION = (_COMPLETION, _HELP)
@@ -83,7 +85,8 @@ _WITHOUT = {
     "models pull": ("table", *_ALL_BUT_TABLE),
     "models path": ("table", *_ALL_BUT_TABLE),
     "models remove": ("table", *_ALL_BUT_TABLE),
-    "tables": ("model",),
+    "tables list": ("model",),
+    "tables rename": ("table", "model", "api_base", "no_key"),
 }
 # Shared options that are followed by a value.
 _WITH_VALUE = ("--database", "--table", "--model", "--api-base", "--color")

@@ -41,7 +41,7 @@ P = ParamSpec("P")
 RESUME = "run the same command to resume"
 
 # A command in a hint that takes --database and --table.
-_COMMAND = re.compile(r"\bjtv (?!copy|completion|help|models)((?:index )?[a-z]+)\b")
+_COMMAND = re.compile(r"\bjtv (?!copy|completion|help|models)((?:index |tables )?[a-z]+)\b")
 
 
 class Streams(NamedTuple):
@@ -275,6 +275,8 @@ def repeat_options(hint: str, flags: config.Flags) -> str:
 
     def repeated(command: re.Match[str]) -> str:
         options = given | (of_new_table if command[1] == "init" else {})
+        if command[1].startswith("tables"):
+            options = {"--database": flags.database}
         words = [
             f"{name} {shlex.quote(value)}"
             for name, value in options.items()

@@ -286,6 +286,25 @@ class Store(Protocol):
         """Drop a table and everything in it. Raises NoTable if there is none of that name."""
         ...
 
+    def rename(
+        self,
+        table: TableSpec,
+        name: str,
+        *,
+        replacing: TableSpec | None = None,
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Give a table another name, in one transaction.
+
+        `replacing` is the table that has this name so far: it is dropped. A process that has
+        opened one of them either follows it or fails with TableDropped. `progress` is called
+        with the progress in words.
+
+        Raises TableDropped if the table is no longer of this spec, and TableExists if another
+        table than `replacing` has the name.
+        """
+        ...
+
     def checks(self) -> Iterator[Check]:
         """Check the database, one aspect after the other: can it be reached, is it intact.
 

@@ -96,8 +96,7 @@ class FullText:
         """Create an empty index; do nothing if there is one."""
         if self.exists():
             return
-        # That of a table that a version of jtv without full-text indexes has dropped.
-        self._execute('DROP TABLE IF EXISTS "{name}_full_text"')
+        self._drop_leftover("{name}")
         self._execute(self._complete(_CREATE).replace("{tokenizer}", _TOKENIZER))
 
     def drop(self) -> bool:
@@ -106,6 +105,12 @@ class FullText:
             return False
         self._execute('DROP TABLE "{name}_full_text"')
         return True
+
+    def rename(self, name: str) -> None:
+        """Give the index, if there is one, the name that goes with the new name of its table."""
+        if self.exists():
+            self._drop_leftover(name)
+            self._execute(f'ALTER TABLE "{{name}}_full_text" RENAME TO "{name}_full_text"')
 
     def pending(self) -> int:
         """Return how many documents are not covered yet. Reads their rows."""
@@ -163,6 +168,13 @@ class FullText:
             return Match(" OR ".join(found), most)
         # BM25 counts the rare terms twice, as they are in the expression.
         return Match(f"({' OR '.join(rare)}) AND ({' OR '.join(found)})", 2 * most)
+
+    def _drop_leftover(self, name: str) -> None:
+        """Drop the index of a table that a version of jtv without such indexes has dropped."""
+        row = self._execute(_FIND.replace("{name}", name)).fetchone()
+        # A table of documents may have this name as well.
+        if row is not None and str(row[0]).startswith("CREATE VIRTUAL TABLE"):
+            self._execute(f'DROP TABLE "{name}_full_text"')
 
     def _insert(self, rows: Iterable[tuple[int, str]]) -> None:
         self._executemany(

@@ -26,6 +26,9 @@ CREATE TABLE jtv_tables (
 
 # The vector stands before the text, so that a long text never lies between the
 # start of the row and its vector.
+_PARTS = ("", "_sources", "_occurrences")
+_BY_DOCUMENT = 'CREATE INDEX "{name}_by_document" ON "{name}_occurrences" (document)'
+
 TABLE_STATEMENTS = (
     """
     CREATE TABLE "{name}" (
@@ -52,9 +55,15 @@ TABLE_STATEMENTS = (
         PRIMARY KEY (source, line, document)
     ) WITHOUT ROWID
     """,
-    """
-    CREATE INDEX "{name}_by_document" ON "{name}_occurrences" (document)
-    """,
+    _BY_DOCUMENT,
+)
+
+# SQLite renames the table in the references and in the sequence of ids, but it renames no index.
+_RENAME_STATEMENTS = (
+    'DROP INDEX "{old}_by_document"',
+    *(f'ALTER TABLE "{{old}}{part}" RENAME TO "{{name}}{part}"' for part in _PARTS),
+    _BY_DOCUMENT,
+    "UPDATE jtv_tables SET name = '{name}' WHERE name = '{old}'",
 )
 
 # Format 2 added these columns, and one to the catalog.
@@ -91,6 +100,15 @@ def create_table(connection: Connection, spec: TableSpec) -> None:
             json.dumps(recipe) if recipe else None,
         ),
     )
+
+
+def rename_table(connection: Connection, old: str, name: str) -> None:
+    """Give a table another name, which no table has, within a transaction.
+
+    Its full-text index keeps the old one.
+    """
+    for statement in _RENAME_STATEMENTS:
+        connection.execute(statement.format(old=old, name=name))
 
 
 def _read_spec(*row: Any) -> TableSpec:  # noqa: ANN401  # as they are stored

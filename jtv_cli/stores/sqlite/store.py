@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from jtv_cli.errors import NoTable
+from jtv_cli.errors import NoTable, TableDropped, TableExists
 from jtv_cli.records import Change, ChangeKind, Check, Outcome, TableSpec, find_spec
 from jtv_cli.stores.contract import Store
 from jtv_cli.stores.sqlite import health
@@ -17,7 +17,7 @@ from jtv_cli.stores.sqlite.connection import (
     transaction,
     translated,
 )
-from jtv_cli.stores.sqlite.schema import CATALOG, catalog, create_table, migrate
+from jtv_cli.stores.sqlite.schema import CATALOG, catalog, create_table, migrate, rename_table
 from jtv_cli.stores.sqlite.space import Space
 from jtv_cli.stores.sqlite.table import SqliteTable
 from jtv_cli.text import printable
@@ -61,7 +61,7 @@ class SqliteStore(Store):
         spec = find_spec(self.tables(), name)
         if spec is None or self._connection is None:
             raise NoTable(name, self.location)
-        return SqliteTable(self._connection, spec, self.location, self._space)
+        return self._table(self._connection, spec)
 
     def plan(self, spec: TableSpec, *, index: bool = True) -> list[Change]:  # noqa: ARG002
         """Return the change that creates the table, or none. The index creates itself.
@@ -106,12 +106,28 @@ class SqliteStore(Store):
     def drop(self, name: str) -> None:
         table = self.open(name)
         with table.writing():
-            table.index.drop()
-            table.documents.full_text.drop()
-            # In this order there are no references left to follow.
-            for suffix in ("_occurrences", "_sources", ""):
-                table.documents.execute(f'DROP TABLE "{{name}}{suffix}"')
-            table.documents.execute("DELETE FROM jtv_tables WHERE name = '{name}'")
+            table.drop()
+
+    def rename(
+        self,
+        table: TableSpec,
+        name: str,
+        *,
+        replacing: TableSpec | None = None,
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        progress(f"renaming table {table.name}")
+        renamed = self.open(table.name)
+        if renamed.spec.identity != table.identity:
+            raise TableDropped(table.name)
+        with renamed.writing():
+            connection = renamed.documents.connection
+            if existing := find_spec(catalog(connection), name):
+                if replacing is None or existing.identity != replacing.identity:
+                    raise TableExists(table.name, name)
+                self._table(connection, existing).drop()
+            renamed.documents.full_text.rename(name)
+            rename_table(connection, renamed.spec.name, name)
 
     def checks(self) -> Iterator[Check]:
         """Check who may use the file, whether it is damaged, and how much space is left."""
@@ -127,6 +143,9 @@ class SqliteStore(Store):
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def _table(self, connection: Connection, spec: TableSpec) -> SqliteTable:
+        return SqliteTable(connection, spec, self.location, self._space)
 
     def _create(self) -> Connection:
         create(self._path, with_directories=self._make_folder)

@@ -20,6 +20,7 @@ from jtv_cli.stores.sqlite.connection import Connection, NoSpaceError, transacti
 from jtv_cli.stores.sqlite.documents import BLOCK, HITS, Documents, to_hit
 from jtv_cli.stores.sqlite.index import SEGMENT, Index
 from jtv_cli.stores.sqlite.occurrences import Occurrences
+from jtv_cli.stores.sqlite.schema import catalog
 from jtv_cli.stores.sqlite.search import (
     FilteredDocuments,
     explanation,
@@ -78,9 +79,9 @@ class SqliteTable(Table):
 
     def reserve(self, size: int) -> None:
         self.require_writable()
-        rows = size // (4 * self.spec.dimensions) + 1
+        rows, stored = size // (4 * self.spec.dimensions) + 1, self.count()
         with self._translated():
-            self._space.reserve(self.documents.connection, size, rows, self.documents.count())
+            self._space.reserve(self.documents.connection, size, rows, stored)
 
     def known(
         self,
@@ -362,8 +363,17 @@ class SqliteTable(Table):
                 self.index.keep(candidates)
         return found
 
+    def drop(self) -> None:
+        """Drop the table and all that belongs to it, within `writing`."""
+        self.index.drop()
+        self.documents.full_text.drop()
+        # In this order there are no references left to follow.
+        for suffix in ("_occurrences", "_sources", ""):
+            self.documents.execute(f'DROP TABLE "{{name}}{suffix}"')
+        self.documents.execute("DELETE FROM jtv_tables WHERE name = '{name}'")
+
     def writing(self) -> AbstractContextManager[None]:
-        """Hold the write lock, on the table that was opened.
+        """Hold the write lock, on the table that was opened, whatever its name is by now.
 
         Raises TableDropped if it was dropped since, even if it was created again.
         """
@@ -383,8 +393,19 @@ class SqliteTable(Table):
             connection.read_format()
             row = self.documents.execute("SELECT identity FROM jtv_tables WHERE name = '{name}'")
             if row.fetchone() != (self.spec.identity,):
-                raise TableDropped(self.spec.name)
+                self._find_renamed()
             yield
+
+    def _find_renamed(self) -> None:
+        """Use the table under the name that it has by now.
+
+        Raises TableDropped if it no longer exists.
+        """
+        specs = catalog(self.documents.connection)
+        found = next((spec for spec in specs if spec.identity == self.spec.identity), None)
+        if found is None:
+            raise TableDropped(self.spec.name)
+        self.spec = self.documents.spec = found
 
     def _translated(self) -> AbstractContextManager[None]:
         return translated(self._location, self.documents.connection)

@@ -130,8 +130,8 @@ def translated(error: DBAPIError, address: Address) -> JtvError:
         )
     if code == 1146:
         return TableMismatch(
-            f"a table in {where} was dropped while this command was running",
-            hint="create it with: jtv init",
+            f"a table in {where} was renamed or dropped while this command was running",
+            hint="list the tables with: jtv tables; create it again with: jtv init",
         )
     if (failure := _connection_error(code, error, where)) is not None:
         return failure

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from jtv_cli.errors import NoFullText
 from jtv_cli.records import IndexState, IndexStatus
 from jtv_cli.stores.tidb.errors import DUPLICATE_INDEX, NO_FULL_TEXT, code_of, is_serverless
+from jtv_cli.stores.tidb.schema import fetch_own
 from jtv_cli.stores.tidb.search import Matching, distance, to_hits, with_first_occurrence
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def best_matches(
         measured = _NO_DISTANCE if vector is None else distance(schema, vector)
         statement = sa.select(columns.id, columns.content, measured)
         chosen = with_first_occurrence(schema, statement.where(columns.id.in_(ids)))
-        found = connection.execute(chosen).all() if ids else []
+        found = fetch_own(connection, schema, chosen) if ids else []
         hits = {hit.id: hit for hit in to_hits(connection, schema, found, matching)}
         near = [
             hits[number]

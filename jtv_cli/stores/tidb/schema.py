@@ -9,6 +9,7 @@ document is in which line of them. The comment of `NAME`, a JSON object, says wh
 from __future__ import annotations
 
 import json
+from collections import namedtuple
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -16,8 +17,9 @@ from sqlalchemy.dialects.mysql import MEDIUMTEXT
 from sqlalchemy.schema import CreateTable, DropTable
 from tidb_vector.sqlalchemy import VectorType
 
-from jtv_cli.errors import StoreError, of_newer_format
+from jtv_cli.errors import StoreError, TableDropped, of_newer_format
 from jtv_cli.records import Recipe, TableSpec
+from jtv_cli.stores.tidb.connection import fetch_all
 
 FORMAT = 2
 """The current format; format 1 had no `details` of sources and no `end_line`."""
@@ -28,6 +30,9 @@ _PART_FORMAT = 1
 MAX_DIMENSIONS = 16_000
 """The limit of tidb-vector; that of TiDB is 16,383."""
 
+PARTS = ("_sources", "_occurrences")
+"""What the names of the tables beside the main one end in."""
+
 _SPEC_KEYS = ("model", "task", "dimensions", "metric", "identity")
 
 # The columns of an occurrence's key cannot be NULL.
@@ -37,6 +42,12 @@ NO_LINE = 0
 _OPTIONS: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
 # Without it, each server of a cluster assigns ids from a range of its own, out of order.
 _IDS_IN_ORDER: dict[str, Any] = {"mysql_auto_id_cache": "1"}
+
+
+_COMMENT = sa.text(
+    "SELECT table_comment FROM information_schema.tables"
+    " WHERE table_schema = DATABASE() AND table_name = :name"
+)
 
 
 class Schema(NamedTuple):
@@ -50,6 +61,7 @@ class Schema(NamedTuple):
     occurrences: sa.Table
     has_parts: bool = True
     format: int = FORMAT
+    identity: str = ""
 
     @property
     def parts(self) -> tuple[sa.Table, sa.Table]:
@@ -98,7 +110,7 @@ def schema(spec: TableSpec, *, has_parts: bool = True, table_format: int = FORMA
         sa.Column("source", MEDIUMTEXT, nullable=False),
         sa.Column("source_hash", sa.BINARY(32), nullable=False, unique=True),
         *details,
-        comment=_part_comment(spec.name),
+        comment=part_comment(spec.name),
         **_OPTIONS,
         **_IDS_IN_ORDER,
     )
@@ -112,10 +124,10 @@ def schema(spec: TableSpec, *, has_parts: bool = True, table_format: int = FORMA
         *end_line,
         # A plain index would need a statement, and a privilege, of its own.
         sa.UniqueConstraint("source", "line", "document", name="by_source"),
-        comment=_part_comment(spec.name),
+        comment=part_comment(spec.name),
         **_OPTIONS,
     )
-    return Schema(documents, sources, occurrences, has_parts, table_format)
+    return Schema(documents, sources, occurrences, has_parts, table_format, spec.identity)
 
 
 def end_line_of(schema: Schema) -> sa.ColumnElement[Any]:
@@ -169,14 +181,33 @@ def decode_comment(name: str, comment: str) -> Description | None:
 
 def comment_of(connection: sa.Connection, name: str) -> str | None:
     """Return the comment of a table, None if there is no table of that name."""
-    comment: str | None = connection.scalar(
-        sa.text(
-            "SELECT table_comment FROM information_schema.tables"
-            " WHERE table_schema = DATABASE() AND table_name = :name"
-        ),
-        {"name": name},
-    )
+    comment: str | None = connection.scalar(_COMMENT, {"name": name})
     return comment
+
+
+def has_identity(name: str, comment: str | None, identity: str) -> bool:
+    """Return whether a table with this comment, None for no table, is that of the identity.
+
+    The tutorial's tables have an empty one.
+    """
+    found = None if comment is None else decode_comment(name, comment)
+    return comment is not None and (found.spec.identity if found else "") == identity
+
+
+def fetch_own(connection: sa.Connection, schema: Schema, statement: sa.Select[Any]) -> list[Any]:
+    """Return the rows of a statement, with names, that reads a table's vectors or distances.
+
+    Another table, of another model, may have been given the table's name since it was opened.
+    That is looked up in the same round trip, after the rows were read.
+
+    Raises TableDropped if it is so.
+    """
+    name = schema.documents.name
+    rows, comments = fetch_all(connection, statement, _COMMENT.bindparams(name=name))
+    if not has_identity(name, comments[0][0] if comments else None, schema.identity):
+        raise TableDropped(name)
+    row_type = namedtuple("Row", statement.selected_columns.keys(), rename=True)  # type: ignore[misc]
+    return [row_type(*row) for row in rows]
 
 
 def set_comment(connection: sa.Connection, name: str, comment: str) -> None:
@@ -196,7 +227,7 @@ def create_parts(connection: sa.Connection, tables: Schema) -> None:
     """
     comments = [comment_of(connection, part.name) for part in tables.parts]
     for part, comment in zip(tables.parts, comments, strict=True):
-        if comment is not None and not _is_part(comment, tables.documents.name):
+        if comment is not None and not is_part(comment):
             raise StoreError(
                 f"a table {part.name} exists that jtv did not create",
                 hint="choose another table with --table",
@@ -213,7 +244,7 @@ def create_parts(connection: sa.Connection, tables: Schema) -> None:
 def drop_parts(connection: sa.Connection, tables: Schema) -> None:
     """Drop the tables beside the main one, unless they belong to another."""
     for part in tables.parts:
-        if _is_part(comment_of(connection, part.name), tables.documents.name):
+        if is_part(comment_of(connection, part.name)):
             connection.execute(DropTable(part, if_exists=True))
 
 
@@ -227,16 +258,21 @@ def add_columns(connection: sa.Connection, name: str) -> None:
     )
 
 
-def _part_comment(name: str) -> str:
+def part_comment(name: str) -> str:
+    """Return the comment of a table beside the one of that name."""
     return json.dumps({"jtv": _PART_FORMAT, "part_of": name})
 
 
-def _is_part(comment: str | None, name: str) -> bool:
-    """Return whether a comment is that of a table beside the one of that name.
+def is_part(comment: str | None) -> bool:
+    """Return whether a comment is that of a table beside another one, as its name says.
 
-    TiDB ignores the case of table names.
+    The comment may have the name that it had before it was renamed.
     """
-    return comment is not None and comment.lower() == _part_comment(name).lower()
+    try:
+        record = json.loads(comment or "")
+    except ValueError:
+        return False
+    return isinstance(record, dict) and record.keys() == {"jtv", "part_of"}
 
 
 def _has_rows(connection: sa.Connection, table: sa.Table) -> bool:

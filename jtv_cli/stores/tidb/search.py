@@ -22,7 +22,7 @@ from jtv_cli.stores.source_lines import decode_metadata
 from jtv_cli.stores.tidb.conditions import all_of, any_of
 from jtv_cli.stores.tidb.connection import fetch_all, rendered
 from jtv_cli.stores.tidb.index import read_status, status_statements
-from jtv_cli.stores.tidb.schema import NO_SOURCE, in_order, line_of
+from jtv_cli.stores.tidb.schema import NO_SOURCE, fetch_own, in_order, line_of
 from jtv_cli.stores.tidb.statements import vector_text
 
 if TYPE_CHECKING:
@@ -156,12 +156,12 @@ def nearest(
     """
     if exact:
         statement = _statement(schema, query, k, exact=True, conditions=conditions)
-        rows = connection.execute(statement).all()
+        rows = fetch_own(connection, schema, statement)
         return Neighbors([row for row in rows if row.distance is not None], was_scanned=False)
     # A query block that orders by the id too is none that the index can answer. One more than k
     # shows whether the documents at the end are tied.
     for wanted in (k + 1, max(_OVER_FETCH * k, _TIED)):
-        rows = connection.execute(_statement(schema, query, wanted, exact=False)).all()
+        rows = fetch_own(connection, schema, _statement(schema, query, wanted, exact=False))
         if any(row.distance is None for row in rows):
             # They come first and take the place of others.
             return nearest(connection, schema, query, k, exact=True)._replace(was_scanned=True)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateTable, DropTable
 
-from jtv_cli.errors import NoTable, StoreError
+from jtv_cli.errors import JtvError, NoTable, StoreError, TableDropped, TableExists
 from jtv_cli.records import Change, ChangeKind, Check, IndexState, Outcome
 from jtv_cli.stores.contract import Store
 from jtv_cli.stores.tidb.connection import Database, fetch_all
 from jtv_cli.stores.tidb.errors import is_serverless, version_error
 from jtv_cli.stores.tidb.full_text import FullTextIndex
 from jtv_cli.stores.tidb.index import VectorIndex, read_status, status_statements
+from jtv_cli.stores.tidb.renaming import rename_table
 from jtv_cli.stores.tidb.rows import insert_nothing
 from jtv_cli.stores.tidb.schema import (
     FORMAT,
@@ -193,17 +195,50 @@ class TidbStore(Store):
             self._index(spec).build(wait=wait, progress=progress)
 
     def drop(self, name: str) -> None:
-        def work(connection: Connection) -> None:
-            connection.execute(DropTable(tables.documents, if_exists=True))
-            drop_parts(connection, tables)
-
         # Without the lock, another process could create the table again halfway.
         with self._lock(name):
-            table = self.open(name)
-            tables = schema(table.spec)
+            spec = self.open(name).spec
             # TiDB drops no table that has a full-text index.
-            FullTextIndex(self._database, table.spec.name, self.location).drop()
-            self._database.read(work)
+            self._full_text(spec.name).drop()
+            self._drop(spec)
+
+    def rename(
+        self,
+        table: TableSpec,
+        name: str,
+        *,
+        replacing: TableSpec | None = None,
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Give a table another name; one statement renames all of its TiDB tables.
+
+        The one that it replaces is set aside by the same statement, and dropped afterwards.
+        TiDB renames no table with a full-text index: it is dropped first, and built again.
+
+        Raises TableDropped and TableExists, and StoreError for a table that is not jtv's.
+        """
+        with ExitStack() as locks:
+            for each in sorted({table.name.lower(), name.lower()}):
+                locks.enter_context(self._lock(each))
+            existing = self._require_renamable(table, name, replacing)
+            full_text = self._full_text(table.name)
+            has_full_text = full_text.drop()
+            if existing is not None:
+                self._full_text(name).drop()
+            progress(f"renaming table {table.name}")
+            aside = rename_table(self._database, table, name, existing)
+            if aside is not None:
+                progress(f"dropping the table that was called {name}")
+                self._drop(aside)
+        if has_full_text:
+            try:
+                self._full_text(name).build(progress)
+            except JtvError as error:
+                raise StoreError(
+                    f"table {table.name} is now called {name}, but its full-text index could not"
+                    f" be built again: {error.message}",
+                    hint=f"build it with: jtv index build --full-text --table {name}",
+                ) from error
 
     def checks(self) -> Iterator[Check]:
         """Check the connection, the server's version, and TiFlash."""
@@ -226,6 +261,33 @@ class TidbStore(Store):
 
     def close(self) -> None:
         self._database.close()
+
+    def _drop(self, spec: TableSpec) -> None:
+        tables = schema(spec)
+
+        def work(connection: Connection) -> None:
+            connection.execute(DropTable(tables.documents, if_exists=True))
+            drop_parts(connection, tables)
+
+        self._database.read(work)
+
+    def _require_renamable(
+        self, table: TableSpec, name: str, replacing: TableSpec | None
+    ) -> TableSpec | None:
+        """Return the table that is replaced, None if the name is free."""
+        found, existing = self._look_up(table.name), self._look_up(name)
+        if found is None or found.spec.identity != table.identity:
+            raise TableDropped(table.name)
+        if not found.is_converted:
+            raise StoreError(
+                f"table {table.name} in {self.location} is not a jtv table yet",
+                hint="convert it with: jtv init (which shows the changes first)",
+            )
+        if existing is None:
+            return None
+        if replacing is None or existing.spec.identity != replacing.identity:
+            raise TableExists(table.name, name)
+        return existing.spec
 
     def _create_or_change(self, spec: TableSpec, progress: Callable[[str], None]) -> None:
         """Create, repair or convert the table, unless another process has just done it."""
@@ -287,6 +349,9 @@ class TidbStore(Store):
     def _lock(self, name: str) -> AbstractContextManager[None]:
         """Keep other processes from creating or dropping a table of that name, in any case."""
         return self._database.lock(f"jtv init {name.lower()}")
+
+    def _full_text(self, name: str) -> FullTextIndex:
+        return FullTextIndex(self._database, name, self.location)
 
     def _index(self, spec: TableSpec) -> VectorIndex:
         return VectorIndex(self._database, spec.name)

@@ -34,9 +34,10 @@ from jtv_cli.stores.tidb.rows import Rows, insert_nothing
 from jtv_cli.stores.tidb.schema import (
     add_columns,
     comment_of,
-    decode_comment,
     encode_comment,
     end_line_of,
+    fetch_own,
+    has_identity,
     in_order,
     line_of,
     schema,
@@ -284,8 +285,7 @@ class TidbTable(Table):
         found: dict[int, StoredDocument] = {}
         for part in batched(ids, _BLOCK):
             statement = self._documents(vectors=vectors)
-            statement = statement.where(self._schema.documents.c.id.in_(part))
-            rows = self._database.read(lambda connection: connection.execute(statement).all())  # noqa: B023
+            rows = self._fetch(statement.where(self._schema.documents.c.id.in_(part)))
             found.update((document.id, document) for document in self._stored(rows))
         return [found[number] for number in ids if number in found]
 
@@ -482,12 +482,17 @@ class TidbTable(Table):
             block = rest.order_by(number).limit(min(limit, size))
             if as_hits:
                 block = with_first_occurrence(self._schema, block).order_by(sa.literal_column("id"))
-            rows = self._database.read(lambda connection: connection.execute(block).all())  # noqa: B023
+            rows = self._fetch(block)
             if rows:
                 yield rows
             if len(rows) < size:
                 return
             after, limit = rows[-1].id, limit - len(rows)
+
+    def _fetch(self, statement: Select[Any]) -> list[Any]:
+        return self._database.read(
+            lambda connection: fetch_own(connection, self._schema, statement)
+        )
 
     def _hits(self, rows: Sequence[Any]) -> list[Hit]:
         return self._database.read(lambda connection: to_hits(connection, self._schema, rows))
@@ -669,8 +674,7 @@ class TidbTable(Table):
         Once the transaction has locked a row of it, it can no longer be dropped.
         """
         comment = comment_of(connection, self.spec.name)
-        found = None if comment is None else decode_comment(self.spec.name, comment)
-        if found is None or found.spec.identity != self.spec.identity:
+        if not has_identity(self.spec.name, comment, self.spec.identity):
             raise TableDropped(self.spec.name)
 
 
