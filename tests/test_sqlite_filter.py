@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from jtv_cli.records import Condition, Document, Filter, Occurrence
+from jtv_cli.records import Condition, Document, Filter, Occurrence, Operator
+from jtv_cli.stores.filters import metadata_test
 from jtv_cli.stores.sqlite import search
 from jtv_cli.stores.sqlite.index import SEGMENT
 from jtv_cli.text import text_hash
 from tables import table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from jtv_cli.records import Vectors
@@ -106,6 +107,32 @@ def test_an_exact_search_reads_what_fits(table: SqliteTable) -> None:
     assert found.explanation == "exact: requested, of those that match the filter"
 
 
+def test_python_is_called_for_what_may_match_alone(
+    table: SqliteTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call takes longer than all that SQLite does with an occurrence."""
+    asked: list[str | None] = []
+
+    def counting(filter: Filter) -> Callable[[str | None], bool]:
+        test = metadata_test(filter)
+
+        def counted(stored: str | None) -> bool:
+            asked.append(stored)
+            return test(stored)
+
+        return counted
+
+    monkeypatch.setattr(search, "metadata_test", counting)
+    rare = Filter(where=(Condition("rare", "yes"),))
+    never = (Condition("rare", "no"), Condition("rare", ("no", "3"), Operator.IN))
+    for filter in (rare, *(Filter(where=(one,)) for one in never)):
+        asked.clear()
+        [hits] = table.search(clustered(0)[:1], 10, filter=filter).hits
+        assert len(hits) == (10 if filter is rare else 0)
+        assert len(asked) <= COUNT // 200 + 2 * len(hits)
+        assert set(asked) <= {'{"rare":"yes"}'}
+
+
 def test_an_interrupt_while_a_filter_is_asked_is_one(
     table: SqliteTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,6 +143,6 @@ def test_an_interrupt_while_a_filter_is_asked_is_one(
 
     monkeypatch.setattr(search, "metadata_test", lambda _: interrupted)
     with pytest.raises(KeyboardInterrupt):
-        table.search(clustered(0)[:1], 1, filter=Filter(where=(Condition("a", "b"),)))
+        table.search(clustered(0)[:1], 1, filter=Filter(where=(Condition("rare", "yes"),)))
     monkeypatch.undo()
     assert table.search(clustered(0)[:1], 1).hits

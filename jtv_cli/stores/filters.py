@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import operator
 import re
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from itertools import chain
@@ -180,9 +181,15 @@ def needles(condition: Condition) -> tuple[str, ...]:
 
     names = dict.fromkeys((condition.field, condition.field.rpartition(".")[2]))
     keys = [f"{orjson.dumps(name).decode()}:" for name in names]
-    if condition.operator is not Operator.EQUALS:
+    if condition.operator not in (Operator.EQUALS, Operator.IN):
         return tuple(keys)
-    values = orjson.dumps(condition.operand).decode(), str(condition.operand)
+    operand = condition.operand
+    values = []
+    for text in map(str, operand if isinstance(operand, tuple) else (operand,)):
+        values.append(orjson.dumps(text).decode())
+        with suppress(orjson.JSONDecodeError):
+            orjson.loads(text)
+            values.append(text)
     return tuple(key + value for key in keys for value in values)
 
 

@@ -197,7 +197,7 @@ class Documents:
         """Yield ids and vectors of those of the documents that still exist."""
         # In the order of the file.
         for part in _padded_batches(sorted(ids), BLOCK):
-            yield from self._blocks(self.execute(f"{_CHOSEN} {self.document_condition}", part))
+            yield from self._blocks(self.execute(_CHOSEN, part))
 
     def sample(self, size: int) -> list[int]:
         """Return the ids of `size` documents, or of all; the same ones while nothing changes.

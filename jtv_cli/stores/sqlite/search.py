@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from jtv_cli.batching import batched
 from jtv_cli.records import RECALL_AT
 from jtv_cli.stores.filters import all_compared, metadata_test
+from jtv_cli.stores.sqlite.conditions import rough_condition
 from jtv_cli.stores.sqlite.documents import PARAMETERS, Documents, marks
 from jtv_cli.stores.sqlite.index import Index
 from jtv_cli.stores.sqlite.occurrences import Occurrences
 from jtv_cli.stores.sqlite.terms import query_terms
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from jtv_cli.records import Filter, Hit, Vectors
     from jtv_cli.stores.distances import Ids, Nearest
@@ -37,21 +38,33 @@ SELECT d.id, f.rank, {vector} FROM "{{name}}_full_text" f CROSS JOIN "{{name}}" 
 WHERE "{{name}}_full_text" MATCH ? {condition} ORDER BY f.rank LIMIT ?
 """
 
-_SAMPLE = 512  # documents whose share of matches stands for that of all
+# What it takes to find the documents that match a filter, as multiples of reading an occurrence
+# in sequence, which is what looking for a text in its metadata takes too: to parse its metadata,
+# to test the document of a candidate, and to read the vector of a document.
+_JSON_COST = 3
+_TEST_COST = 20
+_READ_COST = 30
+# Fewer documents of a sample that match say little of all documents.
+_LEAST_SAMPLED = 4
+# So many more candidates are tested at first, because a sample says only about how many match.
+_SAMPLING_ERROR = 1.25
 _MOST_CHOSEN = 100_000  # ids held, and rows read one by one
 
 
 class Plan(NamedTuple):
     """How a search goes: through a generation of the index, or exactly if that is None.
 
-    If documents are `chosen`, only these are compared. If fewer than `least` of the nearest
-    candidates are among the rows that are read, the index is of no use.
+    If documents are `chosen`, only these are compared. With a filter, the `first` nearest by
+    code are tested before others, so that there are enough candidates; if fewer than `least` of
+    them match, or more than `most` had to be tested, the index is of no use.
     """
 
     generation: Generation | None
     candidates: int
     explanation: str
     chosen: Collection[int] | None = None
+    first: int = 0
+    most: int = 0
     least: int = 0
 
 
@@ -85,7 +98,13 @@ def plan_search(documents: Documents, index: Index, k: int) -> Plan:
     candidates += max(0, k - RECALL_AT) * _CANDIDATES_PER_NEIGHBOR
     if not are_worth_it(candidates, count):
         return plan_exact(f"for {k:,} of {count:,} documents that is faster")
-    return Plan(usable, candidates, f"index: {candidates:,} candidates of {count:,} documents")
+    return plan_index(usable, candidates, count)
+
+
+def plan_index(generation: Generation, candidates: int, documents: int) -> Plan:
+    """Return a search through a generation of the index."""
+    words = f"index: {candidates:,} candidates of {documents:,} documents"
+    return Plan(generation, candidates, words)
 
 
 def plan_exact(reason: str) -> Plan:
@@ -119,7 +138,8 @@ def search(
     if plan.chosen is None:
         blocks = documents.vectors(after=generation.last if generation else 0)
     else:
-        blocks = documents.vectors_of(plan.chosen)
+        # A filter has chosen them: they need not be tested again.
+        blocks = Documents.vectors_of(documents, plan.chosen)
     for ids, vectors in blocks:
         offer(ids, vectors, unit_queries, nearest)
     if generation is None:
@@ -133,7 +153,10 @@ def search(
         again = [nearest[position] for position in left]
         for best in again:
             best.clear()
-        search(documents, index, plan_exact(""), unit_queries[left], again)
+        rest = plan_exact("")
+        if isinstance(documents, FilteredDocuments):
+            rest = documents.remaining()
+        search(documents, index, rest, unit_queries[left], again)
     return Effort(max(count or 0 for count in compared), len(left))
 
 
@@ -157,7 +180,7 @@ def _rescore(
 
     seen = existing = 0
     while seen < ids.size:
-        candidates = ids[nearest_codes(distances, 2 * seen or plan.candidates)]
+        candidates = ids[nearest_codes(distances, 2 * seen or plan.first or plan.candidates)]
         for found, vectors in documents.vectors_of(candidates[seen:].tolist()):
             offer(found, vectors, query[None], [best])
             existing += found.size
@@ -167,7 +190,7 @@ def _rescore(
         is_settled = best.share_of(candidates[seen // 2 :]) <= _LATE_SHARE
         if existing >= (plan.candidates if is_settled else _MOST_EXPANSIONS * plan.candidates):
             break
-        if not are_worth_it(2 * seen, ids.size):
+        if 2 * seen > plan.most if plan.most else not are_worth_it(2 * seen, ids.size):
             return None
     return existing
 
@@ -220,7 +243,8 @@ def distances_of(
 class FilteredDocuments(Documents):
     """Those of a table's documents that have an occurrence that matches a filter.
 
-    SQLite calls Python for each occurrence. Which sources match is looked up beforehand.
+    SQLite calls Python for the occurrences that it cannot rule out. Which sources match is
+    looked up beforehand.
     """
 
     def __init__(self, documents: Documents, filter: Filter) -> None:
@@ -229,37 +253,65 @@ class FilteredDocuments(Documents):
         self._sources = set(Occurrences(documents).source_ids(filter))
         self._has_metadata = metadata_test(filter)
         documents.connection.define("jtv_fits", 2, self._fits)
-        # Without metadata, the index by document alone has all that needs to be read.
-        metadata = "metadata" if filter.conditions else "NULL"
-        self.occurrence_condition = f"AND jtv_fits(source, {metadata})"
+        rough = rough_condition(filter, "metadata")
+        self._scan_cost = 1 + rough.count("instr(") + _JSON_COST * rough.count("json_extract(")
+        conditions = []
+        if len(self._sources) <= PARAMETERS:
+            # The sign keeps SQLite from an index of sources where it looks up documents.
+            conditions.append(f"+source IN ({','.join(map(str, sorted(self._sources)))})")
+        if filter.conditions:
+            conditions += [rough, "jtv_fits(source, metadata)"]
+        elif not conditions:
+            # Without metadata, the index by document alone has all that needs to be read.
+            conditions.append("jtv_fits(source, NULL)")
+        self.occurrence_condition = f"AND {' AND '.join(conditions)}"
         self.document_condition = (
             'AND EXISTS (SELECT 1 FROM "{name}_occurrences"'
             f" WHERE document = d.id {self.occurrence_condition})"
         )
 
+    def vectors_of(self, ids: Iterable[int]) -> Iterator[tuple[Ids, Vectors]]:
+        """Yield ids and vectors of those of the documents that match."""
+        for part in batched(sorted(ids), PARAMETERS):
+            yield from super().vectors_of(self._matching_of(part))
+
     def narrow(self, plan: Plan) -> Plan:
         """Return how to search these documents, given how all of them would be searched.
 
-        If few documents match, they are read by their ids and compared. To read n of them
-        takes as long as to see which of n candidates of the index match; to find c that match
-        takes c * count / n candidates, which is more than n if n * n < c * count.
+        A sample tells about how many match. Either the nearest candidates of the index are
+        tested until enough of them match, or all documents that match are found, read by their
+        ids, and compared, whichever takes less.
 
-        If many match, their share of the nearest candidates should be about their share of all
-        documents. If it is less than half of that, which `least` says, what matches is far
-        from the query, and codes hardly rank what is far: all that match are compared.
+        If the index is used, the share of matches among its nearest candidates should be about
+        that of the sample. If it is less than half of it, which `least` says, what matches is
+        far from the query, and codes hardly rank what is far: all that match are compared.
         """
         count = self.count()
-        few = count // _READ_BY_ID_COST
-        if plan.generation is not None:
-            few = isqrt(plan.candidates * count)
-        chosen = self._choose(min(few, _MOST_CHOSEN))
-        if chosen is not None:
-            matching = f"exact: {len(chosen):,} of {count:,} documents match the filter"
-            return plan._replace(generation=None, chosen=chosen, explanation=matching)
-        plan = plan._replace(explanation=f"{plan.explanation}, of those that match the filter")
         if plan.generation is None:
-            return plan
-        return plan._replace(least=int(plan.candidates * self._share(plan.generation) / 2))
+            few = min(count // _READ_BY_ID_COST, _MOST_CHOSEN)
+            return self._one_by_one(plan, count, few) or self._narrowed(plan)
+        sampled = self.sample(usual_candidates(count))
+        matching = self._count_matching(sampled)
+        share = max(matching, _LEAST_SAMPLED) / max(1, len(sampled))
+        expected = int(share * count)
+        scanned = expected if self._filter.selects_sources else count * self._scan_cost
+        by_id = scanned + expected * _READ_COST
+        # A document that matches among others of a table is as easy to find as in a table of
+        # those that match alone.
+        candidates = plan.candidates - usual_candidates(count) + usual_candidates(expected)
+        share *= min(1.0, count / max(1, Index(self).codes(plan.generation)))
+        first = int(candidates / share * _SAMPLING_ERROR)
+        if matching < _LEAST_SAMPLED or first * _TEST_COST > by_id:
+            chosen = self._one_by_one(plan, count, _MOST_CHOSEN)
+            if chosen is not None:
+                return chosen
+        return self._narrowed(plan_index(plan.generation, candidates, count))._replace(
+            first=first, most=2 * by_id // _TEST_COST, least=int(first * share / 2)
+        )
+
+    def remaining(self) -> Plan:
+        """Return how to search these documents where the index is of no use."""
+        return plan_exact("")._replace(chosen=self._choose(_MOST_CHOSEN))
 
     def matching(self, after: int, limit: int) -> list[int]:
         """Return up to `limit` ids greater than `after` of documents that match, in order."""
@@ -270,12 +322,28 @@ class FilteredDocuments(Documents):
         )
         return [number for (number,) in found]
 
-    def _share(self, generation: Generation) -> float:
-        """Return about which share of all codes belongs to existing documents that match."""
-        sample = self.sample(_SAMPLE)
-        matching = sum(ids.size for ids, _ in self.vectors_of(sample))
-        existing = self.count() / max(1, Index(self).codes(generation))
-        return min(1.0, existing) * matching / max(1, len(sample))
+    def _narrowed(self, plan: Plan) -> Plan:
+        return plan._replace(explanation=f"{plan.explanation}, of those that match the filter")
+
+    def _one_by_one(self, plan: Plan, count: int, most: int) -> Plan | None:
+        """Return the plan to compare what matches alone, None if that is more than `most`."""
+        chosen = self._choose(most)
+        if chosen is None:
+            return None
+        matching = f"exact: {len(chosen):,} of {count:,} documents match the filter"
+        return plan._replace(generation=None, chosen=chosen, explanation=matching)
+
+    def _count_matching(self, ids: Sequence[int]) -> int:
+        return sum(1 for part in batched(ids, PARAMETERS) for _ in self._matching_of(part))
+
+    def _matching_of(self, ids: Sequence[int]) -> Iterator[int]:
+        """Yield those of at most PARAMETERS ids whose documents match."""
+        found = self.execute(
+            'SELECT DISTINCT document FROM "{name}_occurrences"'
+            f" WHERE document IN ({marks(len(ids))}) {self.occurrence_condition}",
+            ids,
+        )
+        yield from (number for (number,) in found)
 
     def _choose(self, most: int) -> Collection[int] | None:
         """Return the ids of the documents that match, None if they are more than `most`."""
@@ -294,7 +362,7 @@ class FilteredDocuments(Documents):
     def _conditions(self) -> Iterator[tuple[str, Sequence[int]]]:
         """Yield conditions, with parameters, that together find all occurrences that match."""
         if not self._filter.selects_sources:
-            yield ("metadata IS NOT NULL" if self._filter.conditions else "TRUE"), []
+            yield "TRUE", []
             return
         for part in batched(sorted(self._sources), PARAMETERS):
             yield f"source IN ({marks(len(part))})", part
