@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import TYPE_CHECKING
 
 from jtv_cli.stores.tidb.schema import (
@@ -35,7 +35,7 @@ def rename_table(
     """
     aside = None
     if replaced is not None:
-        kept = f"{name[:_MOST_KEPT]}_replaced_{secrets.token_hex(3)}"
+        kept = f"{name[:_MOST_KEPT]}_replaced_{os.urandom(3).hex()}"
         aside = replaced._replace(name=kept)
 
     def rename(connection: Connection) -> None:

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.dialects.mysql import MEDIUMTEXT
 from sqlalchemy.schema import CreateTable, DropTable
-from tidb_vector.sqlalchemy import VectorType
 
 from jtv_cli.errors import StoreError, TableDropped, of_newer_format
 from jtv_cli.records import Recipe, TableSpec
@@ -48,6 +47,25 @@ _COMMENT = sa.text(
     "SELECT table_comment FROM information_schema.tables"
     " WHERE table_schema = DATABASE() AND table_name = :name"
 )
+
+
+class Vector(sa.types.UserDefinedType[str]):
+    """The type of a column of vectors, which are read and written as text.
+
+    tidb-vector's own type would decode them number by number, and importing it takes as long
+    as importing half of SQLAlchemy: it is used where a table is created.
+    """
+
+    cache_ok = True
+
+    def __init__(self, dimensions: int) -> None:
+        self.dimensions = dimensions
+
+    def get_col_spec(self, **_: object) -> str:
+        """Return the type in SQL."""
+        from tidb_vector.sqlalchemy import VectorType
+
+        return str(VectorType(self.dimensions).get_col_spec())
 
 
 class Schema(NamedTuple):
@@ -96,7 +114,7 @@ def schema(spec: TableSpec, *, has_parts: bool = True, table_format: int = FORMA
         metadata,
         sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=True),
         sa.Column("content", MEDIUMTEXT, nullable=False),
-        sa.Column("content_vec", VectorType(spec.dimensions), nullable=False),
+        sa.Column("content_vec", Vector(spec.dimensions), nullable=False),
         sa.Column("content_hash", sa.BINARY(32), nullable=False, unique=True),
         comment=encode_comment(spec),
         **_OPTIONS,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from statistics import mean, median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
@@ -23,7 +22,7 @@ from jtv_cli.stores.tidb.conditions import all_of, any_of
 from jtv_cli.stores.tidb.connection import fetch_all, rendered
 from jtv_cli.stores.tidb.index import read_status, status_statements
 from jtv_cli.stores.tidb.schema import NO_SOURCE, fetch_own, in_order, line_of
-from jtv_cli.stores.tidb.statements import vector_text
+from jtv_cli.stores.tidb.statements import read_vector, vector_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -308,6 +307,8 @@ def measure_recall(connection: Connection, schema: Schema, queries: int) -> Inde
 
     The table's own documents are the queries.
     """
+    from statistics import mean, median
+
     shares, by_index, by_scan = [], [], []
     for document, vector in _sample(connection, schema, queries):
         found, seconds = _timed(connection, schema, document, vector, exact=False)
@@ -438,8 +439,11 @@ def _sample(connection: Connection, schema: Schema, size: int) -> list[tuple[int
     for start in np.unique(np.linspace(first, last, size).astype(int)).tolist():
         # The last documents may have been deleted since.
         row = connection.execute(statement.where(columns.id >= start)).first()
-        if row is not None and row.content_vec is not None and row.content_vec.any():
-            found[row.id] = row.content_vec
+        if row is None or row.content_vec is None:
+            continue
+        vector = read_vector(row.content_vec)
+        if vector.any():
+            found[row.id] = vector
     return list(found.items())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -407,4 +407,4 @@ def _identify(connection: Connection, name: str, comment: str, packet_bytes: int
 
 
 def _with_identity(spec: TableSpec) -> TableSpec:
-    return spec if spec.identity else spec._replace(identity=secrets.token_hex(16))
+    return spec if spec.identity else spec._replace(identity=os.urandom(16).hex())

@@ -512,9 +512,7 @@ class TidbTable(Table):
     def _documents(self, *, vectors: bool) -> Select[Any]:
         columns = self._schema.documents.c
         vector = columns.content_vec if vectors else sa.null()
-        # As text: SQLAlchemy's type would decode it number by number, which takes longer than
-        # all the rest.
-        return sa.select(columns.id, columns.content, sa.type_coerce(vector, sa.Text).label("text"))
+        return sa.select(columns.id, columns.content, vector.label("text"))
 
     def _stored(self, rows: Sequence[Any]) -> Iterator[StoredDocument]:
         if not rows:
