@@ -14,7 +14,7 @@ from jtv_cli.embedders.models import find_model
 from jtv_cli.errors import StoreError
 from jtv_cli.pipeline import search
 from jtv_cli.records import Filter, IndexState, Occurrence, Purpose
-from jtv_cli.stores.sqlite import SqliteStore
+from jtv_cli.stores.sqlite import SqliteStore, terms
 from jtv_cli.stores.sqlite.connection import translated
 from jtv_cli.stores.sqlite.full_text import BATCH
 from jtv_cli.stores.sqlite.terms import indexed_text, query_terms
@@ -238,6 +238,32 @@ def test_common_words_do_not_select_documents(table: SqliteTable) -> None:
     table.add([document(text) for text in texts], vectors(count + 1))
     assert found(table, "the rare") == ["the rare word"]
     assert len(found(table, "the common", 7)) == 7
+
+
+def test_the_rarest_words_select_documents(table: SqliteTable) -> None:
+    """No more than 2,000 documents are ranked, unless the rarest word is in more."""
+    texts = [f"alpha {n}" for n in range(1_500)] + [f"beta {n}" for n in range(1_000)]
+    texts += [f"gamma {n}" for n in range(900)] + ["alpha beta gamma"]
+    table.add([document(text) for text in texts], vectors(len(texts)))
+
+    def ranked(query: str) -> tuple[int, int]:
+        match = table.documents.full_text.match(query_terms(query), table.count())
+        assert match is not None
+        assert match.most > 0
+        hits = found(table, query, len(texts))
+        assert "alpha beta gamma" in hits
+        return len(hits), sum(text.startswith("alpha ") for text in hits)
+
+    assert ranked("alpha") == (1_501, 1_501)
+    assert ranked("gamma beta") == (1_901, 1)
+    assert ranked("alpha beta gamma") == (1_901, 1)
+
+
+def test_words_without_symbols_are_told_fast() -> None:
+    rng = random.Random(3)
+    for _ in range(20_000):
+        text = "".join(rng.choices("aZ9 .-_&+#é漢", k=rng.randint(1, 8)))
+        assert terms._may_have_symbols(text) or not terms._WITH_SYMBOLS.search(text), text
 
 
 def test_distances_and_filters(table: SqliteTable) -> None:

@@ -10,6 +10,7 @@ if a version of jtv without full-text indexes has added some.
 
 from __future__ import annotations
 
+from itertools import accumulate
 from math import log
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -29,9 +30,10 @@ BATCH = 2048
 _TOKENIZER = "porter unicode61 remove_diacritics 2 categories ''L* N* Co Mn Mc''"
 # A new way to make terms gets a new version, because documents are removed by their terms.
 _VERSION = 1
-# A term in more documents than this, or than this share of all, does not select documents.
+# Terms select no more documents than this, or than this share of all, to be ranked.
 _COMMON = 2_000
 _COMMON_SHARE = 50
+_COMMON_GROWTH = 4  # of the limit, if every term is in more documents
 
 _FIND = "SELECT sql FROM sqlite_master WHERE name = '{name}_full_text'"
 _CREATE = (
@@ -152,22 +154,34 @@ class FullText:
     def match(self, terms: Sequence[str], documents: int) -> Match | None:
         """Return how to find the documents with one of the terms; None if there are none.
 
-        Common terms are in so many documents that ranking all of these would take most of the
-        time. They count where a rarer term is found as well. If all are common, each counts.
+        Ranking documents takes most of the time of a search. So only the rarest terms select
+        documents, as many as are together in no more than 2,000 documents or 2% of all. The
+        others count where one of those is found. The rarest of all always selects.
         """
         limit = max(_COMMON, documents // _COMMON_SHARE) + 1
-        counts = {term: self._execute(_COUNT, (term, limit)).fetchone()[0] for term in terms}
-        found = [term for term, count in counts.items() if count]
-        rare = [term for term in found if counts[term] < limit]
+        counts = self._counts(terms, limit)
+        found = sorted((term for term in counts if counts[term]), key=lambda term: counts[term])
         if not found:
             return None
-        if not rare:
-            return Match(" OR ".join(found), sum(_weight(counts[t], documents) for t in terms))
-        most = sum(_weight(count, documents) for count in counts.values() if count < limit)
-        if len(rare) == len(found):
-            return Match(" OR ".join(found), most)
-        # BM25 counts the rare terms twice, as they are in the expression.
-        return Match(f"({' OR '.join(rare)}) AND ({' OR '.join(found)})", 2 * most)
+        while counts[found[0]] == limit < documents:
+            limit *= _COMMON_GROWTH
+            counts |= self._counts(found, limit)
+            found.sort(key=lambda term: counts[term])
+        running = list(accumulate(counts[term] for term in found))
+        chosen = found[: max(1, sum(total < limit for total in running))]
+        weights = {term: _weight(count, documents) for term, count in counts.items()}
+        if chosen == found:
+            return Match(" OR ".join(found), sum(weights.values()))
+        # BM25 counts the chosen terms twice, as they are in the expression. The weights of terms
+        # whose documents were not all counted are small, and unknown.
+        others = found[len(chosen) :]
+        most = 2 * sum(weight for term, weight in weights.items() if term not in others)
+        most += sum(weights[term] for term in others if counts[term] < limit)
+        return Match(f"({' OR '.join(chosen)}) AND ({' OR '.join(found)})", most)
+
+    def _counts(self, terms: Sequence[str], limit: int) -> dict[str, int]:
+        """Return how many documents have each of the terms, no more than the limit."""
+        return {term: self._execute(_COUNT, (term, limit)).fetchone()[0] for term in terms}
 
     def _drop_leftover(self, name: str) -> None:
         """Drop the index of a table that a version of jtv without such indexes has dropped."""
