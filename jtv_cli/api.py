@@ -231,10 +231,14 @@ class Table:
         *,
         files: StrPath | Iterable[StrPath] = (),
         source: str | None = None,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
         glob: Sequence[str] = (),
         input: str | None = None,  # noqa: A002
         text_field: Sequence[str] = (),
         paragraphs: bool = False,
+        chunk: int | None = None,
+        no_chunk: bool = False,
         truncate: bool = False,
         strict: bool = False,
         concurrency: int = 2,
@@ -245,19 +249,25 @@ class Table:
     ) -> IngestReport:
         """Embed and store texts, or the texts of files. What is already stored costs nothing.
 
-        A record that cannot be stored, because it is not UTF-8 or too long for the model, is
-        skipped: `IngestReport.skipped` counts it and the logger `jtv_cli` warns of it.
+        A record that cannot be stored, because it is not UTF-8, say, is skipped:
+        `IngestReport.skipped` counts it and the logger `jtv_cli` warns of it. A text that is
+        too long for the model is cut into chunks.
 
         Args:
             texts: Texts, or mappings with a field `text` (or `content`) and metadata.
             files: Files or directories, read as `jtv ingest` reads them.
             source: The name to store as the source of the texts or files.
-            glob: In directories, read only files that match one of these patterns.
-            input: The format of the files: lines, jsonl, json, csv or tsv. The default is
+            include: In directories, read only files that match one of these patterns.
+            exclude: In directories, read no files that match one of these patterns.
+            glob: Another name for `include`.
+            input: The format of the files, such as "lines" or "markdown". The default is
                 chosen by their names.
             text_field: The fields of records in files that have the text.
             paragraphs: Split plain text files at blank lines instead of at line ends.
-            truncate: Cut texts that are too long for the model.
+            chunk: Cut documents into chunks of up to so many estimated tokens.
+            no_chunk: Store each document as one text, and skip texts that are too long for the
+                model.
+            truncate: Embed only the beginning of texts that are too long for the model.
             strict: Stop at the first record that would be skipped.
             concurrency: The number of requests in flight, for a model behind an API.
             max_tokens: Stop before using more tokens than this.
@@ -277,7 +287,10 @@ class Table:
         self._connections.require_writable()
         if texts and files:
             raise UsageError("texts and files cannot be combined", hint="call ingest twice")
+        if chunk is not None and (no_chunk or chunk < 1):
+            raise UsageError("chunk must be at least 1, and cannot be combined with no_chunk")
         _check_source(source)
+        cutter = None if truncate or no_chunk else pipeline.TextCutter(chunk)
         options = pipeline.IngestOptions(
             concurrency=concurrency,
             retry_policy=pipeline.RetryPolicy(max_wait),
@@ -291,7 +304,7 @@ class Table:
             embedder = self._connections.embedder(truncate=truncate)
             # Fail before anything is paid for.
             table.require_writable()
-            return pipeline.ingest(blocks, embedder, table, options, observer)
+            return pipeline.ingest(blocks, embedder, table, options, observer, cutter)
 
         paths = [files] if isinstance(files, str | os.PathLike) else list(files)
         with self._connections.borrow() as table:
@@ -302,8 +315,14 @@ class Table:
                 name=source,
                 format=_input_format(input),
                 text_fields=tuple(text_field),
-                selection=Selection(tuple(glob), git=GitSettings(*config.git_configuration())),
+                selection=Selection(
+                    (*include, *glob),
+                    tuple(exclude),
+                    git=GitSettings(*config.git_configuration()),
+                ),
                 paragraphs=paragraphs,
+                chunk=chunk,
+                whole=no_chunk,
             )
             with open_sources(list(map(_file, paths)), read_options, _logger.warning) as sources:
                 pipeline.recall_sources(table, sources).record(table)

@@ -160,7 +160,10 @@ class _Tools:
         text: Annotated[str, Field(min_length=1, max_length=MOST_INGESTED)],
         source: Annotated[str, Field(min_length=1, max_length=200)],
     ) -> CallToolResult:
-        """Embed and store one text as one document. `source` says where it comes from."""
+        """Embed and store one text, in chunks if it is too long for the model.
+
+        `source` says where it comes from.
+        """
         skipped: list[str] = []
         report = self._table.ingest(
             [text], source=source, on_skipped=lambda _, reason: skipped.append(reason)

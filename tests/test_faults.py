@@ -313,7 +313,7 @@ class TestOneTextTooLong:
 
     def test_it_is_found_named_and_left_out(self, ready: Jtv, api: JinaServer) -> None:
         ready.write("lines.txt", "\n".join(self.lines()))
-        result = ready("ingest", "lines.txt")
+        result = ready("ingest", "lines.txt", "--lines", "--no-chunk")
         assert result.code == 3
         assert "jtv: warning: lines.txt:701: it is too long for the model, skipped" in result.stderr
         assert result.counts.startswith("1,400 stored, 0 known, 0 empty, 1 skipped")
@@ -326,14 +326,15 @@ class TestOneTextTooLong:
         api.misbehave(
             instead(too_long), times=None, when=lambda request: LINES[700] in request.texts
         )
-        result = ready("ingest", "lines.txt")
+        result = ready("ingest", "lines.txt", "--lines", "--no-chunk")
         assert result.code == 3
         assert "jtv: warning: lines.txt:701: it is too long for the model, skipped" in result.stderr
         assert contents(ready) == [line for line in LINES if line != LINES[700]]
         assert len(api.requests) < 24
 
     def test_everywhere_it_was_read(self, ready: Jtv, api: JinaServer) -> None:
-        result = ready("ingest", "-", stdin=f"a\n{self.LONG}\nb\n{self.LONG}\n")
+        uncut = ("--lines", "--no-chunk")
+        result = ready("ingest", "-", *uncut, stdin=f"a\n{self.LONG}\nb\n{self.LONG}\n")
         assert result.code == 3
         assert [line for line in result.stderr.splitlines() if "skipped" in line][:2] == [
             "jtv: warning: -:2: it is too long for the model, skipped",
@@ -344,7 +345,8 @@ class TestOneTextTooLong:
 
     def test_several_are_named_in_the_order_of_the_input(self, ready: Jtv) -> None:
         lines = "".join(f"{'mammoth ' * many}\n" for many in (5000, 1, 4500))
-        result = ready("ingest", "-", "--concurrency", "1", stdin=lines)
+        uncut = ("--lines", "--no-chunk", "--concurrency", "1")
+        result = ready("ingest", "-", *uncut, stdin=lines)
         named = [line[:18] for line in result.stderr.splitlines() if line.endswith("skipped")]
         assert named == ["jtv: warning: -:1:", "jtv: warning: -:3:"]
 
@@ -368,7 +370,7 @@ class TestOneTextTooLong:
     def test_strictly_it_ends_there(self, ready: Jtv, api: JinaServer) -> None:
         api.latency = 0.3
         ready.write("lines.txt", "\n".join(self.lines() * 3))
-        result = ready("ingest", "lines.txt", "--strict")
+        result = ready("ingest", "lines.txt", "--lines", "--no-chunk", "--strict")
         assert result.code == 3
         assert "stopped before the end: --strict, at lines.txt:701" in result.stderr
         assert set(contents(ready)) == set(api.bill)

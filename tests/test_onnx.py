@@ -176,7 +176,7 @@ class TestCommands:
         onnx_models.write(jtv.folder / "work/short", pooling="mean", max_tokens=20)
         jtv.ok("init", "--model", "onnx:short")
         lines = ["cat", "dog " * 30, "river"]
-        result = jtv("ingest", "-", stdin="\n".join(lines))
+        result = jtv("ingest", "-", "--lines", "--no-chunk", stdin="\n".join(lines))
         assert result.code == 3
         assert "-:2: it is too long for the model" in result.stderr
         assert [row[2] for row in jtv.ok("list").rows] == ["cat", "river"]

@@ -165,6 +165,18 @@ def test_one_text_is_one_document(table: jtv_cli.Table) -> None:
     assert [hit.content for hit in table.list()] == ["three short words"]
 
 
+def test_a_directory_in_chunks(table: jtv_cli.Table, tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    for name in ("a.md", "b.md", "c.py"):
+        (tmp_path / "d" / name).write_text(f"# {name}\n\n" + "Some words here. " * 40)
+    report = table.ingest(files=tmp_path / "d", include=["*.md"], exclude=["b*"], chunk=32)
+    assert {Path(hit.source or "").name for hit in table.list()} == {"a.md"}
+    assert report.stored > 1
+    assert table.ingest(files=tmp_path / "d/b.md", no_chunk=True).stored == 1
+    with pytest.raises(jtv_cli.UsageError):
+        table.ingest(files=tmp_path / "d", chunk=32, no_chunk=True)
+
+
 def test_records_are_checked(
     table: jtv_cli.Table, caplog: pytest.LogCaptureFixture, path: Path
 ) -> None:

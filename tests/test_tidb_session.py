@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import socket
 import time
@@ -152,10 +153,19 @@ class TestUnusualServer:
         user.ok("init")
         sizes = (2 * MEBIBYTE, 400_000, 400_000, 400_000)
         user.write("large.txt", "".join(f"{n} {'ab ' * (s // 3)}\n" for n, s in enumerate(sizes)))
-        result = user("ingest", "--lines", "large.txt")
+        result = user("ingest", "large.txt", "--lines", "--no-chunk")
         assert result.code == 3, result.stderr
         assert "large.txt:1" in result.stderr
         assert len(user.ok("list").rows) == 3
+
+    def test_its_chunks_are_stored(self, user: Jtv) -> None:
+        user.ok("init")
+        number = itertools.count()
+        text = " ".join(f"word{next(number)}" for _ in range(MEBIBYTE // 8))
+        user.ok("ingest", "-", stdin=f"{text}\nlast\n")
+        found = [row[2] for row in user.ok("list").rows]
+        assert len(found) > 1000
+        assert " ".join(found) == f"{text} last"
 
     def test_texts_of_any_character_fit_into_packets(self, unusual: str) -> None:
         with closing(open_store(unusual, writable=True)) as store:

@@ -67,10 +67,11 @@ def choose_input(
         "--lines": lines or None,
         "--paragraphs": paragraphs or None,
         "--chunk": chunk,
-        "--no-chunk": whole or None,
     }
     if any(value is not None for value in ways.values()):
         require_one(ways)
+    if whole and chunk is not None:
+        require_one({"--chunk": chunk, "--no-chunk": whole})
     if lines and chosen not in (None, InputFormat.LINES):
         raise UsageError(f"--lines and --input {chosen.value} cannot be combined")
     return InputFormat.LINES if lines else chosen

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from jtv_cli.embedders import Embedder
-    from jtv_cli.pipeline import IngestOptions, Recalled, Remembered
+    from jtv_cli.pipeline import IngestOptions, Recalled, Remembered, TextCutter
     from jtv_cli.records import IngestEstimate
     from jtv_cli.sources import Input, RecordBlock, Source
     from jtv_cli.stores import Store, Table
@@ -72,9 +72,9 @@ def ingest(
     record.
 
     A text that is already stored is not embedded again; it only gains an occurrence.
-    Records that cannot be read or are too long for the model are skipped and named, and
-    the exit code is then 3. Failed requests are retried. To resume after an interrupt, run
-    the same command again.
+    A text that is too long for the model is cut into chunks as well; --no-chunk skips it.
+    Records that cannot be read or stored are skipped and named, and the exit code is then 3.
+    Failed requests are retried. To resume after an interrupt, run the same command again.
 
     In a directory, files whose modification time and size have not changed since they were
     ingested are not read. jtv asks, or needs --yes, before it ingests more than 1,000 new
@@ -112,7 +112,8 @@ def ingest(
         if dry_run:
             sources = sources or []
             blocks = read_blocks(sources)
-            return report_estimate(session, sources, blocks, truncate=truncate, json=json)
+            cutter = make_cutter(read_options, truncate=truncate)
+            return report_estimate(session, sources, blocks, cutter, truncate=truncate, json=json)
         from jtv_cli.pipeline import IngestOptions, RetryPolicy
 
         with session.store(writable=True) as store:
@@ -136,9 +137,10 @@ def ingest(
             print_formats(session, sources)
             with reporting(session, json=json) as outcome:
                 blocks = read_blocks(sources)
-                ingest_into(session, store, table, sources, blocks, ingest_options, outcome)
+                cutter = make_cutter(read_options, truncate=truncate)
+                ingest_into(session, store, table, sources, blocks, ingest_options, cutter, outcome)
                 if given.files:
-                    remember_files(table, sources, read_options, outcome.report)
+                    remember_files(table, sources, read_options, cutter, outcome.report)
             print_excluded(session, given)
             session.sign_off(store, table.spec)
     return ExitCode.OK if outcome.report.is_complete else ExitCode.IN_PART
@@ -191,13 +193,30 @@ def recall_files(
     return remembered._replace(unchanged=frozenset()) if checksum else remembered
 
 
+def make_cutter(
+    read_options: ReadOptions, *, truncate: bool, remembers: bool = False
+) -> TextCutter | None:
+    """Return what cuts texts that are too long; None if the options have them left as they are."""
+    from jtv_cli.pipeline import TextCutter
+
+    if truncate or read_options.whole:
+        return None
+    return TextCutter(read_options.chunk, remembers=remembers)
+
+
 def remember_files(
-    table: Table, sources: Sequence[Source], read_options: ReadOptions, report: IngestReport
+    table: Table,
+    sources: Sequence[Source],
+    read_options: ReadOptions,
+    cutter: TextCutter | None,
+    report: IngestReport,
 ) -> None:
     """Record the states of the files that were read, if the ingest came to its end."""
     from jtv_cli import pipeline
 
     if report.stopped is None:
+        for source in sources:
+            source.texts_read += cutter.extra[source.name] if cutter else 0
         is_complete = report.skipped == sum(source.bad_read for source in sources)
         pipeline.remember_files(table, sources, read_options, is_complete=is_complete)
 
@@ -292,6 +311,7 @@ def ingest_into(
     sources: Sequence[Source],
     blocks: Iterable[RecordBlock],
     ingest_options: IngestOptions,
+    cutter: TextCutter | None,
     outcome: Outcome,
 ) -> None:
     """Embed and store the blocks; print progress and, unless the report is JSON, a summary.
@@ -309,7 +329,7 @@ def ingest_into(
     if session.settings.api_key.value:
         session.note_builtin(table.spec)
     try:
-        _ingest(session, sources, blocks, embedder, table, ingest_options, outcome)
+        _ingest(session, sources, blocks, embedder, table, ingest_options, cutter, outcome)
     except Interrupted as interrupted:
         interrupted.detail = _summary(outcome.report)
         if lost := outcome.report.lost:
@@ -338,6 +358,7 @@ def _ingest(
     embedder: Embedder,
     table: Table,
     ingest_options: IngestOptions,
+    cutter: TextCutter | None,
     outcome: Outcome,
 ) -> None:
     from jtv_cli import pipeline
@@ -348,7 +369,7 @@ def _ingest(
         session.console, size=_bytes(sources), price=price, is_typed=is_typed
     ) as observer:
         try:
-            pipeline.ingest(blocks, embedder, table, ingest_options, observer)
+            pipeline.ingest(blocks, embedder, table, ingest_options, observer, cutter)
         finally:
             outcome.report = observer.report
 
@@ -409,6 +430,7 @@ def report_estimate(
     session: Session,
     sources: Sequence[Source],
     blocks: Iterable[RecordBlock],
+    cutter: TextCutter | None,
     *,
     truncate: bool,
     json: bool,
@@ -427,7 +449,12 @@ def report_estimate(
         print_formats(session, sources)
         with session.console.status("reading"):
             survey = pipeline.estimate(
-                blocks, table, model, truncate=truncate, on_skipped=session.name_skipped
+                blocks,
+                table,
+                model,
+                truncate=truncate,
+                cutter=cutter,
+                on_skipped=session.name_skipped,
             )
             removed = Removed()
             left_out = sum(source.problem is not None for source in sources)

@@ -139,7 +139,13 @@ Chunk = Annotated[
         help="Cut documents into chunks of up to N estimated tokens. Default: 256.",
     ),
 ]
-NoChunk = Annotated[bool, typer.Option("--no-chunk", help="Store each document as one text.")]
+NoChunk = Annotated[
+    bool,
+    typer.Option(
+        "--no-chunk",
+        help="Store each document as one text; skip texts that are too long for the model.",
+    ),
+]
 Delimiter = Annotated[
     str | None,
     typer.Option(
@@ -172,7 +178,10 @@ MaxTokens = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="Stop before using more than N tokens.")
 ]
 Truncate = Annotated[
-    bool, typer.Option("--truncate", help="Cut texts that are too long for the model.")
+    bool,
+    typer.Option(
+        "--truncate", help="Embed only the beginning of texts that are too long for the model."
+    ),
 ]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Stop at the first record that cannot be read or embedded.")

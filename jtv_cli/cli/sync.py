@@ -12,6 +12,7 @@ from jtv_cli.cli.ingest import (
     Outcome,
     confirm_new_files,
     ingest_into,
+    make_cutter,
     open_changed,
     print_excluded,
     print_formats,
@@ -41,7 +42,7 @@ from jtv_cli.sources.details import describe, in_words
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
-    from jtv_cli.pipeline import MarkedLines, Recalled, Spool
+    from jtv_cli.pipeline import MarkedLines, Recalled, Spool, TextCutter
     from jtv_cli.sources import Source
     from jtv_cli.stores import Store, Table
 
@@ -106,6 +107,7 @@ def sync(
         no_chunk,
     )
     with open_input(files, read_options, session.console.warning) as given, Spool() as spool:
+        cutter = make_cutter(read_options, truncate=truncate, remembers=True)
         # Files in directories are opened once the table says which of them have changed.
         sources = None if given.files and not dry_run else given.open_files()
         _check_names(sources or [])
@@ -113,7 +115,7 @@ def sync(
         def find_gone(table: Table, sources: Sequence[Source]) -> list[MarkedLines]:
             there = {file.name for file in given.files}.union(each.name for each in sources)
             of_files = _missing_files(session, table, files, read_options, there)
-            return _lines_gone(table, sources, spool) + of_files
+            return _lines_gone(table, sources, spool, cutter) + of_files
 
         if dry_run:
             opened = sources or []
@@ -121,6 +123,7 @@ def sync(
                 session,
                 opened,
                 spool.keeping(read_blocks(opened)),
+                cutter,
                 truncate=truncate,
                 json=json,
                 removal=lambda table: count_marked(table, find_gone(table, opened)),
@@ -150,13 +153,15 @@ def sync(
             with reporting(session, json=json) as outcome:
                 outcome.removed = Removed()
                 with if_interrupted("nothing was removed"):
-                    ingest_into(session, store, table, sources, blocks, ingest_options, outcome)
+                    ingest_into(
+                        session, store, table, sources, blocks, ingest_options, cutter, outcome
+                    )
                 is_done = False
                 left_out = sum(source.problem is not None for source in sources)
                 if outcome.report.stopped is None and outcome.report.skipped == left_out:
                     gone = find_gone(table, sources)
                     is_done = _remove(session, store, table, gone, outcome, yes=yes)
-                    remember_files(table, sources, read_options, outcome.report)
+                    remember_files(table, sources, read_options, cutter, outcome.report)
                 else:
                     session.console.error("nothing was removed, because not all input was stored")
             print_excluded(session, given)
@@ -191,12 +196,17 @@ def _confirm_rereading(session: Session, store: Store, table: Table, recalled: R
     )
 
 
-def _lines_gone(table: Table, sources: Sequence[Source], spool: Spool) -> list[MarkedLines]:
+def _lines_gone(
+    table: Table, sources: Sequence[Source], spool: Spool, cutter: TextCutter | None
+) -> list[MarkedLines]:
     """Return what the table has of the sources that they no longer contain."""
     from jtv_cli import pipeline
 
     read = [each for each in sources if not each.problem]
-    return [pipeline.mark_missing(table, each.name, spool.reads(each.name)) for each in read]
+    reads = {each.name: spool.reads(each.name) for each in read}
+    if cutter is not None:
+        reads = {name: cutter.expand(each) for name, each in reads.items()}
+    return [pipeline.mark_missing(table, name, each) for name, each in reads.items()]
 
 
 def _missing_files(

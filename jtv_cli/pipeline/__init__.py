@@ -10,6 +10,7 @@ from jtv_cli.pipeline.duplicates import find_duplicates
 from jtv_cli.pipeline.estimate import estimate
 from jtv_cli.pipeline.ingest import ingest
 from jtv_cli.pipeline.known_sources import Recalled, recall_sources
+from jtv_cli.pipeline.long_texts import TextCutter
 from jtv_cli.pipeline.matching import read_matching
 from jtv_cli.pipeline.observer import NullObserver, Observer
 from jtv_cli.pipeline.options import IngestOptions
@@ -53,6 +54,7 @@ __all__ = [
     "SearchOptions",
     "SearchResult",
     "Spool",
+    "TextCutter",
     "count_documents",
     "count_marked",
     "delete_documents",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from jtv_cli.embedders import Model
+    from jtv_cli.pipeline.long_texts import TextCutter
     from jtv_cli.sources import RecordBlock
     from jtv_cli.stores import Table
 
@@ -23,13 +24,14 @@ def estimate(
     model: Model,
     *,
     truncate: bool,
+    cutter: TextCutter | None,
     on_skipped: Callable[[str, str], None],
 ) -> IngestEstimate:
     """Read the whole input and return what an ingest into the table would do.
 
-    Without a table, every text counts as new. `on_skipped` is called with where a text that
-    would be skipped was read, as file:line, and why. Of each new text, 24 bytes are held in
-    memory.
+    Without a table, every text counts as new. `cutter` cuts texts that are too long. `on_skipped`
+    is called with where a text that would be skipped was read, as file:line, and why. Of each
+    new text, 24 bytes are held in memory.
     """
     import numpy as np
 
@@ -37,7 +39,8 @@ def estimate(
     longest = model.max_tokens if truncate else None
     texts = empty = bad = 0
     for read in blocks:
-        block = read.within(table.most_bytes if table else None)
+        cut = cutter.apply(read, table, model.max_tokens) if cutter else read
+        block = cut.within(table.most_bytes if table else None)
         hashes = text_hashes(text for _, text, _, _ in block.texts)
         stored = table.known(hashes) if table else {}
         for key, (_, text, _, _) in zip(hashes, block.texts, strict=True):

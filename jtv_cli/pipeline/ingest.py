@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from jtv_cli.embedders import Embedder
+    from jtv_cli.pipeline.long_texts import TextCutter
     from jtv_cli.pipeline.options import IngestOptions
     from jtv_cli.records import IngestReport
     from jtv_cli.sources import RecordBlock
@@ -62,6 +63,7 @@ def ingest(
     table: Table,
     options: IngestOptions,
     observer: Observer | None = None,
+    cutter: TextCutter | None = None,
 ) -> IngestReport:
     """Embed and store the texts that the table does not have, and note where others were read.
 
@@ -75,6 +77,9 @@ def ingest(
     ends the run without them. The exception is then raised again, or an error of the table
     in its place.
 
+    With a `cutter`, chunks are stored in the place of each text that is too long; without one,
+    such a text is skipped.
+
     The observer is called from the thread of the event loop, and in the end, or when an
     interrupt takes long, from the calling one.
 
@@ -85,7 +90,7 @@ def ingest(
     allow) and of the table.
     """
     stats = IngestStats(observer or NullObserver())
-    run = _Run(embedder, table, options, stats, observer or NullObserver())
+    run = _Run(embedder, table, options, stats, observer or NullObserver(), cutter)
     try:
         _run_in_threads(run, blocks)
     except BaseException:
@@ -145,6 +150,7 @@ class _Run:
         options: IngestOptions,
         stats: IngestStats,
         observer: Observer,
+        cutter: TextCutter | None,
     ) -> None:
         self.events: SimpleQueue[Event] = SimpleQueue()
         self.wanted: SimpleQueue[bool] = SimpleQueue()
@@ -155,6 +161,7 @@ class _Run:
         self._options = options
         self._stats = stats
         self._observer = observer
+        self._cutter = cutter
         self._in_process = embedder.model.runs_in_process
         if self._in_process:
             options = options._replace(concurrency=1)
@@ -268,6 +275,8 @@ class _Run:
 
     def _take_in(self, block: RecordBlock) -> None:
         """Sort the records of a block into stored, new, empty and bad ones."""
+        if self._cutter is not None:
+            block = self._cutter.apply(block, self._table, self._embedder.model.max_tokens)
         block = block.within(self._table.most_bytes)
         if block.bad and self._options.strict:
             block = block.to_first_bad()
@@ -357,8 +366,9 @@ class _Run:
     def _carry_out(self, decisions: Sequence[Decision]) -> None:
         for decision in decisions:
             match decision:
-                case Skip(batch, reason):
-                    self._skip(batch, reason)
+                case Skip(batch, reason, is_too_long):
+                    if not (is_too_long and self._cut(batch)):
+                        self._skip(batch, reason)
                 case Retry(wait):
                     if self._is_draining:
                         # Nobody waits minutes for a service after an interrupt.
@@ -377,6 +387,21 @@ class _Run:
             self._observer.on_skipped(f"{path}:{occurrence.line}", reason)
         if self._options.strict:
             self._stop(f"--strict, at {new.place}")
+
+    def _cut(self, batch: Batch) -> bool:
+        """Replace the one text of a batch by its chunks; return False if that is impossible."""
+        new = batch.group.texts[batch.rows[0]]
+        blocks = self._cutter.cut_refused(new) if self._cutter is not None else []
+        if not blocks:
+            return False
+        batch.group.skip(batch.rows[0])
+        self._deduplicator.forget([new.document])
+        chunks = sum(len(block.texts) for block in blocks)
+        known = sum(self._deduplicator.add(block, self._scheduler.limit) for block in blocks)
+        self._stats.count_read(chunks - len(blocks))
+        # Every occurrence but the first was counted as known when it was read.
+        self._stats.count(known=known + 1 - len(blocks))
+        return True
 
     def _give_up(self, error: BaseException) -> None:
         """Stop because of an error; one of the store matters more than one of the service."""

@@ -45,10 +45,11 @@ _PROBE_TEXT = "test"
 
 
 class Skip(NamedTuple):
-    """The one text of a batch cannot be embedded."""
+    """The one text of a batch cannot be embedded; if it `is_too_long`, its chunks may be."""
 
     batch: Batch
     reason: str
+    is_too_long: bool = False
 
 
 class GiveUp(NamedTuple):
@@ -248,7 +249,7 @@ class BatchScheduler:
     def _send_less(self, batch: Batch, error: BatchTooLarge | TextTooLong) -> list[Decision]:
         if len(batch.rows) == 1:
             reason = error.message if isinstance(error, BatchTooLarge) else _TOO_LONG
-            return [Skip(batch, reason)]
+            return [Skip(batch, reason, is_too_long=True)]
         if isinstance(error, BatchTooLarge):
             self._lower_limit(batch, error.limit)
         self._pending.extendleft(reversed(halves(batch)))

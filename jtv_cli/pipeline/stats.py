@@ -31,8 +31,9 @@ class IngestStats:
         totals = {name: getattr(report, name) + count for name, count in more.items()}
         self._update(report=report._replace(**totals))
 
-    def count_read(self, texts: int, end: int) -> None:
-        """Count texts that were read, up to a byte of the whole input."""
+    def count_read(self, texts: int, end: int | None = None) -> None:
+        """Count texts that were read, up to a byte of the whole input; None is as far as before."""
+        end = self._state.bytes if end is None else end
         self._update(texts=self._state.texts + texts, bytes=end)
 
     def set_stopped(self, reason: str) -> None:

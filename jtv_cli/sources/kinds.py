@@ -44,7 +44,7 @@ def guess_format(path: str, options: ReadOptions) -> InputFormat:
         return options.format
     name = path.lower().removesuffix(".gz")
     found = _BY_SUFFIX.get(Path(name).suffix, InputFormat.LINES)
-    if options.paragraphs and found.is_document:
+    if options.paragraphs and not found.has_fields:
         return InputFormat.LINES
     if (options.chunk is not None or options.whole) and found is InputFormat.LINES:
         return InputFormat.TEXT
