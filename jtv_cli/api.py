@@ -133,14 +133,15 @@ def connect(
         api_key: The key for the embeddings API, for models that need one.
         api_base: The URL of the embeddings API, if it is not Jina AI's.
         models_directory: Where downloaded models are.
-        create: Create the table if it does not exist.
+        create: Let the first `ingest` create the table if it does not exist. Until then,
+            every method that reads raises NoTable.
         read_only: Create and change nothing. A file without write permission needs this.
         from_environment: Take what is not given here from the environment and from `.env`
             and `config.env`, as the commands do.
 
     Raises:
         UsageError: A setting cannot be used, or the API key is missing.
-        NoTable: The table does not exist and is not to be created.
+        NoTable: The table does not exist, and `create` is false.
         TableMismatch: The table has another model.
         StoreError: The database refused or failed.
         ServiceError: The embeddings service refused or failed.
@@ -307,7 +308,7 @@ class Table:
             return pipeline.ingest(blocks, embedder, table, options, observer, cutter)
 
         paths = [files] if isinstance(files, str | os.PathLike) else list(files)
-        with self._connections.borrow() as table:
+        with self._connections.borrow(create=True) as table:
             if not paths:
                 records = [texts] if isinstance(texts, str) else texts
                 return run(table, blocks_of_records(records, source))
@@ -571,32 +572,24 @@ class _Connections:
         self._idle: list[tuple[stores.Store, stores.Table]] = []
         self._embedders: dict[bool, Embedder] = {}
         self._is_closed = False
+        self._was_opened = False
         self.location = ""
         self.spec: TableSpec
 
     def open_first(self, *, create: bool) -> None:
-        """Open the table, and perhaps create it, and remember what it is.
+        """Open the table and remember what it is, or choose what the first ingest creates.
 
         Raises NoTable and TableMismatch.
         """
-        store = self._open_store()
         try:
-            self.location = store.location
-            name = self._settings.table.value or ""
-            try:
-                table = store.open(name)
-            except NoTable:
-                if not create:
-                    raise
-                self._create(store, name)
-                table = store.open(name)
-            model_choice.require_model(self._settings, table.spec)
-            model_choice.require_near(self._settings, table)
-        except BaseException:
-            store.close()
-            raise
-        self.spec = table.spec
-        self._idle.append((store, table))
+            self._idle.append(self._open(self._settings.table.value or ""))
+        except NoTable:
+            if not create:
+                raise
+            model = model_choice.model_for_new_table(
+                self._settings, is_embedded=self._database.is_embedded
+            )
+            self.spec = spec_for(self._settings.table.value or "", model)
 
     def require_writable(self) -> None:
         """Raise UsageError if the table was opened to be read."""
@@ -613,10 +606,13 @@ class _Connections:
             return self._embedders[truncate]
 
     @contextmanager
-    def borrow(self) -> Iterator[stores.Table]:
-        """Yield the table on a connection that no one else uses until the block ends."""
+    def borrow(self, *, create: bool = False) -> Iterator[stores.Table]:
+        """Yield the table on a connection that no one else uses until the block ends.
+
+        `create` creates the table if it does not exist yet.
+        """
         with _masked_errors():
-            store, table = self._take()
+            store, table = self._take(create=create)
             try:
                 yield table
             except Exception:
@@ -635,17 +631,38 @@ class _Connections:
         for store, _ in idle:
             store.close()
 
-    def _take(self) -> tuple[stores.Store, stores.Table]:
+    def _take(self, *, create: bool) -> tuple[stores.Store, stores.Table]:
         with self._lock:
             if self._is_closed:
                 raise UsageError("the table is closed")
             if self._idle:
                 return self._idle.pop()
+            if not self._was_opened:
+                try:
+                    return self._open(self.spec.name, create=create)
+                except NoTable as error:
+                    error.hint = "store texts in it first, with Table.ingest"
+                    raise
+        return self._open(self.spec.name)
+
+    def _open(self, name: str, *, create: bool = False) -> tuple[stores.Store, stores.Table]:
+        """Open another connection. The first one decides what the table is."""
         store = self._open_store()
         try:
-            table = store.open(self.spec.name)
-            if table.spec.identity != self.spec.identity:
-                raise TableDropped(self.spec.name)
+            self.location = store.location
+            try:
+                table = store.open(name)
+            except NoTable:
+                if not create:
+                    raise
+                store.apply(self.spec, store.plan(self.spec), progress=_logger.debug)
+                table = store.open(name)
+            if not self._was_opened:
+                model_choice.require_model(self._settings, table.spec)
+                model_choice.require_near(self._settings, table)
+                self.spec, self._was_opened = table.spec, True
+            elif table.spec.identity != self.spec.identity:
+                raise TableDropped(name)
         except BaseException:
             store.close()
             raise
@@ -665,13 +682,6 @@ class _Connections:
             make_folder=self._database.is_default,
             notice=_logger.info,
         )
-
-    def _create(self, store: stores.Store, name: str) -> None:
-        model = model_choice.model_for_new_table(
-            self._settings, is_embedded=self._database.is_embedded
-        )
-        spec = spec_for(name, model)
-        store.apply(spec, store.plan(spec), progress=_logger.debug)
 
 
 class _Callbacks:

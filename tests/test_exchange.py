@@ -163,7 +163,7 @@ class TestExport:
     def test_no_table(self, on_each_store: Jtv) -> None:
         result = on_each_store("export")
         assert result.code == 5
-        assert "jtv init" in result.error
+        assert "hint: create it" in result.error
         assert result.stdout == ""
 
     def test_on_a_terminal_a_text_drives_nothing(self, sampled: Jtv) -> None:

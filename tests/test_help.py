@@ -10,7 +10,8 @@ import typer
 
 import jtv_cli
 from jtv_cli.cli.run import make_app
-from test_readme import commands
+from terminal import Terminal
+from test_readme import ROOT, commands
 
 if TYPE_CHECKING:
     from conftest import Jtv
@@ -31,6 +32,7 @@ def test_the_help_of_jtv_fits_on_a_small_screen(jtv: Jtv) -> None:
         *(
             "Usage",
             "Search text by meaning",
+            "Common options",
             "Start here",
             "Look after a table",
             "Move it",
@@ -71,4 +73,18 @@ def test_the_version_as_json(jtv: Jtv) -> None:
 def test_topics_are_pages(jtv: Jtv) -> None:
     topics = [row[0].split()[-1] for row in jtv.ok("help", "topics").rows]
     assert {"settings", "output", "tidb"} <= set(topics)
+    for topic in topics:
+        assert jtv.ok("help", topic).stdout == (ROOT / f"docs/{topic}.md").read_text()
     assert jtv.ok("help", "exit-codes").stdout == jtv.ok("help", "output").stdout
+
+
+def test_a_page_on_a_terminal_has_no_markup(jtv: Jtv) -> None:
+    with Terminal(jtv, "help", "performance", columns=70) as terminal:
+        assert terminal.wait() == 0
+        assert max(map(len, terminal.lines)) <= 70
+        assert "| what |" not in terminal.screen
+        assert "![" not in terminal.screen
+    with Terminal(jtv, "help", "output", columns=200) as terminal:
+        assert terminal.wait() == 0
+        shown = " ".join(terminal.messages)
+        assert "see Searching (jtv help searching)" in re.sub("\x1b[^m]*m", "", shown)

@@ -323,3 +323,24 @@ def test_tidb(tidb: str) -> None:
         assert list(found) == [f"text number {n}" for n in range(20)]
         assert table.search("text", where={"n": 3})[0].content == "text number 3"
         assert table.delete(source="s").documents == 20
+
+
+def test_only_ingest_creates_a_table(path: Path) -> None:
+    with jtv_cli.connect(path, table="tpyo", model="hashing-v1") as table:
+        assert (table.name, table.model) == ("tpyo", "hashing-v1")
+        for read in (lambda: table.search("a"), table.count, table.info, lambda: table.delete(1)):
+            with pytest.raises(jtv_cli.NoTable, match="store texts in it first"):
+                read()
+        assert not path.exists()
+        with ThreadPoolExecutor(4) as threads:
+            reports = threads.map(lambda _: table.ingest(["a text"]), range(4))
+            assert sum(report.stored for report in reports) == 1
+        assert [hit.content for hit in table.search("a text")] == ["a text"]
+
+
+def test_a_table_that_another_process_creates_meanwhile_is_used(path: Path) -> None:
+    with jtv_cli.connect(path) as table:
+        with jtv_cli.connect(path, model="hashing-v1") as other:
+            other.ingest(["a text"])
+        assert table.search("a text")[0].content == "a text"
+        assert table.model == "hashing-v1"

@@ -78,7 +78,7 @@ class TestSearch:
             result = jtv(*command)
             assert result.code == 5
             assert 'no table "jinaai_tidb_demo_documents"' in result.error
-            assert "jtv init" in result.error
+            assert "jtv ingest FILE" in result.error
         assert not jtv.data_folder.exists()
 
     def test_a_typing_error_is_one_line_that_helps(self, jtv: Jtv) -> None:

@@ -172,7 +172,7 @@ class TestEmpty:
         for command in ("search x", "list"):
             with Terminal(jtv, *command.split(), env=PLAIN) as terminal:
                 assert terminal.wait() == 5
-            assert "jtv init" in terminal.screen
+            assert "jtv ingest FILE" in terminal.screen
 
 
 class TestLayout:

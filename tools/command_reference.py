@@ -69,7 +69,8 @@ def _section(name: str, command: Any, shared: dict[str, Any]) -> list[str]:
     if missing and len(missing) < len(shared):
         lines.append(f"\nDoes not take {', '.join(missing)}.")
     if examples := _examples(command):
-        lines += ["\n```sh", *examples, "```"]
+        marks = ["\n<!-- tidb -->"] if any("tidb" in line for line in examples) else [""]
+        lines += [*marks, "```sh", *examples, "```"]
     return lines
 
 

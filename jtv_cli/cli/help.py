@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from jtv_cli.cli.session import Streams
 
 _LIST = "topics"
+# What a terminal cannot follow or show.
+_PAGE_LINK = re.compile(r"\[([^\]]+)\]\(([a-z]+)\.md[^)]*\)")
+_PICTURE = re.compile(r"^!\[.*\n", re.MULTILINE)
 # Other names of pages.
 _ALIASES = {"exit-codes": "output", "environment": "settings"}
 
@@ -26,7 +30,7 @@ def print_topic(
 ) -> int:
     """Show the help of a command, or a page of the documentation.
 
-    'jtv help topics' lists the pages.
+    'jtv help topics' lists the pages. Off a terminal, a page is printed as Markdown.
 
     Examples:
       jtv help search
@@ -41,7 +45,14 @@ def print_topic(
             title = page.read_text("utf-8").partition("\n")[0].lstrip("# ")
             streams.output.write_fields((f"jtv help {name}", title), (25,))
     elif topic in pages:
-        streams.output.write(pages[topic].read_text("utf-8"))
+        text = pages[topic].read_text("utf-8")
+        if streams.output.is_terminal:
+            from jtv_cli.render.tables import print_markdown
+
+            text = _PICTURE.sub("", _PAGE_LINK.sub(r"\1 (`jtv help \2`)", text))
+            print_markdown(text, streams.output)
+        else:
+            streams.output.write(text)
     else:
         raise UsageError(
             f'no command or topic "{topic}"', hint="see: jtv --help, or: jtv help topics"

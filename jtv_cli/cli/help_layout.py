@@ -38,6 +38,7 @@ _SELECTS = re.compile(r"--(source|where.*|max-distance|per-source|diverse|after|
 # A range without a limit that a user would meet.
 _UNLIMITED = re.compile(r"(; |  \[)\d+<=x<=(2147483647|9223372036854775807)\]")
 
+_COMMON_OPTIONS = "Common options: --table NAME, --database STORE, --json, --quiet, --help"
 # Where the lines about commands begin.
 _COLUMN = 10
 
@@ -80,7 +81,7 @@ class RootGroup(TyperGroup):
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
         """Write the groups, the names of the other commands, and where there is more."""
         others = dict.fromkeys(self.list_commands(ctx))
-        formatter.write(f"Usage: jtv COMMAND [OPTIONS]\n{self.help}\n\n")
+        formatter.write(f"Usage: jtv COMMAND [OPTIONS]\n{self.help}\n{_COMMON_OPTIONS}\n")
         for heading, names in self.groups.items():
             formatter.write(f"{heading}:\n")
             for name in names:

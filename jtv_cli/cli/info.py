@@ -11,7 +11,7 @@ from jtv_cli.errors import ExitCode
 from jtv_cli.records import IndexState
 from jtv_cli.render.escape import tab_separated
 from jtv_cli.render.formats import format_value
-from jtv_cli.render.units import format_count, format_index, format_size
+from jtv_cli.render.units import format_count, format_index, format_named_index, format_size
 from jtv_cli.source_names import shown_source
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _amounts(
     found: dict[str, object]
     if session.output.is_terminal:
         readable = None if size is None else format_size(size)
-        found = {"size": readable, "index": format_index(index)}
+        found = {"size": readable, "index": format_named_index(index)}
     else:
         counts = {"indexed": index.indexed, "pending": index.pending}
         found = {"size": size, "index": index.state.value, **counts}

@@ -84,7 +84,7 @@ def ingest(
 
     Examples:
       jtv ingest notes.txt
-      jtv ingest docs --include '*.md' --table docs
+      jtv ingest docs --include '*.md'
 
     """
     require_name(source)
@@ -147,16 +147,11 @@ def ingest(
 
 
 def _open_or_create(session: Session, store: Store) -> Table:
-    """Open the table. Create it if it is the default one, in a file that jtv itself chose.
-
-    Any other table or store may be a typing error: NoTable is raised then.
-    """
+    """Open the table. Create it if that is expected; raise NoTable if not."""
     try:
         return session.open_table(store)
     except NoTable:
-        database, name = session.database, session.settings.table
-        is_expected = database.is_default or Path(database.location).exists()
-        if not (database.is_embedded and is_expected and name.source == "default"):
+        if not session.ingest_creates_table:
             raise
     from jtv_cli.cli.init import create_table
 

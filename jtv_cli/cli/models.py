@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from jtv_cli.embedders import Embedder
 
+# Columns for which a terminal must be so wide.
+_WIDE, _ONLY_WIDE = 120, ("dimensions", "USD per 1M", "license")
 _COLUMNS = ("model", "runs", "dimensions", "languages", "USD per 1M", "license", "state")
 
 _SENTENCE = "The {} ferry leaves the old harbour at {} and reaches the island before noon."
@@ -66,11 +68,19 @@ def list_models(
     elif session.output.is_terminal:
         from jtv_cli.render.tables import print_rows
 
+        columns = (*_COLUMNS, "lines/s") if measure else _COLUMNS
+        left_out = () if session.output.width >= _WIDE else _ONLY_WIDE
+        shown = [number for number, name in enumerate(columns) if name not in left_out]
         fields = [_fields(row) for row in rows]
-        last = ("lines/s",) if measure else ()
-        cut = len(_COLUMNS) + len(last)
-        print_rows((*_COLUMNS, *last), [row[:cut] for row in fields], session.output)
-        session.console.report(f"Prices are of {PRICES_DATE}.")
+        print_rows(
+            [columns[number] for number in shown],
+            [[row[number] for number in shown] for row in fields],
+            session.output,
+        )
+        if left_out:
+            session.console.report("Prices and licenses: jtv models --json, or a wider terminal.")
+        else:
+            session.console.report(f"Prices are of {PRICES_DATE}.")
     else:
         for row in rows:
             session.output.write(tab_separated(_fields(row)) + "\n")

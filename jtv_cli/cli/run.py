@@ -57,9 +57,9 @@ _COMMANDS = {
     "mcp": ("mcp.mcp", "Serve the table to agents (Model Context Protocol)."),
     "index status": ("index.status", "Show the state of the index."),
     "index build": ("index.build", "Build or rebuild the index."),
-    "index drop": ("index.drop", "Drop the index."),
     "index wait": ("index.wait", "Wait until the index is built."),
     "index check": ("index.check", "Measure the recall and the speed of the index."),
+    "index drop": ("index.drop", "Drop the index."),
     "models list": ("models.list_models", "List models, and whether they can be used now."),
     "models pull": ("models.pull", "Download a model, to run it on this machine."),
     "models path": ("models.path", "Print the directory of downloaded models."),
@@ -74,6 +74,8 @@ _GROUPS = {
 }
 # The command that the name of a group alone runs.
 _DEFAULTS = {"models": "list", "tables": "list"}
+# `jtv help models` shows the page, which has more than the group's help.
+_PAGE_NAMED_AS_GROUP = ["models"]
 _ALIASES = {"ls": "list", "rm": "delete"}
 # Commands that need no settings and no store, and so have none of the shared options.
 _WITHOUT_SESSION = (_COMPLETION, _HELP)
@@ -191,7 +193,8 @@ def normalize(arguments: Sequence[str]) -> list[str]:
     words[0] = _ALIASES.get(words[0], words[0])
     if words[0] == _HELP:
         words[1:2] = [_ALIASES.get(word, word) for word in words[1:2]]
-        if len(words) == 1 or command_path(words[1:]) != "jtv":
+        is_command = command_path(words[1:]) != "jtv" and words[1:] != _PAGE_NAMED_AS_GROUP
+        if len(words) == 1 or is_command:
             return [*words[1:], "--help"]
     elif words[0] == _SEARCH:
         return _with_reranker(words)

@@ -8,6 +8,7 @@ import shlex
 import sys
 from contextlib import closing, contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec
 
 import typer
@@ -22,7 +23,7 @@ from jtv_cli.embedders.models import (
     TUTORIAL_MODEL,
     spec_for,
 )
-from jtv_cli.errors import UsageError
+from jtv_cli.errors import NoTable, UsageError
 from jtv_cli.records import IndexState, TableSpec
 from jtv_cli.render.console import Console
 from jtv_cli.render.output import Output, OutputClosed
@@ -74,6 +75,16 @@ class Session(NamedTuple):
         """Whether the command line names a model, which the table must have."""
         return self.settings.model.is_explicit
 
+    @property
+    def ingest_creates_table(self) -> bool:
+        """Whether `ingest` may create the table: the default one, in a file that jtv chose.
+
+        Any other table or store may be a typing error.
+        """
+        database = self.database
+        is_expected = database.is_default or Path(database.location).exists()
+        return database.is_embedded and is_expected and self.settings.table.source == "default"
+
     @contextmanager
     def store(self, *, writable: bool = False) -> Iterator[Store]:
         """Open the store that the settings name, and close it in the end."""
@@ -100,8 +111,13 @@ class Session(NamedTuple):
 
         Raises TableMismatch if --model names another model than the table's.
         """
-        with self.looking_at(store):
-            table = store.open(self.table_name)
+        try:
+            with self.looking_at(store):
+                table = store.open(self.table_name)
+        except NoTable as error:
+            if self.ingest_creates_table and store.location == self.database.location:
+                error.hint = "create it and store a file in it with: jtv ingest FILE"
+            raise
         self.require_model(table.spec)
         model_choice.require_near(self.settings, table)
         return table

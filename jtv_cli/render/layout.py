@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ELLIPSIS = "…"
 
 _TAB = "    "
-_INDENT = "  "
+_INDENT = 2
 _JOINER = "\u200d"
 # From here on, a character may take no cell or two. All below take one, once escaped.
 _FIRST_UNEVEN = "\u0300"
@@ -62,7 +62,7 @@ def fold(text: str, width: int) -> Iterator[str]:
         yield from _folded(line, width) if len(line) * 2 > width else [line]
 
 
-def hang(message: str, width: int) -> str:
+def hang(message: str, width: int, indent: int = _INDENT) -> str:
     """Return a message of one line with a hanging indent, broken between words.
 
     A word that is longer than a line, such as a path or a URL, stays in one piece, so that
@@ -75,11 +75,11 @@ def hang(message: str, width: int) -> str:
         taken = cell_width(word)
         if cells + 1 + taken > width:
             lines.append(word)
-            cells = taken + (len(_INDENT) if len(lines) > 1 else 0)
+            cells = taken + (indent if len(lines) > 1 else 0)
         else:
             lines[-1] += f" {word}"
             cells += 1 + taken
-    return f"\n{_INDENT}".join(lines)
+    return f"\n{' ' * indent}".join(lines)
 
 
 def excerpt(

@@ -88,7 +88,9 @@ class Output:
             *columns, last = fields
             padded = (f"{field:<{width}} " for field, width in zip(columns, widths, strict=True))
             line = self.escape("".join((*padded, last)))
-            self.write(f"{hang(line, self.width)}\n")
+            column = sum(widths) + len(widths)
+            indents = {"indent": column} if column <= self.width // 3 else {}
+            self.write(f"{hang(line, self.width, **indents)}\n")
         else:
             self.write(tab_separated(fields) + "\n")
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import IO
 
-    from rich.console import JustifyMethod
+    from rich.console import Console, JustifyMethod
 
     from jtv_cli.records import Hit, Occurrence, Pair, StoredDocument
     from jtv_cli.render.output import Output
@@ -41,6 +41,8 @@ _NARROW = 40
 # From this width on, the location has a column of its own if the text keeps that much.
 _WIDE = 120
 _ENOUGH_TEXT = 48
+# Lines of a page that are longer than this are hard to read.
+_PAGE = 100
 # An excerpt has so many lines, or on a narrow terminal so many cells.
 _EXCERPT_LINES = 4
 _EXCERPT_CELLS = 320
@@ -254,28 +256,43 @@ def print_list(hits: Iterable[Hit], output: Output, *, query: str | None = None)
 def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], output: Output) -> None:
     """Print one table of texts; a column of numbers is aligned right."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    stream: IO[str] = output  # type: ignore[assignment]  # it writes and flushes: all that rich needs
-    console = Console(
-        file=stream,
-        width=output.width,
-        force_terminal=output.is_terminal or output.colored,
-        color_system="auto" if output.colored else None,
-        no_color=not output.colored,
-    )
+    console = _console(output, output.width)
     rows = list(rows)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style=_HEADER)
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style=_HEADER)
     for number, name in enumerate(columns):
         is_number = all(row[number].isdecimal() for row in rows)
         justify: JustifyMethod = "right" if is_number else "left"
-        is_whole = is_number and console.width >= _NARROW
+        # A name is broken only where it would take the room of the other columns.
+        is_name = number == 0 and all(len(row[0]) <= console.width * 2 // 5 for row in rows)
+        is_whole = (is_number or is_name) and console.width >= _NARROW
         table.add_column(name, justify=justify, no_wrap=is_whole, overflow="fold")
     for row in rows:
         table.add_row(*(Text(escape(cell, keep_sequences=True)) for cell in row))
     console.print(table)
+
+
+def print_markdown(text: str, output: Output) -> None:
+    """Print a page of Markdown with headings, lists and tables as a terminal shows them."""
+    from rich.markdown import Markdown
+
+    page = Markdown(text, code_theme="ansi_dark", hyperlinks=False)
+    _console(output, min(output.width, _PAGE)).print(page)
+
+
+def _console(output: Output, width: int) -> Console:
+    from rich.console import Console
+
+    stream: IO[str] = output  # type: ignore[assignment]  # it writes and flushes: all that rich needs
+    return Console(
+        file=stream,
+        width=width,
+        force_terminal=output.is_terminal or output.colored,
+        color_system="auto" if output.colored else None,
+        no_color=not output.colored,
+    )
 
 
 def _left_out(widths: Sequence[int], room: int) -> int:

@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from jtv_cli.records import IndexStatus, Removed
 
 
+_NO_INDEX = "no index: "
+
+
 def format_count(number: int, noun: str) -> str:
     """Return a count with its noun: 1 row, 2,000 rows."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
@@ -33,10 +36,15 @@ def format_removed(removed: Removed) -> str:
     return f"{documents} and {format_count(removed.occurrences, 'occurrence')}"
 
 
+def format_named_index(found: IndexStatus) -> str:
+    """Return the same for a line that begins with the word index."""
+    return format_index(found).removeprefix(_NO_INDEX)
+
+
 def format_index(found: IndexStatus) -> str:
     """Return the state of an index, and how many of the documents are in it."""
     if found.state.value == "none":
-        return f"no index: {found.detail}"
+        return f"{_NO_INDEX}{found.detail}"
     documents = format_count(found.indexed + found.pending, "document")
     numbers = f"{found.state.value}: {found.indexed:,} of {documents} indexed"
     return f"{numbers}; {found.detail}" if found.detail else numbers
