@@ -22,8 +22,10 @@ import tidb_cluster
 from fork_server import ForkServer
 from jina_server import JinaServer
 from jtv_cli.config import NAMES
+from jtv_cli.embedders.weights import DOWNLOADS
 from jtv_cli.stores import open_store
 from jtv_cli.stores.sqlite import index
+from model_hub import Hub
 from tables import make
 from tidb_cluster import Cluster, NoServerError, TidbServer
 
@@ -281,6 +283,19 @@ def models() -> Path:
         return sentence_model.models_directory()
     except sentence_model.NoWeightsError as error:
         pytest.skip(f"no weights of {sentence_model.NAME}: {error}")
+
+
+@pytest.fixture
+def real_hub(models: Path) -> Iterator[Hub]:
+    """A stand-in that has the real weights."""
+    offered = DOWNLOADS[sentence_model.NAME]
+    prefix = f"/{offered.repository}/resolve/{offered.revision}/"
+    files = {
+        prefix + file.name: (models / sentence_model.NAME / file.name).read_bytes()
+        for file in offered.files
+    }
+    with Hub(files) as hub:
+        yield hub
 
 
 @pytest.fixture

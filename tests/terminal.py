@@ -19,6 +19,18 @@ if TYPE_CHECKING:
     from conftest import Jtv
 
 
+def open_terminal(columns: int) -> tuple[int, int]:
+    """Return both ends of a pty: what a person sees and types, and what programs are given."""
+    controller, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    return controller, terminal
+
+
+def visible_lines(screen: str) -> list[str]:
+    """Return what is left on a screen, without what was erased again."""
+    return [re.sub("^.*\r\x1b\\[2K", "", line).rstrip() for line in screen.split("\n")]
+
+
 class Terminal:
     """Runs a command with all its streams on a pty, unless an option names another."""
 
@@ -30,9 +42,7 @@ class Terminal:
         env: Mapping[str, str] | None = None,
         **options: Any,
     ) -> None:
-        self._controller, terminal = pty.openpty()
-        size = struct.pack("HHHH", 40, columns, 0, 0)
-        fcntl.ioctl(terminal, termios.TIOCSWINSZ, size)
+        self._controller, terminal = open_terminal(columns)
         streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal) | options
         variables = {"TERM": "xterm-256color"} | dict(env or {})
         self.process = jtv.start(*arguments, env=variables, **streams)
@@ -51,7 +61,7 @@ class Terminal:
     @property
     def lines(self) -> list[str]:
         """What is left on the screen, without what was erased again."""
-        return [re.sub("^.*\r\x1b\\[2K", "", line).rstrip() for line in self.screen.split("\n")]
+        return visible_lines(self.screen)
 
     @property
     def messages(self) -> list[str]:

@@ -15,19 +15,20 @@ import pytest
 
 import sentence_model
 from jina_api import Reply
-from jina_http import Request, Server
 from jtv_cli.embedders import download, minilm
 from jtv_cli.embedders.models import MODELS, find_model
-from jtv_cli.embedders.weights import DOWNLOADS, Download, File
+from jtv_cli.embedders.weights import Download, File
 from jtv_cli.embedders.wordpiece import WordPiece
 from jtv_cli.errors import JtvError, ServiceDown, ServiceRefused, UsageError
 from jtv_cli.records import Purpose
+from model_hub import Hub
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from conftest import Jtv
+    from jina_http import Request
 
 NAME = sentence_model.NAME
 CONTENT = random.Random(5).randbytes(300_000)
@@ -41,36 +42,6 @@ SMALL = Download(
     ),
 )
 PREFIX = "/someone/model/resolve/0123abc/"
-
-
-class Hub:
-    """A stand-in for a hub, over real HTTP; `change` may spoil a reply to a request."""
-
-    def __init__(self, files: dict[str, bytes]) -> None:
-        self.files = files
-        self.requests: list[Request] = []
-        self.change: Callable[[Request, Reply], Reply] = lambda _, reply: reply
-        self._http = Server(0, None, self._respond)
-        self.url = self._http.url
-
-    def __enter__(self) -> Hub:
-        self._http.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._http.stop()
-
-    def _respond(self, request: Request) -> Reply:
-        self.requests.append(request)
-        content = self.files.get(request.path)
-        if content is None:
-            return Reply(404, b"Entry not found", {"Content-Type": "text/plain"})
-        asked = request.headers.get("range", "")
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
-        headers = {"Content-Type": "application/octet-stream"}
-        if asked:
-            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
-        return self.change(request, Reply(206 if asked else 200, content[start:], headers))
 
 
 @pytest.fixture
@@ -218,16 +189,6 @@ class TestDownload:
         error = pull_badly(hub, tmp_path / "models/small")
         assert isinstance(error, UsageError)
         assert "JTV_MODELS" in str(error.hint)
-
-
-@pytest.fixture
-def real_hub(models: Path) -> Iterator[Hub]:
-    """A stand-in that has the real weights."""
-    offered = DOWNLOADS[NAME]
-    prefix = f"/{offered.repository}/resolve/{offered.revision}/"
-    files = {prefix + file.name: (models / NAME / file.name).read_bytes() for file in offered.files}
-    with Hub(files) as hub:
-        yield hub
 
 
 class TestCommands:

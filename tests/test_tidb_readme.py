@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def test_the_tutorial_line_by_line(keyed: Jtv, api: JinaServer, tiflash_tidb: str) -> None:
     shutil.copy(SAMPLE_TEXTS, keyed.folder / "work")
-    lines = block("tutorial").splitlines()
+    lines = block("tidb: tutorial").splitlines()
     assert [line.split()[1] for line in lines] == ["init", "ingest", "search", "list"]
     shown = []
     for line in lines:
@@ -46,3 +46,23 @@ def test_the_tutorial_line_by_line(keyed: Jtv, api: JinaServer, tiflash_tidb: st
 
 def test_the_table_of_what_was_run_names_the_version() -> None:
     assert f"| Self-Managed {VERSION.removeprefix('v')} | tested" in DOCS
+
+
+def test_the_read_only_user_can_search_and_not_ingest(
+    jtv: Jtv, tidb: str, tidb_server: Cluster
+) -> None:
+    jtv.environment |= {"JTV_DATABASE": tidb, "JTV_MODEL": "static-v1"}
+    jtv.ok("init")
+    jtv.ok("ingest", str(SAMPLE_TEXTS))
+    database = tidb.rpartition("/")[2].partition("?")[0]
+    statements = block("tidb: reader").replace("test.*", f"{database}.*").split(";\n")
+    try:
+        for statement in filter(None, statements):
+            tidb_server.execute(statement)
+        jtv.environment["JTV_DATABASE"] = tidb_server.url(
+            database, user="reader", password="PASSWORD"
+        )
+        assert jtv.ok("search", "musical instruments").rows
+        assert jtv("ingest", "-", stdin="a new text\n").code == 5
+    finally:
+        tidb_server.execute("DROP USER IF EXISTS 'reader'@'%'")
