@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli import config
@@ -9,6 +10,7 @@ from jtv_cli.embedders import EmbedderOptions, Model, open_embedder
 from jtv_cli.embedders.models import (
     JINA_KEYS_PAGE,
     MODELS,
+    ONNX,
     SENTENCE_MODEL,
     STATIC_MODEL,
     TUTORIAL_MODEL,
@@ -24,9 +26,7 @@ from jtv_cli.records import Purpose
 from jtv_cli.text import printable
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from jtv_cli.embedders import Embedder
+    from jtv_cli.embedders import Embedder, Reranker
     from jtv_cli.records import TableSpec
     from jtv_cli.stores import Table
 
@@ -94,6 +94,28 @@ def open_model(settings: config.Settings, model: Model, *, truncate: bool = Fals
     api_base, api_key = config.find_api(settings)
     parse_base(api_base, f"the API base ({settings.api_base.source})")
     return open_embedder(model, EmbedderOptions(api_base, api_key, truncate))
+
+
+def open_reranker(settings: config.Settings, name: str, base: str | None = None) -> Reranker:
+    """Open a reranker: `onnx:DIR`, or a model of the API at `base`, None for the settings' own.
+
+    Raises UsageError if the API key is missing, or the base or the directory cannot be used.
+    """
+    if name.startswith(ONNX):
+        if base is not None:
+            raise UsageError(
+                f"--rerank-base and {ONNX}DIR cannot be combined", hint="keep one of them"
+            )
+        from jtv_cli.embedders.onnx_reranker import OnnxReranker
+
+        return OnnxReranker(Path(name.removeprefix(ONNX)).expanduser())
+    from jtv_cli.embedders.api.reranker import ApiReranker
+
+    if base is not None:
+        settings = settings._replace(api_base=config.Setting(base, "--rerank-base"))
+    api_base, key = config.find_api(settings)
+    where = f"the API base ({settings.api_base.source})"
+    return ApiReranker(name, api_base=api_base, api_key=key, name=where)
 
 
 def model_for_table(settings: config.Settings, spec: TableSpec) -> Model:

@@ -28,7 +28,6 @@ def write(
 ) -> Path:
     """Write a model; `is_pooled` has it return one vector for each text, that of its start."""
     import onnx
-    import tokenizers
     from onnx import TensorProto, helper
 
     directory.mkdir(parents=True, exist_ok=True)
@@ -49,14 +48,72 @@ def write(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, str(directory / "model.onnx"))
 
+    _write_tokenizer(directory)
+    (directory / "jtv.json").write_text(json.dumps(record))
+    return directory
+
+
+def _write_tokenizer(directory: Path) -> None:
+    import tokenizers
+
     words = {word: number for number, word in enumerate(WORDS)}
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 1), ("[SEP]", 2)],
     )
     tokenizer.save(str(directory / "tokenizer.json"))
-    (directory / "jtv.json").write_text(json.dumps(record))
+
+
+def write_cross_encoder(directory: Path, *, most: int = 32, scores: int = 1) -> Path:
+    """Write a model that scores a text by what its words have in common with the query's.
+
+    A score is the mean of the products of the query's vectors, summed, and the mean of the
+    text's. `most` is the length
+    of the longest text; a longer one fails, as it does where positions have vectors.
+    """
+    import onnx
+    from onnx import TensorProto, helper
+
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "tokenizer_config.json").write_text(json.dumps({"model_max_length": most}))
+    table = vectors_of_words(1)
+    constants = [
+        helper.make_tensor("table", TensorProto.FLOAT, table.shape, table.tobytes(), raw=True),
+        helper.make_tensor("last", TensorProto.INT64, [1], [-1]),
+        helper.make_tensor("tokens", TensorProto.INT64, [1], [1]),
+        helper.make_tensor("copies", TensorProto.INT64, [2], [1, scores]),
+        helper.make_tensor("positions", TensorProto.FLOAT, [most, 1], [0.0] * most),
+    ]
+    steps: list[tuple[str, list[str], str, dict[str, Any]]] = [
+        ("Gather", ["positions", "position_ids"], "place", {}),
+        ("Gather", ["table", "input_ids"], "gathered", {}),
+        ("Add", ["gathered", "place"], "words", {}),
+        ("Cast", ["token_type_ids"], "of_text", {"to": TensorProto.FLOAT}),
+        ("Cast", ["attention_mask"], "kept", {"to": TensorProto.FLOAT}),
+        ("Sub", ["kept", "of_text"], "of_query", {}),
+        ("Unsqueeze", ["of_text", "last"], "text_mask", {}),
+        ("Unsqueeze", ["of_query", "last"], "query_mask", {}),
+        ("Mul", ["words", "text_mask"], "text_words", {}),
+        ("Mul", ["words", "query_mask"], "query_words", {}),
+        ("ReduceSum", ["text_words", "tokens"], "text_sum", {"keepdims": 0}),
+        ("ReduceSum", ["query_words", "tokens"], "query", {"keepdims": 0}),
+        ("ReduceSum", ["of_text", "tokens"], "length", {"keepdims": 1}),
+        ("Div", ["text_sum", "length"], "text", {}),
+        ("Mul", ["query", "text"], "products", {}),
+        ("ReduceMean", ["products"], "score", {"axes": [-1], "keepdims": 1}),
+        ("Tile", ["score", "copies"], "logits", {}),
+    ]
+    nodes = [helper.make_node(kind, given, [out], **more) for kind, given, out, more in steps]
+    names = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
+    given = [helper.make_tensor_value_info(n, TensorProto.INT64, ["n", "length"]) for n in names]
+    output = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", scores])
+    graph = helper.make_graph(nodes, "cross_encoder", given, [output], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(directory / "model.onnx"))
+    _write_tokenizer(directory)
     return directory
 
 

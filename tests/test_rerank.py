@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import jina_faults
-from jina_api import no_balance
+from jina_api import error, no_balance
 from jina_server import RERANK, JinaServer
 
 if TYPE_CHECKING:
@@ -100,6 +100,51 @@ def test_many_queries_take_one_request_each(filled: Jtv, api: JinaServer) -> Non
     assert "reranked by jina-reranker-v3.5" in result.stderr
 
 
+@pytest.mark.parametrize("way", ["--hybrid", "--keyword"])
+class TestWithWords:
+    """One request a query, for what both rankings found."""
+
+    @pytest.fixture
+    def indexed(self, filled: Jtv, api: JinaServer) -> Jtv:
+        filled.ok("index", "build", "--full-text")
+        api.requests.clear()
+        return filled
+
+    def test_one_query(self, indexed: Jtv, api: JinaServer, way: str) -> None:
+        plain = search(indexed, way, "--json")
+        result = search(indexed, way, "--rerank", "--json")
+        assert result.stderr == ""
+        assert ids(result) != ids(plain)
+        assert sorted(ids(result)) == sorted(ids(plain))
+        [request] = api.requests
+        assert sorted(request.body["documents"]) == sorted(
+            record["content"] for record in plain.records
+        )
+        scores = [record["score"] for record in result.records]
+        assert scores == sorted(scores, reverse=True)
+        assert result.records[0]["content"] == "red red red red red red sky"
+        # Their ranks before stay.
+        ranks = {record["id"]: record.get("keyword_rank") for record in plain.records}
+        assert {record["id"]: record.get("keyword_rank") for record in result.records} == ranks
+
+    def test_many_queries(self, indexed: Jtv, api: JinaServer, way: str) -> None:
+        indexed.write("queries.txt", "red apples\nblue sky\nnothing_like_it\n")
+        words = ("--queries", "queries.txt", way, "--rerank", "--candidates", "2", "-k", "1")
+        result = indexed.ok("search", *words, "--json")
+        assert len(result.records) == 3
+        found = [record["query"] for record in result.records if record["hits"]]
+        assert [request.body["query"] for request in api.requests] == found
+        assert all(len(request.body["documents"]) <= 2 for request in api.requests)
+        assert [record["hits"][0]["id"] for record in result.records[:2]] == [5, 3]
+
+    def test_if_it_fails(self, indexed: Jtv, api: JinaServer, way: str) -> None:
+        plain = search(indexed, way, "--json")
+        api.misbehave(jina_faults.answer(500), times=None)
+        result = search(indexed, way, "--rerank", "--json", "--max-wait", "0")
+        assert (result.code, result.records) == (0, plain.records)
+        assert result.stderr.count("warning") == 1
+
+
 def test_a_rate_limit_is_waited_for(filled: Jtv, api: JinaServer) -> None:
     api.requests_a_minute, api.minute = 1, 1.0
     api.misbehave(jina_faults.answer(429, {"detail": "limit"}, {"Retry-After": "1"}))
@@ -125,8 +170,32 @@ FAULTS: dict[str, Fault] = {
     "nothing in it": jina_faults.answer(200, {"results": []}),
     "not a list": jina_faults.answer(200, {"scores": [1]}),
     "an index twice": jina_faults.edited(lambda it: it["results"].__setitem__(0, it["results"][1])),
+    "an index too large": jina_faults.edited(lambda it: it["results"][0].update(index=5)),
+    "a negative index": jina_faults.edited(lambda it: it["results"][0].update(index=-1)),
+    "an index that is a text": jina_faults.edited(lambda it: it["results"][0].update(index="0")),
+    "one result fewer": jina_faults.edited(lambda it: it["results"].pop()),
+    "one result more": jina_faults.edited(
+        lambda it: it["results"].append({"index": 5, "relevance_score": 1})
+    ),
+    "NaN": jina_faults.answer(
+        200, b'{"results": [{"index": 0, "relevance_score": NaN}], "usage": {}}'
+    ),
+    "NaN as a text": jina_faults.edited(lambda it: it["results"][0].update(relevance_score="NaN")),
+    "infinity": jina_faults.edited(lambda it: it["results"][0].update(relevance_score="Infinity")),
+    "too large a number": jina_faults.answer(
+        200, b'{"results": [{"index": 0, "relevance_score": 1e999}], "usage": {}}'
+    ),
+    "no object": jina_faults.edited(lambda it: it["results"].__setitem__(0, [1])),
+    "null": jina_faults.answer(200, b"null"),
     "not a number": jina_faults.edited(lambda it: it["results"][0].update(relevance_score="high")),
     "cut": jina_faults.cut,
+    "dropped": jina_faults.raw(b""),
+    "broken packing": jina_faults.broken_packing,
+    "a wrong key": jina_faults.instead(
+        error(401, "Unauthorized: jina_test is no key", "AUTHN_INVALID")
+    ),
+    "a limit": jina_faults.answer(429, {"detail": "limit"}),
+    "503": jina_faults.answer(503),
     "500": jina_faults.answer(500, {"detail": "sorry"}),
     "a bomb": jina_faults.bomb(1 << 28),
 }

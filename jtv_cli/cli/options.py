@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from jtv_cli.embedders import MOST_AT_ONCE
+from jtv_cli.embedders import DEFAULT_RERANKER, MOST_AT_ONCE
 from jtv_cli.render.formats import Format
 from jtv_cli.sources import InputFormat as SourceFormat
 
-RERANKER = "jina-reranker-v3.5"
 # As in pipeline.rerank, which is imported only where it is needed.
 _CANDIDATES = 50
 _MOST_CANDIDATES = 100
@@ -350,7 +349,8 @@ Rerank = Annotated[
     typer.Option(
         "--rerank",
         metavar="[MODEL]",
-        help=f"Order the best hits anew with this reranker of the API. Default: {RERANKER}.",
+        help="Order the best hits anew with this reranker: a model of the API, or onnx:DIR."
+        f" Default: {DEFAULT_RERANKER}.",
     ),
 ]
 RerankBase = Annotated[

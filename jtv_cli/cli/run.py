@@ -21,8 +21,8 @@ from jtv_cli import __version__, config
 from jtv_cli.cli.help_layout import GroupedCommand, RootGroup
 from jtv_cli.cli.interrupts import Interrupted, block_interrupts, raise_interrupts
 from jtv_cli.cli.memory import guard_numpy, out_of_memory
-from jtv_cli.cli.options import RERANKER
 from jtv_cli.cli.session import Streams, with_session
+from jtv_cli.embedders import DEFAULT_RERANKER
 from jtv_cli.errors import ExitCode, JtvError, OutputFailed
 from jtv_cli.render.console import Console, EscapingStream
 from jtv_cli.render.output import Output, OutputClosed
@@ -35,7 +35,7 @@ _COMPLETION = "completion"
 _HELP = "help"
 
 # The names of most rerankers; any other can be given as --rerank=MODEL.
-_RERANKER = re.compile(r"(?!-)\S*rerank\S*|jina-colbert-\S+", re.IGNORECASE)
+_RERANKER = re.compile(r"(?!-)\S*rerank\S*|jina-colbert-\S+|onnx:.+", re.IGNORECASE)
 
 # Each command's function, as "module.function" in this package, and its line in `jtv --help`.
 _COMMANDS = {
@@ -209,8 +209,9 @@ def _with_reranker(words: list[str]) -> list[str]:
     The word behind it is the model only if it looks like one: it may be the query's.
     """
     end = words.index("--") if "--" in words else len(words)
+    default = f"--rerank={DEFAULT_RERANKER}"
     complete = [
-        f"{word}={RERANKER}" if word == "--rerank" and not _RERANKER.fullmatch(following) else word
+        default if word == "--rerank" and not _RERANKER.fullmatch(following) else word
         for word, following in zip(words[:end], [*words[1:end], ""], strict=True)
     ]
     return complete + words[end:]

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
+from jtv_cli import model_choice
 from jtv_cli.cli import options
 from jtv_cli.cli.ahead import EmbeddingAhead
 from jtv_cli.cli.arguments import (
@@ -402,7 +403,7 @@ def _reranking(
         )
 
     return pipeline.Reranking(
-        session.reranker(model, base),
+        model_choice.open_reranker(session.settings, model, base),
         candidates=candidates or pipeline.CANDIDATES,
         max_wait=max_wait,
         strict=strict,

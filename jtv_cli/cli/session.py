@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from jtv_cli.embedders import Embedder, Model
-    from jtv_cli.pipeline import Reranker
     from jtv_cli.records import IndexStatus
     from jtv_cli.stores import Store, Table
 
@@ -141,20 +140,6 @@ class Session(NamedTuple):
         """
         model = model_choice.model_for_table(self.settings, spec)
         return model_choice.open_model(self.settings, model, truncate=truncate)
-
-    def reranker(self, model: str, base: str | None) -> Reranker:
-        """Open a reranker of the API; `base` is its URL, None for that of the embeddings.
-
-        Raises UsageError if the API key is missing or the base cannot be used.
-        """
-        from jtv_cli.embedders.api.reranker import ApiReranker
-
-        settings = self.settings
-        if base is not None:
-            settings = settings._replace(api_base=config.Setting(base, "--rerank-base"))
-        api_base, key = config.find_api(settings)
-        name = f"the API base ({settings.api_base.source})"
-        return ApiReranker(model, api_base=api_base, api_key=key, name=name)
 
     def open_model(self, model: Model) -> Embedder:
         """Open the embedder of a model."""

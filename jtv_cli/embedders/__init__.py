@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from jtv_cli.records import Embeddings
+    from jtv_cli.records import Embeddings, RerankScores
 
 
 class Model(NamedTuple):
@@ -61,6 +61,8 @@ class Model(NamedTuple):
         return self.same_space_as or self.name
 
 
+DEFAULT_RERANKER = "jina-reranker-v3.5"
+
 MOST_AT_ONCE = 64
 """How many threads may call one embedder at the same time."""
 
@@ -86,6 +88,21 @@ class Embedder(Protocol):
 
         Raises BatchTooLarge, TextTooLong, RateLimited, ServiceDown or ServiceRefused, or
         one of their subclasses.
+        """
+        ...
+
+
+class Reranker(Protocol):
+    """Scores documents by their relevance to a query. Nothing is retried."""
+
+    model: str
+    runs_in_process: bool
+    """Whether it computes in this process, so that it needs no network and no retries."""
+
+    def rerank(self, query: str, documents: Sequence[str]) -> RerankScores:
+        """Return the relevance of each document to the query.
+
+        Raises ServiceError if it cannot.
         """
         ...
 

@@ -7,6 +7,7 @@ told from the other two: see docs/models.md.
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +21,16 @@ from jtv_cli.records import Embeddings, Recipe
 from jtv_cli.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
+    from onnxruntime import InferenceSession
+    from tokenizers import Tokenizer
 
     from jtv_cli.embedders import EmbedderOptions
     from jtv_cli.records import Purpose, Vectors
+
+    Tokens = npt.NDArray[np.int64]
 
 RECORD = "jtv.json"
 
@@ -51,19 +56,14 @@ def describe(directory: Path) -> Model:
     Raises UsageError where a file is missing, the record cannot be used, or ONNX Runtime is
     not installed.
     """
-    _require_packages()
+    require_packages()
     record = _read_record(directory)
     location = str(directory.absolute())
     if len(location) > _LONGEST_PATH:  # a table's comment in TiDB has to hold it
         raise UsageError(
             f"the path of a model has up to {_LONGEST_PATH} characters", hint="move it"
         )
-    for name in ("model.onnx", "tokenizer.json"):
-        if not (directory / name).is_file():
-            raise UsageError(
-                f"there is no {name} in {printable(str(directory))}",
-                hint="export the model to ONNX with its tokenizer (optimum-cli export onnx)",
-            )
+    require_model_files(directory)
     return Model(
         record["name"] or directory.absolute().name,
         "onnx",
@@ -93,7 +93,7 @@ def open_embedder(model: Model, options: EmbedderOptions) -> OnnxEmbedder:
             f"the model {model.name} is not in {printable(str(directory))} any more",
             hint="name its directory: --model onnx:DIR",
         )
-    _require_packages()
+    require_packages()
     max_tokens = _read_record(directory)["max_tokens"]
     return OnnxEmbedder(model._replace(max_tokens=max_tokens), directory, truncate=options.truncate)
 
@@ -102,37 +102,15 @@ class OnnxEmbedder:
     """Embeds with a model on ONNX Runtime; prefixes are put before texts elsewhere."""
 
     def __init__(self, model: Model, directory: Path, *, truncate: bool = False) -> None:
-        import onnxruntime
-        import tokenizers
-
         self.model = model
         self.batch_limit = BatchLimit(texts=32, tokens=1 << 13)
         self._truncate = truncate
         where = printable(str(directory))
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        # Neither library has a base for its errors.
-        try:
-            self._tokenizer = tokenizers.Tokenizer.from_file(str(directory / "tokenizer.json"))
-            self._session = onnxruntime.InferenceSession(
-                str(directory / "model.onnx"), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UsageError(
-                f"the model in {where} cannot be opened: {reason}", hint="export it again"
-            ) from error
+        self._tokenizer = open_tokenizer(directory)
+        self._session = open_session(directory, "a model for feature extraction")
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._output = self._find_output(where)
-        self._inputs = {given.name for given in self._session.get_inputs()}
-        if unknown := self._inputs - {
-            *("input_ids", "attention_mask", "token_type_ids", "position_ids")
-        }:
-            raise UsageError(
-                f"the model in {where} has an input that jtv does not know: {min(unknown)}",
-                hint="export it as a model for feature extraction",
-            )
 
     def embed(self, texts: Sequence[str], purpose: Purpose) -> Embeddings:  # noqa: ARG002
         """Return the texts' vectors, in their order.
@@ -166,14 +144,8 @@ class OnnxEmbedder:
         for row, one in enumerate(batch):
             ids[row, : len(one)] = one
             mask[row, : len(one)] = 1
-        feed = {
-            "input_ids": ids,
-            "attention_mask": mask,
-            "token_type_ids": np.zeros_like(ids),
-            "position_ids": np.broadcast_to(np.arange(ids.shape[1]), ids.shape),
-        }
-        [output] = self._session.run([self._output], {name: feed[name] for name in self._inputs})
-        vectors = self._pooled(np.asarray(output, np.float32), mask)
+        output = run(self._session, self._output, ids, mask, np.zeros_like(ids))
+        vectors = self._pooled(output, mask)
         if self.model.dimensions > vectors.shape[1]:
             raise UsageError(
                 f"{self.model.name} has vectors of {vectors.shape[1]} dimensions, not of"
@@ -187,7 +159,7 @@ class OnnxEmbedder:
             raise TextsFailed(f"{self.model.name} returned what is no vector", hint="skip the text")
         return vectors / lengths if self.model.recipe.is_normalized else vectors
 
-    def _pooled(self, output: Vectors, mask: npt.NDArray[np.int64]) -> Vectors:
+    def _pooled(self, output: Vectors, mask: Tokens) -> Vectors:
         pooling = self.model.recipe.pooling
         if pooling == "none":
             return output
@@ -216,7 +188,75 @@ class OnnxEmbedder:
         )
 
 
-def _require_packages() -> None:
+def require_model_files(directory: Path) -> None:
+    """Raise UsageError if there is no model with its tokenizer, or nothing to run it."""
+    require_packages()
+    for name in ("model.onnx", "tokenizer.json"):
+        if not (directory / name).is_file():
+            raise UsageError(
+                f"there is no {name} in {printable(str(directory))}",
+                hint="export the model to ONNX with its tokenizer (optimum-cli export onnx)",
+            )
+
+
+def open_tokenizer(directory: Path) -> Tokenizer:
+    """Return the tokenizer of a model. Raises UsageError if it cannot be used."""
+    import tokenizers
+
+    with _opening(directory):
+        return tokenizers.Tokenizer.from_file(str(directory / "tokenizer.json"))
+
+
+def open_session(directory: Path, kind: str) -> InferenceSession:
+    """Return what runs a model. Raises UsageError if it cannot be used as a model of the kind."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # errors are raised
+    with _opening(directory):
+        session = onnxruntime.InferenceSession(
+            str(directory / "model.onnx"), options, providers=["CPUExecutionProvider"]
+        )
+    known = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
+    if unknown := {given.name for given in session.get_inputs()}.difference(known):
+        raise UsageError(
+            f"the model in {printable(str(directory))} has an input that jtv does not know:"
+            f" {min(unknown)}",
+            hint=f"export it as {kind}",
+        )
+    return session
+
+
+def run(
+    session: InferenceSession, output: str, ids: Tokens, mask: Tokens, types: Tokens
+) -> Vectors:
+    """Return an output, float32, for (n, length) tokens and what the model reads beside them."""
+    feed = {
+        "input_ids": ids,
+        "attention_mask": mask,
+        "token_type_ids": types,
+        "position_ids": np.broadcast_to(np.arange(ids.shape[1]), ids.shape),
+    }
+    inputs = {given.name: feed[given.name] for given in session.get_inputs()}
+    [found] = session.run([output], inputs)
+    return np.asarray(found, np.float32)
+
+
+@contextmanager
+def _opening(directory: Path) -> Iterator[None]:
+    # Neither library has a base for its errors.
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(
+            f"the model in {printable(str(directory))} cannot be opened: {reason}",
+            hint="export it again",
+        ) from error
+
+
+def require_packages() -> None:
+    """Raise UsageError if the extra `local` is not installed."""
     if not (find_spec("onnxruntime") and find_spec("tokenizers")):
         raise UsageError(
             "models in ONNX's format need ONNX Runtime",

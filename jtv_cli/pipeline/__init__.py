@@ -25,7 +25,7 @@ from jtv_cli.pipeline.removal import (
     mark_source,
     remove_marked,
 )
-from jtv_cli.pipeline.rerank import CANDIDATES, MOST_CANDIDATES, Reranker, Reranking
+from jtv_cli.pipeline.rerank import CANDIDATES, MOST_CANDIDATES, Reranking
 from jtv_cli.pipeline.retry import RetryPolicy
 from jtv_cli.pipeline.search import (
     SearchOptions,
@@ -48,7 +48,6 @@ __all__ = [
     "Observer",
     "Recalled",
     "Remembered",
-    "Reranker",
     "Reranking",
     "RetryPolicy",
     "SearchOptions",

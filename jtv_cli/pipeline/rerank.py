@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from queue import Empty, SimpleQueue
 from threading import TIMEOUT_MAX, Thread
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from jtv_cli.errors import ServiceDown, ServiceError
 from jtv_cli.pipeline.retry import LONGEST_REQUEST, Attempts, RetryPolicy
@@ -14,6 +14,7 @@ from jtv_cli.text import estimated_tokens
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from jtv_cli.embedders import Reranker
     from jtv_cli.records import Hit, RerankScores
 
 CANDIDATES = 50
@@ -26,19 +27,6 @@ MOST_CANDIDATES = 100
 # share of them, which is more than most documents have.
 _REQUEST_TOKENS = 32_000
 _LEAST_TOKENS = 64
-
-
-class Reranker(Protocol):
-    """Scores documents by their relevance to a query. Nothing is retried."""
-
-    model: str
-
-    def rerank(self, query: str, documents: Sequence[str]) -> RerankScores:
-        """Return the relevance of each document to the query.
-
-        Raises ServiceError if it cannot.
-        """
-        ...
 
 
 class Reranking:
@@ -96,6 +84,8 @@ class Reranking:
         return [*sorted(scored, key=lambda hit: -(hit.score or 0.0)), *others]
 
     def _scores(self, query: str, texts: Sequence[str]) -> Sequence[float]:
+        if self._reranker.runs_in_process:
+            return self._reranker.rerank(query, texts).scores
         retry_policy, attempts = RetryPolicy(self._max_wait), Attempts(time.monotonic())
         while True:
             left = attempts.began + self._max_wait - time.monotonic()

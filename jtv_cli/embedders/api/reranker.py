@@ -34,6 +34,8 @@ class ApiReranker:
     without a key or has no such model, or if the key would travel unencrypted.
     """
 
+    runs_in_process = False
+
     def __init__(
         self, model: str, *, api_base: str, api_key: str | None, name: str = "the API base"
     ) -> None:
