@@ -21,7 +21,14 @@ from jtv_cli.pipeline.diversity import keep_per_source, maximal_marginal_relevan
 from jtv_cli.pipeline.fusion import fuse, keyword_weight
 from jtv_cli.pipeline.matching import list_matching
 from jtv_cli.pipeline.retry import LONGEST_REQUEST, Attempts, RetryPolicy
-from jtv_cli.records import Embeddings, IndexState, Purpose, SearchMode, SearchResults
+from jtv_cli.records import (
+    RECALL_AT,
+    Embeddings,
+    IndexState,
+    Purpose,
+    SearchMode,
+    SearchResults,
+)
 from jtv_cli.text import estimated_tokens
 
 if TYPE_CHECKING:
@@ -34,7 +41,9 @@ if TYPE_CHECKING:
 
 # Queries that are searched together; the hits of all of them are in memory at once.
 _QUERIES_PER_SEARCH = 64
-# Hits of each ranking that a hybrid search fuses, if fewer are asked for.
+# Hits by keyword that a hybrid search fuses, if fewer are asked for. Of the nearest, it fuses as
+# many as an index finds without more effort: 20 took a quarter more time, and no ranking that
+# `benchmarks/quality.py` measures was another.
 _FUSED_HITS = 20
 # How many candidates varied hits are picked from at first: so many times k, but at least 50.
 # If they do not fill the results, four times as many are fetched, up to 10,000 or k.
@@ -268,17 +277,16 @@ def _fused(
     queries: Sequence[str], vectors: Vectors, table: Table, k: int, options: SearchOptions
 ) -> SearchResults:
     """Return the k best of what is found by vector and by keyword, with ranks and scores."""
-    depth = max(k, _FUSED_HITS)
     # By keyword first: that fails at once if the table has no full-text index.
     by_keyword = table.search_text(
         queries,
-        depth,
+        max(k, _FUSED_HITS),
         vectors=vectors,
         max_distance=options.max_distance,
         filter=options.filter,
         explain=options.explain,
     )
-    nearest = _nearest(vectors, table, depth, options)
+    nearest = _nearest(vectors, table, max(k, RECALL_AT), options)
     fused = []
     for rankings in zip(nearest.hits, by_keyword.hits, strict=True):
         hits = {hit.id: hit for ranking in rankings for hit in ranking}
