@@ -84,6 +84,10 @@ def test_a_page_on_a_terminal_has_no_markup(jtv: Jtv) -> None:
         assert max(map(len, terminal.lines)) <= 70
         assert "| what |" not in terminal.screen
         assert "![" not in terminal.screen
+    with Terminal(jtv, "help", "settings", columns=40) as terminal:
+        assert terminal.wait() == 0
+        assert max(map(len, terminal.lines)) <= 40
+        assert "…" not in terminal.screen.replace("starting …", "")
     with Terminal(jtv, "help", "output", columns=200) as terminal:
         assert terminal.wait() == 0
         shown = " ".join(terminal.messages)

@@ -47,7 +47,7 @@ def print_topic(
     elif topic in pages:
         text = pages[topic].read_text("utf-8")
         if streams.output.is_terminal:
-            from jtv_cli.render.tables import print_markdown
+            from jtv_cli.render.markdown import print_markdown
 
             text = _PICTURE.sub("", _PAGE_LINK.sub(r"\1 (`jtv help \2`)", text))
             print_markdown(text, streams.output)

@@ -52,6 +52,8 @@ def info(
         )
     else:
         for name, value in (facts | _amounts(session, size, index, full_text)).items():
+            if value is None and session.output.is_terminal:
+                continue
             session.output.write_fields((name, format_value(value)), _WIDTHS)
         if session.output.is_terminal and not facts["documents"]:
             session.console.report(empty_table(session, table))

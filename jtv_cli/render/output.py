@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import TextIO
 
+# A narrower terminal has no room for a column of wrapped text.
+_LEAST_FOR_COLUMNS = 60
+
 
 class OutputClosed(Exception):
     """The reader has seen enough and closed the pipe."""
@@ -89,7 +92,7 @@ class Output:
             padded = (f"{field:<{width}} " for field, width in zip(columns, widths, strict=True))
             line = self.escape("".join((*padded, last)))
             column = sum(widths) + len(widths)
-            indents = {"indent": column} if column <= self.width // 3 else {}
+            indents = {"indent": column} if self.width >= _LEAST_FOR_COLUMNS else {}
             self.write(f"{hang(line, self.width, **indents)}\n")
         else:
             self.write(tab_separated(fields) + "\n")

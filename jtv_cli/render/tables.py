@@ -38,11 +38,10 @@ _GAP = 2  # cells between columns
 _LEAST_TEXT = 12
 # In less, numbers and their headings are broken.
 _NARROW = 40
+_LEAST_FOR_NAMES = 60
 # From this width on, the location has a column of its own if the text keeps that much.
 _WIDE = 120
 _ENOUGH_TEXT = 48
-# Lines of a page that are longer than this are hard to read.
-_PAGE = 100
 # An excerpt has so many lines, or on a narrow terminal so many cells.
 _EXCERPT_LINES = 4
 _EXCERPT_CELLS = 320
@@ -259,7 +258,7 @@ def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], output: Ou
     from rich.table import Table
     from rich.text import Text
 
-    console = _console(output, output.width)
+    console = open_console(output, output.width)
     rows = list(rows)
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style=_HEADER)
     for number, name in enumerate(columns):
@@ -267,22 +266,17 @@ def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], output: Ou
         justify: JustifyMethod = "right" if is_number else "left"
         # A name is broken only where it would take the room of the other columns.
         is_name = number == 0 and all(len(row[0]) <= console.width * 2 // 5 for row in rows)
-        is_whole = (is_number or is_name) and console.width >= _NARROW
+        is_whole = (is_number and console.width >= _NARROW) or (
+            is_name and console.width >= _LEAST_FOR_NAMES
+        )
         table.add_column(name, justify=justify, no_wrap=is_whole, overflow="fold")
     for row in rows:
         table.add_row(*(Text(escape(cell, keep_sequences=True)) for cell in row))
     console.print(table)
 
 
-def print_markdown(text: str, output: Output) -> None:
-    """Print a page of Markdown with headings, lists and tables as a terminal shows them."""
-    from rich.markdown import Markdown
-
-    page = Markdown(text, code_theme="ansi_dark", hyperlinks=False)
-    _console(output, min(output.width, _PAGE)).print(page)
-
-
-def _console(output: Output, width: int) -> Console:
+def open_console(output: Output, width: int) -> Console:
+    """Return a console of rich that writes to an output."""
     from rich.console import Console
 
     stream: IO[str] = output  # type: ignore[assignment]  # it writes and flushes: all that rich needs
