@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import random
@@ -38,6 +39,12 @@ if TYPE_CHECKING:
 
 SCRIPT = Path(sys.executable).with_name("jtv")
 SAMPLE_TEXTS = Path(__file__).parent.parent / "sample_texts.txt"
+
+
+@functools.cache
+def fork_server() -> ForkServer:
+    """Return the one fork server of this process."""
+    return ForkServer()
 
 
 class Prepare(Protocol):
@@ -128,8 +135,8 @@ class Jtv:
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
 
-    fork_server: ClassVar[ForkServer | None] = None
-    """Runs the commands that need no Python of their own."""
+    can_fork: ClassVar[bool] = True
+    """Whether commands that need no Python of their own are run by the fork server."""
 
     @property
     def data_folder(self) -> Path:
@@ -161,6 +168,8 @@ class Jtv:
         options = {"cwd": self.folder / "work", "stdin": subprocess.DEVNULL, **options}
         command = [*prefix, str(SCRIPT), *arguments]
         variables = self.variables(env)
+        if self.can_fork and not prefix and fork_server().can_run(variables, options):
+            return fork_server().start(command, env=variables, **options)
         process: subprocess.Popen[bytes] = subprocess.Popen(command, env=variables, **options)
         return process
 
@@ -172,12 +181,6 @@ class Jtv:
         **options: Any,
     ) -> Result:
         given = stdin.encode() if isinstance(stdin, str) else stdin
-        variables = self.variables(env)
-        if not options and self.fork_server and self.fork_server.can_run(variables):
-            command = [str(SCRIPT), *arguments]
-            return Result(
-                *self.fork_server.run(command, variables, self.folder / "work", given, 120)
-            )
         process = self.start(
             *arguments,
             env=env,
@@ -328,8 +331,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if not config.getoption("--fresh") and sys.platform == "linux":
-        Jtv.fork_server = ForkServer()
+    Jtv.can_fork = sys.platform == "linux" and not config.getoption("--fresh")
     config.addinivalue_line("markers", "long: takes minutes, so runs with --long only")
     config.addinivalue_line("markers", "tidb: needs a real TiDB, so runs with --tidb only")
 

@@ -11,25 +11,24 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import inspect
 import io
 import json
 import os
 import pkgutil
+import select
 import selectors
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
-import time
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jtv_cli
 from jtv_cli.__main__ import main
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
 IMPORTED = (
     *("concurrent.futures", "dotenv", "http.client", "numpy", "orjson", "platformdirs"),
@@ -55,10 +54,10 @@ class ForkServer:
     """A process to fork, which ends with the process that started it."""
 
     def __init__(self) -> None:
-        self._directory = tempfile.TemporaryDirectory(prefix="jtv-fork-")
-        self._address = str(Path(self._directory.name) / "socket")
+        # An address of Linux that is no file.
+        self.address = f"\0jtv fork server of {os.getpid()}"
         self._process = subprocess.Popen(
-            [sys.executable, __file__, self._address],
+            [sys.executable, __file__, self.address.removeprefix("\0")],
             env=os.environ | OWN_VARIABLES,
             stdin=subprocess.PIPE,  # its end tells the server to end
             stdout=subprocess.PIPE,
@@ -68,94 +67,64 @@ class ForkServer:
             message = "the fork server did not start"
             raise RuntimeError(message)
 
-    def can_run(self, variables: Mapping[str, str]) -> bool:
-        """Return whether a process with these environment variables can be a fork."""
-        return _fixed(variables) == _fixed(os.environ | {"PYTHONWARNINGS": "error"})
+    def can_run(self, variables: Mapping[str, str], options: Iterable[str]) -> bool:
+        """Return whether a process with these variables and options of Popen can be a fork."""
+        return {*options} <= {"cwd", "stdin", "stdout", "stderr"} and (
+            _fixed(variables) == _fixed(os.environ | {"PYTHONWARNINGS": "error"})
+        )
 
-    def run(
-        self,
-        arguments: Sequence[str],
-        variables: Mapping[str, str],
-        directory: Path,
-        stdin: bytes | None,
-        timeout: float,
-    ) -> tuple[int, bytes, bytes]:
-        """Run a command, and return its exit code, or minus its signal, and what it wrote.
+    def start(self, command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        """Start a command; the options are those that `can_run` allows, and `env`."""
+        return _Fork(self.address, command, **options)
 
-        Raise subprocess.TimeoutExpired if it has not ended after `timeout` seconds.
-        """
-        with contextlib.ExitStack() as ends, socket.socket(socket.AF_UNIX) as connection:
-            input_, to_write = _pipe(ends)
-            stdout, output = _pipe(ends)
-            stderr, errors = _pipe(ends)
-            if stdin is None:
-                input_ = ends.enter_context(io.FileIO(os.devnull))
-            connection.connect(self._address)
-            theirs = (input_, output, errors)
-            socket.send_fds(connection, [b"!"], [end.fileno() for end in theirs])
-            request = [list(arguments), dict(variables), str(directory)]
-            connection.sendall(json.dumps(request).encode())
-            connection.shutdown(socket.SHUT_WR)
-            for end in theirs:
-                end.close()
-            answers = connection.makefile("rb")
-            pid = int(answers.readline())
-            try:
-                texts = _exchange(to_write, stdin or b"", (stdout, stderr), timeout)
-                connection.settimeout(timeout)
-                return int(answers.readline()), *texts
-            except TimeoutError:
-                os.kill(pid, signal.SIGKILL)
-                raise subprocess.TimeoutExpired(list(arguments), timeout) from None
+
+class _Fork(subprocess.Popen[bytes]):
+    """A process that another process forks.
+
+    Of Popen, this replaces what starts a process and what waits for it, which no public
+    method does.
+    """
+
+    def __init__(self, address: str, command: list[str], **options: Any) -> None:
+        self._server = socket.socket(socket.AF_UNIX)
+        self._server.connect(address)
+        super().__init__(command, **options)
+
+    def _execute_child(self, *arguments: Any) -> None:
+        parameters = inspect.signature(super()._execute_child).parameters  # type: ignore[misc]
+        given = dict(zip(parameters, arguments, strict=True))
+        pipes = [given[name] for name in PIPES]
+        ends = [given[name] for name in ("p2cread", "c2pwrite", "errwrite")]
+        files = [own if end == -1 else end for own, end in enumerate(ends)]
+        socket.send_fds(self._server, [b"!"], files)
+        request = given["args"], given["env"], str(given["cwd"])
+        self._server.sendall(json.dumps(request).encode())
+        self._server.shutdown(socket.SHUT_WR)
+        self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
+        self._answers = self._server.makefile("rb")
+        self.pid = int(self._answers.readline())
+        self._child_created = True
+
+    def _internal_poll(self, *_: Any, **__: Any) -> int | None:
+        if self.returncode is None:
+            pid, status = self._try_wait(os.WNOHANG)
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def _try_wait(self, flags: int) -> tuple[int, int]:
+        """Return the process id and the status, or 0 twice if it runs, as waitpid does."""
+        if flags & os.WNOHANG and not select.select([self._server], [], [], 0)[0]:
+            return 0, 0
+        with self._server, self._answers:
+            return self.pid, int(self._answers.readline())
+
+
+PIPES = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
 
 
 def _fixed(variables: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in variables.items() if name.startswith(FIXED)}
-
-
-def _pipe(ends: contextlib.ExitStack) -> tuple[io.FileIO, io.FileIO]:
-    """Open a pipe, and return the ends to read and to write, which `ends` closes."""
-    reading, writing = os.pipe()
-    return (
-        ends.enter_context(io.FileIO(reading, "rb")),
-        ends.enter_context(io.FileIO(writing, "wb")),
-    )
-
-
-def _exchange(
-    to_write: io.FileIO, stdin: bytes, to_read: tuple[io.FileIO, io.FileIO], timeout: float
-) -> tuple[bytes, bytes]:
-    """Write what a process reads while reading what it writes on two streams, to their ends."""
-    deadline = time.monotonic() + timeout
-    texts = {stream.fileno(): bytearray() for stream in to_read}
-    rest = memoryview(stdin)
-    with selectors.DefaultSelector() as selector:
-        for stream in to_read:
-            selector.register(stream, selectors.EVENT_READ)
-        if rest:
-            os.set_blocking(to_write.fileno(), False)
-            selector.register(to_write, selectors.EVENT_WRITE)
-        else:
-            to_write.close()
-        while selector.get_map():
-            ready = selector.select(deadline - time.monotonic())
-            if not ready:
-                raise TimeoutError
-            for key, _ in ready:
-                if key.fileobj is to_write:
-                    try:
-                        rest = rest[os.write(to_write.fileno(), rest[:CHUNK]) :]
-                    except BrokenPipeError:
-                        rest = rest[:0]
-                    if not rest:
-                        selector.unregister(to_write)
-                        to_write.close()
-                elif part := os.read(key.fd, CHUNK):
-                    texts[key.fd] += part
-                else:
-                    selector.unregister(key.fd)
-    first, second = texts.values()
-    return bytes(first), bytes(second)
 
 
 def serve(address: str) -> None:
@@ -177,9 +146,9 @@ def serve(address: str) -> None:
         while 0 not in (ready := {key.fd for key, _ in selector.select()}):
             if wakes in ready:
                 os.read(wakes, CHUNK)
-                for pid, code in _ended():
-                    with clients.pop(pid) as client:
-                        client.sendall(f"{code}\n".encode())
+                for pid, status in _ended():
+                    with clients.pop(pid) as client, contextlib.suppress(BrokenPipeError):
+                        client.sendall(f"{status}\n".encode())
             if listener.fileno() in ready:
                 client, _ = listener.accept()
                 _, files, *_ = socket.recv_fds(client, 1, 3)
@@ -207,14 +176,14 @@ def _import_everything() -> None:
 
 
 def _ended() -> list[tuple[int, int]]:
-    """Return process ids and exit codes of the forks that have ended."""
+    """Return the process ids and statuses of the forks that have ended."""
     ended = []
     with contextlib.suppress(ChildProcessError):
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 break
-            ended.append((pid, os.waitstatus_to_exitcode(status)))
+            ended.append((pid, status))
     return ended
 
 
@@ -249,4 +218,4 @@ def _become(
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(f"\0{sys.argv[1]}")
