@@ -416,7 +416,7 @@ class TestInputThatPauses:
         self, table: Table, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A line now and then is input without a pause, and no group for a long time."""
-        module = import_module("jtv_cli.pipeline.ingest")
+        module = import_module("jtv_cli.pipeline.ingestion")
         monkeypatch.setattr(module, "_IDLE_SECONDS", 3600.0)
         monkeypatch.setattr(module, "_LONGEST_GATHERING_SECONDS", 0.2)
         stored = Event()

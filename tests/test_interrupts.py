@@ -246,7 +246,7 @@ def test_a_text_that_the_store_refuses_keeps_no_other_group_from_it(
 SIGNAL_AT_THE_END = """
 import os, signal, sys
 from jtv_cli.__main__ import main
-from jtv_cli.pipeline.ingest import _Run
+from jtv_cli.pipeline.ingestion import _Run
 
 def loop_and_signal(run, loop=_Run.loop):
     loop(run)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
 
-import jtv_cli
+import jtv_cli.pipeline
+import jtv_cli.sources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(jtv_cli.__file__).parent
 
-SHARED = {"errors", "records", "text", "source_names", "batching", "hosts"}
+SHARED = {"errors", "records", "text", "source_names", "batching", "hosts", "lazy"}
 # Which of jtv's own packages and modules each may import, beside itself and the shared ones.
 MAY_IMPORT = {
     "__init__": {"api"},
@@ -37,6 +39,7 @@ MAY_IMPORT = {
     "source_names": set(),
     "batching": set(),
     "hosts": set(),
+    "lazy": set(),
     "sources": set(),
     "pipeline": {"sources", "embedders", "stores"},
     "transfer": {"stores"},
@@ -130,8 +133,13 @@ HEAVY = (
     # What takes a millisecond or more, and only some commands have a use for.
     *("hashlib", "numpy.random", "jtv_cli.stores.sqlite.recall", "jtv_cli.stores.sqlite.codes"),
     *("jtv_cli.cli.ingest", "jtv_cli.cli.index", "jtv_cli.cli.init"),
+    *("jtv_cli.pipeline.ingestion", "jtv_cli.sources.open"),
 )
-ALL_COMMANDS = {"jtv_cli.cli.ingest", "jtv_cli.cli.index", "jtv_cli.cli.init"}
+FILES = "jtv_cli.sources.open"
+READS = {"jtv_cli.pipeline.ingestion", FILES}
+ALL_COMMANDS = {
+    f"jtv_cli.{name}" for name in ("cli.ingest", "cli.index", "cli.init", "sources.open")
+}
 
 
 @pytest.mark.parametrize(
@@ -142,7 +150,7 @@ ALL_COMMANDS = {"jtv_cli.cli.ingest", "jtv_cli.cli.index", "jtv_cli.cli.init"}
         (["search", "--help"], set()),
         (["init"], {"jtv_cli.cli.init", "platformdirs"}),
         (["init", "--json"], {"jtv_cli.cli.init", "platformdirs", "orjson"}),
-        (["ingest", "-"], {"jtv_cli.cli.ingest", "platformdirs", "numpy", "hashlib"}),
+        (["ingest", "-"], {"jtv_cli.cli.ingest", "platformdirs", "numpy", "hashlib", *READS}),
         (["index", "status"], {"jtv_cli.cli.index", "platformdirs"}),
         (["search", "x"], {"platformdirs", "numpy"}),
         (["search", "x", "-f", "table"], {"platformdirs", "numpy", "rich"}),
@@ -151,7 +159,7 @@ ALL_COMMANDS = {"jtv_cli.cli.ingest", "jtv_cli.cli.index", "jtv_cli.cli.init"}
         (["show", "1"], {"platformdirs"}),
         (["show", "1", "--json"], {"platformdirs", "orjson"}),
         (["search", "--like", "1"], {"platformdirs", "numpy"}),
-        (["delete", "1", "--yes"], {"platformdirs"}),
+        (["delete", "1", "--yes"], {"platformdirs", FILES}),
         (["completion", "bash"], ALL_COMMANDS),
         (["completion", "zsh", "--", "search", "--"], ALL_COMMANDS),
         (["completion", "fish", "--", "list", "--model", ""], ALL_COMMANDS),
@@ -159,9 +167,12 @@ ALL_COMMANDS = {"jtv_cli.cli.ingest", "jtv_cli.cli.index", "jtv_cli.cli.init"}
         (["info"], {"platformdirs", "orjson"}),
         (["tables"], {"platformdirs"}),
         (["doctor"], {"platformdirs"}),
-        (["export"], {"platformdirs", "orjson", "hashlib"}),
-        (["export", "--vectors"], {"platformdirs", "orjson", "hashlib", "numpy"}),
-        (["copy", "--from", "embedded", "--to", "b.db"], {"platformdirs", "numpy", "orjson"}),
+        (["export"], {"platformdirs", "orjson", "hashlib", FILES}),
+        (["export", "--vectors"], {"platformdirs", "orjson", "hashlib", "numpy", FILES}),
+        (
+            ["copy", "--from", "embedded", "--to", "b.db"],
+            {"platformdirs", "numpy", "orjson", FILES},
+        ),
     ],
     # A set's text differs between processes, and parallel runs need the same ids.
     ids=lambda part: " ".join(part if isinstance(part, list) else sorted(part)),
@@ -182,6 +193,14 @@ def test_a_command_loads_only_what_it_uses(
     result = sampled(*command, stdin="a\n", prefix=[sys.executable, "-c", program])
     loaded = set(result.stderr.rpartition("LOADED ")[2].split())
     assert loaded <= may_load
+
+
+@pytest.mark.parametrize("package", [jtv_cli.pipeline, jtv_cli.sources])
+def test_a_package_finds_all_that_it_exports(package: ModuleType) -> None:
+    for name in package.__all__:
+        assert not isinstance(getattr(package, name), ModuleType), name
+    with pytest.raises(AttributeError, match="nonsense"):
+        package.nonsense  # noqa: B018
 
 
 def test_version_imports_next_to_nothing(jtv: Jtv) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import socket
+import sys
 import time
 from contextlib import closing, suppress
 from threading import Thread
@@ -86,6 +87,20 @@ def unusual(plain_server: TidbServer, plain_tidb: str) -> Iterator[str]:
 def user(jtv: Jtv, unusual: str) -> Jtv:
     jtv.environment |= {"TIDB_DATABASE_URL": unusual, "JTV_MODEL": "hashing-v1"}
     return jtv
+
+
+def test_a_list_loads_only_what_it_uses(jtv: Jtv, tidb: str) -> None:
+    """Half of a start on TiDB is SQLAlchemy; numpy would add as much again."""
+    jtv.environment |= {"TIDB_DATABASE_URL": tidb, "JTV_MODEL": "hashing-v1"}
+    jtv.ok("init")
+    unused = {"numpy", "requests", "sqlalchemy.orm", "statistics", "tidb_vector"}
+    program = (
+        "import os, sys\nfrom jtv_cli.__main__ import main\n"
+        "sys.argv[:2] = ['jtv']\nos._exit = sys.exit\n"
+        f"try:\n    main()\nfinally:\n    print('LOADED', *{unused} & set(sys.modules))"
+    )
+    result = jtv("list", prefix=[sys.executable, "-c", program])
+    assert result.stdout == "LOADED\n"
 
 
 class TestUnusualServer:

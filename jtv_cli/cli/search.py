@@ -30,7 +30,6 @@ from jtv_cli.render.formats import Format, format_answers, format_documents, for
 from jtv_cli.render.output import OutputClosed
 from jtv_cli.render.units import format_count
 from jtv_cli.source_names import shown_source, source_patterns
-from jtv_cli.sources import InputFormat, ReadOptions, open_sources, read_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -422,6 +421,7 @@ def _search_many(
 ) -> int:
     """Answer each line of a file, in order, as soon as it is read."""
     from jtv_cli import pipeline
+    from jtv_cli.sources import InputFormat, ReadOptions, open_sources, read_blocks
 
     read_options = ReadOptions(format=InputFormat.LINES)
     with open_sources([path], read_options) as sources, session.store() as store:

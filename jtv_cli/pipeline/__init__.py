@@ -6,27 +6,11 @@ top to bottom: `deduplication` finds the new texts, `batches` cuts them into req
 again. `observer` is how the caller learns what happens meanwhile.
 """
 
-from jtv_cli.pipeline.duplicates import find_duplicates
-from jtv_cli.pipeline.estimate import estimate
-from jtv_cli.pipeline.ingest import ingest
-from jtv_cli.pipeline.known_sources import Recalled, recall_sources
-from jtv_cli.pipeline.long_texts import TextCutter
-from jtv_cli.pipeline.matching import read_matching
-from jtv_cli.pipeline.observer import NullObserver, Observer
-from jtv_cli.pipeline.options import IngestOptions
-from jtv_cli.pipeline.removal import (
-    MarkedLines,
-    count_documents,
-    count_marked,
-    delete_documents,
-    find_texts,
-    mark_matching,
-    mark_missing,
-    mark_source,
-    remove_marked,
-)
-from jtv_cli.pipeline.rerank import CANDIDATES, MOST_CANDIDATES, Reranking
-from jtv_cli.pipeline.retry import RetryPolicy
+from typing import TYPE_CHECKING
+
+from jtv_cli.lazy import importer
+
+# Most commands search, and the module would hide the function of its name.
 from jtv_cli.pipeline.search import (
     SearchOptions,
     SearchResult,
@@ -35,9 +19,32 @@ from jtv_cli.pipeline.search import (
     search,
     search_many,
 )
-from jtv_cli.pipeline.snippets import with_snippets
-from jtv_cli.pipeline.spool import Spool
-from jtv_cli.pipeline.unchanged import Remembered, recall_files, remember_files
+
+if TYPE_CHECKING:
+    from jtv_cli.pipeline.duplicates import find_duplicates
+    from jtv_cli.pipeline.estimation import estimate
+    from jtv_cli.pipeline.ingestion import ingest
+    from jtv_cli.pipeline.known_sources import Recalled, recall_sources
+    from jtv_cli.pipeline.long_texts import TextCutter
+    from jtv_cli.pipeline.matching import read_matching
+    from jtv_cli.pipeline.observer import NullObserver, Observer
+    from jtv_cli.pipeline.options import IngestOptions
+    from jtv_cli.pipeline.removal import (
+        MarkedLines,
+        count_documents,
+        count_marked,
+        delete_documents,
+        find_texts,
+        mark_matching,
+        mark_missing,
+        mark_source,
+        remove_marked,
+    )
+    from jtv_cli.pipeline.rerank import CANDIDATES, MOST_CANDIDATES, Reranking
+    from jtv_cli.pipeline.retry import RetryPolicy
+    from jtv_cli.pipeline.snippets import with_snippets
+    from jtv_cli.pipeline.spool import Spool
+    from jtv_cli.pipeline.unchanged import Remembered, recall_files, remember_files
 
 __all__ = [
     "CANDIDATES",
@@ -75,3 +82,31 @@ __all__ = [
     "search_many",
     "with_snippets",
 ]
+
+_MODULES = {
+    "duplicates": ("find_duplicates",),
+    "estimation": ("estimate",),
+    "ingestion": ("ingest",),
+    "known_sources": ("Recalled", "recall_sources"),
+    "long_texts": ("TextCutter",),
+    "matching": ("read_matching",),
+    "observer": ("NullObserver", "Observer"),
+    "options": ("IngestOptions",),
+    "removal": (
+        "MarkedLines",
+        "count_documents",
+        "count_marked",
+        "delete_documents",
+        "find_texts",
+        "mark_matching",
+        "mark_missing",
+        "mark_source",
+        "remove_marked",
+    ),
+    "rerank": ("CANDIDATES", "MOST_CANDIDATES", "Reranking"),
+    "retry": ("RetryPolicy",),
+    "snippets": ("with_snippets",),
+    "spool": ("Spool",),
+    "unchanged": ("Remembered", "recall_files", "remember_files"),
+}
+__getattr__ = importer(__name__, _MODULES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING
 
-from jtv_cli.pipeline.ingest import BYTES_PER_DOCUMENT
+from jtv_cli.pipeline.ingestion import BYTES_PER_DOCUMENT
 from jtv_cli.records import IngestEstimate
 from jtv_cli.text import estimated_tokens, short_key, text_hashes
 
