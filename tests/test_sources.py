@@ -620,9 +620,9 @@ class TestNotText:
         assert stored(made) == [("one", 1, None)]
 
     def test_the_hint_is_a_command(self, made: Jtv) -> None:
-        made.write("my file.pdf", PDF)
-        result = made("ingest", "my file.pdf")
-        command = "pdftotext 'my file.pdf' - | jtv ingest - --source 'my file.pdf'"
+        made.write("my file", PDF)
+        result = made("ingest", "my file")
+        command = "pdftotext 'my file' - | jtv ingest - --source 'my file'"
         assert command in result.stderr
 
     @pytest.mark.parametrize("arguments", [["ingest", "-"], ["search", "--queries", "-"]])

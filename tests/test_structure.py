@@ -56,6 +56,7 @@ ONLY_IN = {
     "pymysql": ("stores/tidb",),
     "tidb_vector": ("stores/tidb",),
     "mcp": ("mcp_server.py",),
+    "kreuzberg": ("sources/extracted.py",),
     "requests": ("embedders/api/transport.py", "embedders/download.py"),
     "urllib3": ("embedders/api/transport.py", "embedders/download.py"),
     "dotenv": ("config.py",),

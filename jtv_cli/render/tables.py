@@ -301,12 +301,15 @@ def _parts(text: str, width: int, style: Style) -> list[_Part]:
 
 
 def _location(place: Hit | Occurrence) -> str:
-    """Return `file:line`, or `file:first-last` for a chunk of several lines."""
+    """Return `file:line`, `file:first-last` for a chunk of several lines, or the page of a PDF."""
     if place.source is None:
         return ""
     name = escape(shown_source(place.source), keep_sequences=True)
     if place.line is None:
         return name
+    page = (place.metadata or {}).get("page") if place.end_line else None
+    if isinstance(page, int) and name.lower().endswith((".pdf", ".pdf.gz")):
+        return f"{name}, page {page}"
     if place.end_line is None or place.end_line <= place.line:
         return f"{name}:{place.line}"
     return f"{name}:{place.line}-{place.end_line}"

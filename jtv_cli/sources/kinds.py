@@ -19,6 +19,12 @@ _SUFFIXES = {
     InputFormat.TSV: ".tsv",
     InputFormat.MARKDOWN: ".md .markdown .mdown .mkd .mdx .qmd .rmd",
     InputFormat.RST: ".rst .rest",
+    InputFormat.PDF: ".pdf",
+    InputFormat.DOCX: ".docx",
+    InputFormat.PPTX: ".pptx",
+    InputFormat.XLSX: ".xlsx",
+    InputFormat.EPUB: ".epub",
+    InputFormat.HTML: ".html .htm .xhtml",
     InputFormat.CODE: (
         ".awk .bash .bat .c .cc .clj .cpp .cs .css .cxx .dart .el .erl .ex .exs .f90 .fish .go"
         " .groovy .h .hpp .hs .java .jl .js .jsx .kt .kts .lisp .lua .m .mjs .ml .nim .nix .pas"

@@ -23,6 +23,7 @@ from jtv_cli.sources.directory import (
     is_directory,
     is_gone,
 )
+from jtv_cli.sources.extracted import INSTALL, NeedsExtra, check_extractable, read_extracted
 from jtv_cli.sources.json_array import read_json
 from jtv_cli.sources.jsonl import read_jsonl
 from jtv_cli.sources.kinds import guess_format, is_document_text
@@ -47,6 +48,7 @@ _READERS: dict[InputFormat, Callable[[Source], Iterator[RecordBlock]]] = {
     InputFormat.JSON: read_json,
     InputFormat.CSV: read_delimited,
     InputFormat.TSV: read_delimited,
+    **{each: read_extracted for each in InputFormat if each.is_extracted},
 }
 # Blocks in which the first record must be found.
 _BLOCKS_TO_PREVIEW = 16
@@ -56,6 +58,9 @@ _DEFAULT = ReadOptions()
 
 BINARY = "binary"
 """Why a file is not read: its content is not text."""
+
+EXTRA_NEEDED = f"that need: {INSTALL}"
+"""Why a file is not read: it takes an extra that is not installed."""
 
 
 class Input:
@@ -113,9 +118,12 @@ class Input:
                 and each.path in found
                 and each.name not in known
             ]
+            extra = sum(isinstance(each.problem, NeedsExtra) for each in binary)
             if len(binary) == len(self._given):
-                raise UsageError("all files found are binary", hint="name a file to see what it is")
-            self.excluded[BINARY] += len(binary)
+                hint = f"run: {INSTALL}" if extra else "name a file to see what it is"
+                raise UsageError("all files found are binary", hint=hint)
+            self.excluded[BINARY] += len(binary) - extra
+            self.excluded[EXTRA_NEEDED] += extra
             sources = [each for each in sources if each not in binary]
         if sources and not unchanged:
             if (first := sources[0]).problem and all(each.problem for each in sources):
@@ -293,14 +301,15 @@ def _read(source: Source, *, is_alone: bool = True) -> Iterator[RecordBlock]:
     reader = _READERS[source.format]
     if source.options.paragraphs:
         reader = read_paragraphs
-    elif source.options.whole and source.format.is_document:
+    elif source.options.whole and source.format.is_document and not source.format.is_extracted:
         reader = read_whole
     try:
         yield from reader(source)
     except DamagedData as damaged:
         yield source.block([], 0, [BadRecord(source.lines_read + 1, str(damaged))])
     except NotText as problem:
-        if is_alone or problem.is_fatal:
+        # A file that was found to be unreadable only when its text was extracted is one of many.
+        if problem.is_fatal or (is_alone and not source.format.is_extracted):
             raise problem.as_error(source.path) from None
         source.problem = problem
         yield _skipped(source, problem)
@@ -321,7 +330,9 @@ def _check(source: Source) -> None:
             f"--paragraphs is for plain text, and {source.path} is {source.format.value}",
             hint="add --input lines to read it as plain text",
         )
-    if not source.stream.may_wait:
+    if source.format.is_extracted:
+        check_extractable(source)
+    elif not source.stream.may_wait:
         start = source.stream.check_beginning()
         if source.format is InputFormat.LINES and source.options.is_text_undecided:
             source.is_guess = True

@@ -40,6 +40,12 @@ class InputFormat(str, Enum):
     JSON = "json"
     CSV = "csv"
     TSV = "tsv"
+    PDF = "pdf"
+    DOCX = "docx"
+    PPTX = "pptx"
+    XLSX = "xlsx"
+    EPUB = "epub"
+    HTML = "html"
 
     @property
     def has_fields(self) -> bool:
@@ -49,11 +55,19 @@ class InputFormat(str, Enum):
     @property
     def is_document(self) -> bool:
         """Whether the source as a whole is one document, which is cut into chunks."""
+        plain = (InputFormat.MARKDOWN, InputFormat.RST, InputFormat.TEXT, InputFormat.CODE)
+        return self in plain or self.is_extracted
+
+    @property
+    def is_extracted(self) -> bool:
+        """Whether the extra `files` is needed to extract its text."""
         return self in (
-            InputFormat.MARKDOWN,
-            InputFormat.RST,
-            InputFormat.TEXT,
-            InputFormat.CODE,
+            InputFormat.PDF,
+            InputFormat.DOCX,
+            InputFormat.PPTX,
+            InputFormat.XLSX,
+            InputFormat.EPUB,
+            InputFormat.HTML,
         )
 
     @property

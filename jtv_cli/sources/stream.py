@@ -110,21 +110,22 @@ class Stream:
             self._file.close()
             self._file = None
 
-    def check_beginning(self) -> bytes:
+    def check_beginning(self, *, is_text: bool = True) -> bytes:
         """Return the first block; raise NotText if `blocks` would for it."""
         with self.preview(), suppress(DamagedData):
-            return next(self.blocks(), b"")
+            return next(self.blocks(is_text=is_text), b"")
         return b""
 
-    def blocks(self) -> Iterator[bytes]:
+    def blocks(self, *, is_text: bool = True) -> Iterator[bytes]:
         """Yield the decompressed bytes in blocks of at most 64 KiB, none of them empty.
 
-        Raises NotText if the first block is not text, or not gzip in a file that ends in .gz,
-        and DamagedData.
+        Raises NotText if the first block is not text though it should be, or not gzip in a file
+        that ends in .gz, and DamagedData.
         """
         blocks = self._decompressed()
         if start := next(blocks, b""):
-            check_is_text(start)
+            if is_text:
+                check_is_text(start)
             yield start
             yield from blocks
 
