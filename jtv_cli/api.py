@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from jtv_cli import config, model_choice
+from jtv_cli.embedders import DEFAULT_RERANKER
 from jtv_cli.embedders.models import spec_for
 from jtv_cli.errors import (
     JtvError,
@@ -34,6 +36,7 @@ from jtv_cli.records import (
     IngestProgress,
     IngestReport,
     Occurrence,
+    Pair,
     Removed,
     SearchMode,
     SourceCount,
@@ -53,17 +56,19 @@ from jtv_cli.stores import open_store
 if TYPE_CHECKING:
     # For annotations in a class that has a method called `list`.
     import builtins
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import date
     from types import TracebackType
 
     from jtv_cli import stores
     from jtv_cli.config import Settings
-    from jtv_cli.embedders import Embedder
-    from jtv_cli.pipeline import SearchOptions
+    from jtv_cli.embedders import Embedder, Reranker
+    from jtv_cli.pipeline import Reranking, SearchOptions
     from jtv_cli.records import TableSpec
     from jtv_cli.sources import RecordBlock
 
     StrPath = str | os.PathLike[str]
+    Where = str | Sequence[str] | Mapping[str, object]
 
 __all__ = [
     "Hit",
@@ -74,6 +79,7 @@ __all__ = [
     "JtvError",
     "NoTable",
     "Occurrence",
+    "Pair",
     "Removed",
     "ServiceError",
     "SourceCount",
@@ -92,6 +98,7 @@ _logger.addHandler(logging.NullHandler())
 # Seconds for which a failed request is retried: a user waits for a search.
 _QUERY_SECONDS = 15.0
 _INGEST_SECONDS = 900.0
+_CANDIDATES = 50  # as in pipeline.rerank, which is imported only where it is needed
 _MAX_DISTANCE = 2.0
 
 
@@ -337,10 +344,16 @@ class Table:
         mode: Literal["vector", "keyword", "hybrid"] | None = None,
         max_distance: float | None = None,
         source: str | None = None,
-        where: Mapping[str, object] | None = None,
+        where: Where = (),
+        where_any: Where = (),
+        after: str | date | None = None,
+        before: str | date | None = None,
         per_source: int | None = None,
         diverse: bool = False,
         exact: bool = False,
+        rerank: bool | str = False,
+        candidates: int = _CANDIDATES,
+        strict: bool = False,
         max_wait: float = _QUERY_SECONDS,
     ) -> builtins.list[Hit]:
         """Return the `k` documents nearest to a query, nearest first.
@@ -352,10 +365,20 @@ class Table:
                 need a full-text index; see `build_index`. The default is that of `jtv search`.
             max_distance: Omit documents farther than this, from 0 to 2.
             source: Search only sources that match this shell pattern, such as "mail/*".
-            where: Search only documents with these values in their metadata.
+            where: Search only documents whose metadata meets all conditions: such texts as
+                "year >= 2020", as for `jtv search --where`, or a mapping of fields to values.
+            where_any: Search only documents whose metadata meets one of these conditions.
+            after: Search only files that were modified at or after this date or time, in the
+                time zone of this machine unless it has its own.
+            before: Search only files that were modified before this date or time.
             per_source: The largest number of hits of one source.
             diverse: Pick hits that differ from one another.
             exact: Compare every vector instead of using the index.
+            rerank: Order the best hits anew with a reranker: True for the API's default, or
+                the name of a model, or `onnx:DIR`. If that fails, hits keep their order, and
+                the logger `jtv_cli` warns.
+            candidates: How many hits are reranked.
+            strict: Raise ServiceError if reranking fails.
             max_wait: How long to keep retrying a failed request, in seconds.
 
         Raises:
@@ -368,12 +391,13 @@ class Table:
         options = _search_options(
             k,
             max_distance,
-            _filter(source, where),
+            _filter(source, where, where_any, after, before),
             exact=exact,
             max_wait=max_wait,
             per_source=per_source,
             diverse=diverse,
             mode=_mode(mode),
+            reranking=self._reranking(rerank, candidates, max_wait, strict=strict, diverse=diverse),
         )
         with self._connections.borrow() as table:
             return pipeline.search(query, table, self._embedder(options), options).hits
@@ -386,10 +410,16 @@ class Table:
         mode: Literal["vector", "keyword", "hybrid"] | None = None,
         max_distance: float | None = None,
         source: str | None = None,
-        where: Mapping[str, object] | None = None,
+        where: Where = (),
+        where_any: Where = (),
+        after: str | date | None = None,
+        before: str | date | None = None,
         per_source: int | None = None,
         diverse: bool = False,
         exact: bool = False,
+        rerank: bool | str = False,
+        candidates: int = _CANDIDATES,
+        strict: bool = False,
         max_wait: float = _QUERY_SECONDS,
     ) -> builtins.list[builtins.list[Hit]]:
         """Return the hits of each query, in order. Queries are embedded together.
@@ -404,12 +434,15 @@ class Table:
         options = _search_options(
             k,
             max_distance,
-            _filter(source, where),
+            _filter(source, where, where_any, after, before),
             exact=exact,
             max_wait=max_wait,
             per_source=per_source,
             diverse=diverse,
             mode=_mode(mode),
+            reranking=self._reranking(
+                rerank, candidates, max_wait, strict=strict, diverse=diverse, are_many=True
+            ),
         )
         with self._connections.borrow() as table:
             groups = pipeline.search_many([texts], table, self._embedder(options), options)
@@ -422,7 +455,10 @@ class Table:
         *,
         max_distance: float | None = None,
         source: str | None = None,
-        where: Mapping[str, object] | None = None,
+        where: Where = (),
+        where_any: Where = (),
+        after: str | date | None = None,
+        before: str | date | None = None,
         per_source: int | None = None,
         diverse: bool = False,
         exact: bool = False,
@@ -436,13 +472,34 @@ class Table:
         options = _search_options(
             k,
             max_distance,
-            _filter(source, where),
+            _filter(source, where, where_any, after, before),
             exact=exact,
             per_source=per_source,
             diverse=diverse,
         )
         with self._connections.borrow() as table:
             return pipeline.search(document, table, options=options).hits
+
+    def duplicates(
+        self, max_distance: float = 0.05, *, exact: bool | None = None
+    ) -> Iterator[Pair]:
+        """Yield pairs of documents that are almost the same, by the smaller id.
+
+        Args:
+            max_distance: The largest cosine distance of a pair.
+            exact: Compare every document with every other, or ask the index, which may miss a
+                few. The default depends on the size of the table.
+
+        """
+        from jtv_cli import pipeline
+
+        _check_distance(max_distance)
+
+        def pairs() -> Iterator[Pair]:
+            with self._connections.borrow() as table:
+                yield from pipeline.find_duplicates(table, max_distance, exact=exact)
+
+        return pairs()
 
     def get(self, ids: int | Iterable[int]) -> builtins.list[StoredDocument]:
         """Return documents with all their occurrences, in the order of the ids.
@@ -548,6 +605,37 @@ class Table:
 
         return hits()
 
+    def _reranking(
+        self,
+        rerank: bool | str,
+        candidates: int,
+        max_wait: float,
+        *,
+        strict: bool,
+        diverse: bool,
+        are_many: bool = False,
+    ) -> Reranking | None:
+        if rerank is False:
+            return None
+        from jtv_cli import pipeline
+
+        if diverse:
+            raise UsageError("rerank and diverse cannot be combined", hint="keep one of them")
+        if not 1 <= candidates <= pipeline.MOST_CANDIDATES:
+            raise UsageError(f"candidates is {candidates}, not from 1 to 100")
+
+        def warn(error: ServiceError) -> None:
+            _logger.warning("the hits are not reranked: %s", mask_secrets(error.message))
+
+        return pipeline.Reranking(
+            self._connections.reranker(DEFAULT_RERANKER if rerank is True else rerank),
+            candidates=candidates,
+            max_wait=max_wait,
+            are_many=are_many,
+            strict=strict,
+            on_failure=warn,
+        )
+
     def _embedder(self, options: SearchOptions) -> Embedder | None:
         """Return the embedder, None for a search that needs none, and so no API key."""
         is_needed = options.mode is not SearchMode.KEYWORD
@@ -571,6 +659,7 @@ class _Connections:
         self._lock = Lock()
         self._idle: list[tuple[stores.Store, stores.Table]] = []
         self._embedders: dict[bool, Embedder] = {}
+        self._rerankers: dict[str, Reranker] = {}
         self._is_closed = False
         self._was_opened = False
         self.location = ""
@@ -604,6 +693,13 @@ class _Connections:
                 embedder = model_choice.open_model(self._settings, model, truncate=truncate)
                 self._embedders[truncate] = embedder
             return self._embedders[truncate]
+
+    def reranker(self, name: str) -> Reranker:
+        """Return a reranker, opened at its first use."""
+        with self._lock:
+            if name not in self._rerankers:
+                self._rerankers[name] = model_choice.open_reranker(self._settings, name)
+            return self._rerankers[name]
 
     @contextmanager
     def borrow(self, *, create: bool = False) -> Iterator[stores.Table]:
@@ -735,8 +831,8 @@ def _search_options(
 
     if k < 1:
         raise UsageError(f"k is {k}, not a positive number")
-    if max_distance is not None and not 0 <= max_distance <= _MAX_DISTANCE:
-        raise UsageError(f"max_distance is {max_distance}, not between 0 and 2")
+    if max_distance is not None:
+        _check_distance(max_distance)
     if others["per_source"] is not None and others["per_source"] < 1:
         raise UsageError(f"per_source is {others['per_source']}, not a positive number")
     return SearchOptions(k, max_distance, filter_, **others)
@@ -752,10 +848,46 @@ def _mode(name: str | None) -> SearchMode | None:
         raise UsageError(f"no search mode {name!r}", hint=f"choose one of: {choices}") from None
 
 
-def _filter(source: str | None, where: Mapping[str, object] | None) -> Filter | None:
+def _filter(
+    source: str | None,
+    where: Where,
+    where_any: Where,
+    after: str | date | None,
+    before: str | date | None,
+) -> Filter | None:
     """Return the filter of a search, None if it selects everything."""
-    fields = tuple(Condition(name, _json_text(value)) for name, value in (where or {}).items())
-    return Filter(source, fields) if source is not None or fields else None
+    found = Filter(
+        source,
+        _conditions("where", where),
+        _conditions("where_any", where_any),
+        _seconds("after", after),
+        _seconds("before", before),
+    )
+    return None if found == Filter() else found
+
+
+def _conditions(argument: str, where: Where) -> tuple[Condition, ...]:
+    if not where:
+        return ()
+    from jtv_cli.stores.filters import parse_condition
+
+    if isinstance(where, Mapping):
+        return tuple(Condition(name, _json_text(value)) for name, value in where.items())
+    texts = [where] if isinstance(where, str) else where
+    return tuple(parse_condition(text, argument) for text in texts)
+
+
+def _seconds(argument: str, value: str | date | None) -> float | None:
+    if value is None:
+        return None
+    from jtv_cli.stores.filters import parse_seconds
+
+    return parse_seconds(value if isinstance(value, str) else value.isoformat(), argument)
+
+
+def _check_distance(max_distance: float) -> None:
+    if not 0 <= max_distance <= _MAX_DISTANCE:
+        raise UsageError(f"max_distance is {max_distance}, not between 0 and 2")
 
 
 def _json_text(value: object) -> str:

@@ -60,6 +60,28 @@ Mode = Annotated[
     Literal["vector", "keyword", "hybrid"] | None,
     Field(description="Search by meaning, by words, or both; the last two need a full-text index."),
 ]
+Where = Annotated[
+    list[str] | None,
+    Field(
+        max_length=20,
+        description="Conditions on metadata that all must hold, such as: year >= 2020,"
+        " lang in (en, de), title contains pump, doi exists.",
+    ),
+]
+WhereAny = Annotated[
+    list[str] | None,
+    Field(max_length=20, description="Conditions on metadata of which one must hold."),
+]
+After = Annotated[
+    str | None, Field(description="Search only files modified at or after this ISO date or time.")
+]
+Before = Annotated[
+    str | None, Field(description="Search only files modified before this ISO date or time.")
+]
+Rerank = Annotated[
+    bool,
+    Field(description="Order the hits anew with a reranker, which is slower and needs its API."),
+]
 Ids = Annotated[list[int], Field(min_length=1, max_length=MOST_SHOWN)]
 Offset = Annotated[int, Field(ge=0)]
 
@@ -114,9 +136,26 @@ class _Tools:
         snippet: Snippet = _SNIPPET,
         source: Source = None,
         mode: Mode = None,
+        where: Where = None,
+        where_any: WhereAny = None,
+        after: After = None,
+        before: Before = None,
+        rerank: Rerank = False,
     ) -> CallToolResult:
         """Find the documents nearest in meaning to a query, with a snippet of each."""
-        hits = with_snippets(self._table.search(query, k, source=source, mode=mode), query, snippet)
+        found = self._table.search(
+            query,
+            k,
+            source=source,
+            mode=mode,
+            where=where or (),
+            where_any=where_any or (),
+            after=after,
+            before=before,
+            rerank=rerank,
+            strict=True,
+        )
+        hits = with_snippets(found, query, snippet)
         if not hits:
             return _answer(["Nothing found."])
         lines = [f"{_place(hit)}\n{hit.content}" for hit in hits]

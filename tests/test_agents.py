@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import jina_faults
 from conftest import SCRIPT
+from jina_api import no_balance
 from jtv_cli.pipeline import with_snippets
 from jtv_cli.records import Hit
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from conftest import Jtv
+    from jina_server import JinaServer
 
 ANSWERS = Path(__file__).parent.parent / "benchmarks/data/answers"
 READERS = {"search", "show", "list_sources", "table_info"}
@@ -71,6 +74,37 @@ def test_an_agent_searches_and_reads(sampled: Jtv, mode: str) -> None:
         assert await text_of(client, "search", query="a", source="none*") == "Nothing found."
 
     talk(sampled, calls=calls, mode=mode)
+
+
+def test_an_agent_filters_and_reranks(keyed: Jtv, api: JinaServer) -> None:
+    records = [{"text": f"pump number {n}", "year": 2000 + n} for n in range(4)]
+    keyed.write("pumps.jsonl", "\n".join(map(json.dumps, records)))
+    keyed.ok("init", "--model", "hashing-v1", "--full-text")
+    keyed.ok("ingest", "pumps.jsonl")
+    api.requests.clear()
+
+    async def calls(client: Any) -> None:
+        async def numbers(**arguments: Any) -> list[int]:
+            found = await text_of(client, "search", query="number 2 pump", **arguments)
+            return [int(number) for number in re.findall(r"pump number (\d)", found)]
+
+        assert sorted(await numbers(where=["year >= 2001", "year != 2003"])) == [1, 2]
+        assert sorted(await numbers(where_any=["year=2000", "year=2003"])) == [0, 3]
+        assert sorted(await numbers(after="2020-01-01")) == [0, 1, 2, 3]
+        assert await numbers(before="2020-01-01") == []
+        assert (await numbers(mode="keyword"))[0] == 2
+        wrong = await client.call_tool("search", {"query": "a", "where": ["year"]})
+        assert wrong.is_error
+        assert api.requests == []
+        assert (await numbers(rerank=True, mode="hybrid"))[0] == 2
+        assert len(api.requests) == 1
+        api.misbehave(jina_faults.instead(no_balance()), times=None)
+        refused = await client.call_tool("search", {"query": "a pump", "rerank": True})
+        assert refused.is_error
+        assert api.key is not None
+        assert api.key not in str(refused)
+
+    talk(keyed, calls=calls)
 
 
 def test_only_with_write_can_an_agent_change_anything(sampled: Jtv) -> None:

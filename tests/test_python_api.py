@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import jina_faults
 import jtv_cli
 from conftest import SAMPLE_TEXTS
 
@@ -194,6 +197,81 @@ def test_records_are_checked(
     assert [place for place, _ in skipped] == ["-:1"]
     assert [hit.metadata for hit in table.search("c", where={"n": 1})] == [{"n": 1}]
     assert str(path) in repr(table)
+
+
+def test_searches_take_the_filters_of_the_command(table: jtv_cli.Table, tmp_path: Path) -> None:
+    table.ingest([{"text": f"pump {n}", "year": 2000 + n, "a": {"b": n % 2}} for n in range(6)])
+
+    def years(**filters: Any) -> list[int]:
+        hits = table.search("pump", 10, **filters)
+        assert table.search_many(["pump"], 10, **filters) == [hits]
+        assert {hit.id for hit in table.similar(1, 10, **filters)} == {h.id for h in hits} - {1}
+        return sorted(hit.metadata["year"] for hit in hits if hit.metadata)
+
+    assert years(where="year >= 2004") == [2004, 2005]
+    assert years(where=["year > 2001", "a.b=1"]) == [2003, 2005]
+    assert years(where={"year": 2003}) == [2003]
+    assert years(where_any=["year=2000", "year in (2001, 2002)"], where="a.b=0") == [2000, 2002]
+    assert years(after="2020-01-01") == []
+    for number in (1, 2):
+        file = tmp_path / f"{number}.txt"
+        file.write_text(f"pump of file {number}")
+        os.utime(file, (number * 86_400 * 365, number * 86_400 * 365))
+        table.ingest(files=file)
+    for after in ("1971-06-01", datetime.date(1971, 6, 1), datetime.datetime(1971, 6, 1)):
+        [hit] = table.search("pump", 10, after=after)
+        assert hit.content == "pump of file 2"
+    [hit] = table.search("pump", 10, before="1971-06-01", after="1970-01-03")
+    assert hit.content == "pump of file 1"
+    for wrong in ({"where": "year"}, {"where_any": [""]}, {"after": "yesterday"}):
+        with pytest.raises(jtv_cli.UsageError, match=next(iter(wrong))):
+            table.search("pump", **wrong)
+
+
+def test_duplicates(table: jtv_cli.Table) -> None:
+    table.ingest(["the same words twice", "something else", "The same words, twice"])
+    [pair] = table.duplicates(0.2)
+    assert (pair.first.id, pair.second.id) == (1, 3)
+    assert pair.distance <= 0.2
+    assert [each._replace(distance=0) for each in table.duplicates(0.2, exact=False)] == [
+        pair._replace(distance=0)
+    ]
+    assert list(table.duplicates(0)) == [pair._replace(distance=0)]
+    table.delete(3)
+    assert list(table.duplicates(0.2)) == []
+    with pytest.raises(jtv_cli.UsageError):
+        table.duplicates(-1)
+
+
+def test_rerank(path: Path, api: JinaServer, caplog: pytest.LogCaptureFixture) -> None:
+    """As `jtv search --rerank`: one request a query, and no error if it fails."""
+    texts = ["red apples and green pears", "blue sky", "red red red red sky"]
+    with jtv_cli.connect(path, model="hashing-v1", api_key=api.key, api_base=api.url) as table:
+        table.ingest(texts)
+        plain = table.search("red apples")
+        hits = table.search("red apples", rerank=True)
+        assert hits[0].content == texts[2]
+        assert [hit.score for hit in hits] == sorted((h.score or 0 for h in hits), reverse=True)
+        table.search("red apples", 1, rerank="jina-reranker-m0", candidates=2)
+        assert [request.body["model"] for request in api.requests] == [
+            "jina-reranker-v3.5",
+            "jina-reranker-m0",
+        ]
+        assert [len(request.body["documents"]) for request in api.requests] == [3, 2]
+        [many, _] = table.search_many(["red apples", "sky"], rerank=True)
+        assert many == hits
+        assert len(api.requests) == 4
+        api.misbehave(jina_faults.answer(500), times=None)
+        assert table.search("red apples", rerank=True, max_wait=0) == plain
+        [message] = caplog.messages
+        assert message.startswith("the hits are not reranked: ")
+        with pytest.raises(jtv_cli.ServiceError):
+            table.search("red apples", rerank=True, strict=True, max_wait=0)
+        for wrong in ({"diverse": True}, {"candidates": 0}, {"candidates": 101}):
+            with pytest.raises(jtv_cli.UsageError):
+                table.search("a", rerank=True, **wrong)
+    with jtv_cli.connect(path) as table, pytest.raises(jtv_cli.UsageError, match="key"):
+        table.search("a", rerank=True)
 
 
 def test_arguments_are_checked(table: jtv_cli.Table, path: Path) -> None:

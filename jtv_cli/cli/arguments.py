@@ -90,12 +90,14 @@ def make_filter(
     """
     if source is None and not where and not where_any and after is None and before is None:
         return None
+    from jtv_cli.stores.filters import parse_seconds
+
     return Filter(
         None if source is None else printable(source),
         _conditions("--where", where),
         _conditions("--where-any", where_any),
-        None if after is None else _seconds("--after", after),
-        None if before is None else _seconds("--before", before),
+        None if after is None else parse_seconds(after, "--after"),
+        None if before is None else parse_seconds(before, "--before"),
     )
 
 
@@ -121,22 +123,6 @@ def _conditions(option: str, texts: Sequence[str] | None) -> tuple[Condition, ..
     for text in texts or ():
         require_utf8(text, option)
     return tuple(parse_condition(text, option) for text in texts or ())
-
-
-def _seconds(option: str, text: str) -> float:
-    """Return a date or time, without a zone that of this machine, in seconds since 1970."""
-    from jtv_cli.stores.filters import read_time
-
-    try:
-        time = read_time(text)
-        if time is not None:
-            return time.timestamp()
-    except (OverflowError, ValueError):
-        pass
-    raise UsageError(
-        f'{option} "{printable(text)}" is not a date or time',
-        hint=f"for example: {option} 2024-05-01, or {option} 2024-05-01T09:30",
-    )
 
 
 def choose_format(session: Session, asked: Format | None, *, json: bool, nul: bool) -> Format:

@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 
 # In this many documents, the fields of metadata are looked up: enough, and not slow.
 _MANY = 20_000
-# Many queries wait until a limit per minute is reset.
-_RATE_LIMIT_WAIT = 130.0
 
 
 def search(
@@ -127,7 +125,8 @@ def search(
             rerank,
             rerank_base,
             candidates,
-            max_wait if queries is None else max(max_wait, _RATE_LIMIT_WAIT if max_wait else 0.0),
+            max_wait,
+            are_many=queries is not None,
             strict=strict,
             others={"--like": like is not None, "--diverse": diverse},
         ),
@@ -377,6 +376,7 @@ def _reranking(
     candidates: int | None,
     max_wait: float,
     *,
+    are_many: bool,
     strict: bool,
     others: Mapping[str, bool],
 ) -> Reranking | None:
@@ -405,6 +405,7 @@ def _reranking(
         model_choice.open_reranker(session.settings, model, base),
         candidates=candidates or pipeline.CANDIDATES,
         max_wait=max_wait,
+        are_many=are_many,
         strict=strict,
         on_failure=warn,
     )

@@ -27,13 +27,16 @@ MOST_CANDIDATES = 100
 # share of them, which is more than most documents have.
 _REQUEST_TOKENS = 32_000
 _LEAST_TOKENS = 64
+# Many queries wait until a limit per minute is reset.
+_RATE_LIMIT_WAIT = 130.0
 
 
 class Reranking:
     """Reranks the hits of one query after the other, with one request for each.
 
     The best `candidates` hits of a query are reranked. A failed request is retried for up to
-    `max_wait` seconds; 0 disables retries. If one fails in the end, `on_failure` is called
+    `max_wait` seconds, if there `are_many` queries for longer: until a limit per minute is reset.
+    0 disables retries. If one fails in the end, `on_failure` is called
     with the error, and the hits of this query and of all later ones keep their order. With
     `strict`, the error is raised instead.
     """
@@ -44,13 +47,14 @@ class Reranking:
         *,
         candidates: int = CANDIDATES,
         max_wait: float = 15.0,
+        are_many: bool = False,
         strict: bool = False,
         on_failure: Callable[[ServiceError], None] = lambda _: None,
     ) -> None:
         self.candidates = candidates
         self.tokens = 0
         self._reranker = reranker
-        self._max_wait = max_wait
+        self._max_wait = max(max_wait, _RATE_LIMIT_WAIT) if are_many and max_wait else max_wait
         self._strict = strict
         self._on_failure = on_failure
         self._has_failed = False

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from jtv_cli.errors import UsageError
 from jtv_cli.records import STDIN, Condition, Operator
 from jtv_cli.source_names import source_patterns
+from jtv_cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -226,6 +227,23 @@ def read_time(text: str) -> datetime | None:
         return datetime.fromisoformat(f"{match['date']}T{time}{seconds}{fraction}{zone}")
     except ValueError:
         return None
+
+
+def parse_seconds(text: str, option: str) -> float:
+    """Return a date or time, without a zone that of this machine, in seconds since 1970.
+
+    Raises UsageError, which names the option, for any other text.
+    """
+    try:
+        time = read_time(text)
+        if time is not None:
+            return time.timestamp()
+    except (OverflowError, ValueError):
+        pass
+    raise UsageError(
+        f'{option} "{printable(text)}" is not a date or time',
+        hint=f"for example: {option} 2024-05-01, or {option} 2024-05-01T09:30",
+    )
 
 
 def _is_in_time(filter: Filter, modified: object) -> bool:
