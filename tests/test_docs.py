@@ -53,21 +53,77 @@ def texts_of_the_code() -> list[str]:
     return texts
 
 
-def test_the_messages_of_troubleshooting_exist() -> None:
+def explained_messages() -> list[str]:
     page = (DOCS / "troubleshooting.md").read_text()
-    messages = re.findall(r"^#### `(.*)`$", page, re.MULTILINE)
-    assert len(messages) > 20
+    headings = re.findall(r"^#### (.*)$", page, re.MULTILINE)
+    return [message for heading in headings for message in re.findall("`([^`]+)`", heading)]
+
+
+def test_the_messages_of_troubleshooting_exist() -> None:
+    messages = explained_messages()
+    assert len(messages) > 60
     texts = texts_of_the_code()
     for message in messages:
         # What is filled in at either end may be missing in the code, which then adds it later.
-        wanted = message.strip("… ").replace("…", GAP)
+        wanted = message.strip("… ").removeprefix("is ").replace("…", GAP)
         assert any(wanted in text for text in texts), message
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("search", "x", "--table", "none"),
+        ("search", "x", "--keyword"),
+        ("search", "x", "--where", "year"),
+        ("search", "x", "--source", "none*"),
+        ("search", "x", "--like", "3"),
+        ("search", "x", "--model", "hashing-v1"),
+        ("search", "x", "--database", "."),
+        ("search", "x", "--database", "notes.txt"),
+        ("search", "x", "--database", "tidb"),
+        ("search", "x", "--database", "mysql://u@127.0.0.1:1/test"),
+        ("search", "x", "--database", "mysql://u@127.0.0.1"),
+        ("search", "x", "--database", "mysql://u:<PASSWORD>@127.0.0.1/test"),
+        ("search", "x", "--database", "mysql://u@127.0.0.1/sys"),
+        ("search", "x", "--database", "mysql://u@127.0.0.1/test?local_infile=1"),
+        ("show", "99"),
+        ("delete", "1"),
+        ("delete", "--source", "none"),
+        ("copy", "--from", "embedded", "--to", "embedded"),
+        ("init", "--table", "a b"),
+        ("init", "--table", "new", "--model", "none"),
+        ("init", "--table", "new", "--model", "all-minilm-l6-v2"),
+        ("ingest", "none.txt"),
+        ("ingest", "empty"),
+        ("ingest", ".", "--include", "*.none"),
+        ("ingest", "latin.txt"),
+        ("ingest", "some.pdf"),
+        ("ingest", "some.csv"),
+        ("import", "notes.txt"),
+    ],
+    ids=" ".join,
+)
+def test_what_a_newcomer_may_see_is_explained(sampled: Jtv, command: tuple[str, ...]) -> None:
+    sampled.write("notes.txt", "a note\n" * 200)
+    sampled.write("latin.txt", "Käse\n".encode("utf-16-le") * 99)
+    sampled.write("some.pdf", b"%PDF-1.7\n\0\0")
+    sampled.write("some.csv", "title,body\na,b\n")
+    (sampled.folder / "work/empty").mkdir()
+    result = sampled(*command)
+    assert result.code in (1, 2, 5)
+    patterns = [re.escape(each).replace("…", ".*") for each in explained_messages()]
+    assert any(re.search(pattern, result.stderr) for pattern in patterns), result.stderr
 
 
 def test_links_between_pages_lead_somewhere() -> None:
     for page in (*DOCS.glob("*.md"), *ROOT.glob("*.md")):
-        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
-            assert (page.parent / link).exists(), f"{page.name}: {link}"
+        for link, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", page.read_text()):
+            target = page.parent / link if link else page
+            assert target.exists(), f"{page.name}: {link}"
+            if anchor:
+                titles = re.findall("^#+ (.*)", target.read_text(), re.MULTILINE)
+                anchors = [re.sub(r"[^\w\- ]", "", each.lower()) for each in titles]
+                assert anchor in [each.replace(" ", "-") for each in anchors], f"{page}: #{anchor}"
 
 
 def example(name: str) -> str:
