@@ -97,7 +97,7 @@ def test_the_messages_of_troubleshooting_exist() -> None:
         ("ingest", "empty"),
         ("ingest", ".", "--include", "*.none"),
         ("ingest", "latin.txt"),
-        ("ingest", "some.pdf"),
+        ("ingest", "some.bin"),
         ("ingest", "some.csv"),
         ("import", "notes.txt"),
     ],
@@ -106,7 +106,7 @@ def test_the_messages_of_troubleshooting_exist() -> None:
 def test_what_a_newcomer_may_see_is_explained(sampled: Jtv, command: tuple[str, ...]) -> None:
     sampled.write("notes.txt", "a note\n" * 200)
     sampled.write("latin.txt", "Käse\n".encode("utf-16-le") * 99)
-    sampled.write("some.pdf", b"%PDF-1.7\n\0\0")
+    sampled.write("some.bin", b"\x7fELF\2\1\1\0")
     sampled.write("some.csv", "title,body\na,b\n")
     (sampled.folder / "work/empty").mkdir()
     result = sampled(*command)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from conftest import Jtv
 
 ROOT = Path(__file__).parent.parent
+DATA = ROOT / "tests/data"
 PAGES = {page.name: page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 KEY = "jina_..."
 BLOCK = re.compile(r"(?:^<!-- ([^\n]*) -->\n)?^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -54,6 +55,8 @@ BEFORE = {
         jtv init --database notes.db --table notes
     """,
     "agents.md": "jtv init --table notes",
+    "documents.md": f"cp {DATA}/manual.pdf . && cp {DATA}/manual.pptx slides.pptx"
+    f" && cp {DATA}/manual.html page.html && jtv init",
     "moving.md": "jtv init && jtv ingest sample_texts.txt",
     "privacy.md": "jtv init && jtv ingest notes.txt",
     "searching.md": f"export JINA_API_KEY={KEY}; jtv init && jtv ingest sample_texts.txt notes.txt",
