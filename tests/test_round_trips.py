@@ -77,6 +77,12 @@ def test_round_trips(user: Jtv, network: Network, command: str, most: float) -> 
     assert Remote(network, user).count(*command.split()) <= most
 
 
+def test_many_queries_take_few_round_trips(user: Jtv, network: Network) -> None:
+    """Sixteen are sent together."""
+    user.write("queries.txt", "".join(f"animals {number}\n" for number in range(48)))
+    assert Remote(network, user).count("search", "--queries", "queries.txt") <= 4 + 48 / 16
+
+
 @pytest.fixture
 def api_user(jtv: Jtv, keyed: Jtv, tiflash_tidb: str) -> Jtv:  # noqa: ARG001
     """A user with an indexed table of the sample texts, made with the API."""

@@ -135,7 +135,7 @@ def best_matches(
         measured = _NO_DISTANCE if vector is None else distance(schema, vector)
         statement = sa.select(columns.id, columns.content, measured)
         chosen = with_first_occurrence(schema, statement.where(columns.id.in_(ids)))
-        found = fetch_own(connection, schema, chosen) if ids else []
+        [found] = fetch_own(connection, schema, chosen) if ids else [[]]
         hits = {hit.id: hit for hit in to_hits(connection, schema, found, matching)}
         near = [
             hits[number]

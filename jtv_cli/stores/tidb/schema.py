@@ -212,8 +212,10 @@ def has_identity(name: str, comment: str | None, identity: str) -> bool:
     return comment is not None and (found.spec.identity if found else "") == identity
 
 
-def fetch_own(connection: sa.Connection, schema: Schema, statement: sa.Select[Any]) -> list[Any]:
-    """Return the rows of a statement, with names, that reads a table's vectors or distances.
+def fetch_own(
+    connection: sa.Connection, schema: Schema, *statements: sa.Select[Any]
+) -> list[list[Any]]:
+    """Return the rows of each statement, with names, that reads a table's vectors or distances.
 
     Another table, of another model, may have been given the table's name since it was opened.
     That is looked up in the same round trip, after the rows were read.
@@ -221,11 +223,14 @@ def fetch_own(connection: sa.Connection, schema: Schema, statement: sa.Select[An
     Raises TableDropped if it is so.
     """
     name = schema.documents.name
-    rows, comments = fetch_all(connection, statement, _COMMENT.bindparams(name=name))
+    *results, comments = fetch_all(connection, *statements, _COMMENT.bindparams(name=name))
     if not has_identity(name, comments[0][0] if comments else None, schema.identity):
         raise TableDropped(name)
-    row_type = namedtuple("Row", statement.selected_columns.keys(), rename=True)  # type: ignore[misc]
-    return [row_type(*row) for row in rows]
+    found = []
+    for statement, rows in zip(statements, results, strict=True):
+        row_type = namedtuple("Row", statement.selected_columns.keys(), rename=True)  # type: ignore[misc]
+        found.append([row_type(*row) for row in rows])
+    return found
 
 
 def set_comment(connection: sa.Connection, name: str, comment: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
+from jtv_cli.batching import batched
 from jtv_cli.records import (
     GOOD_RECALL,
     RECALL_AT,
@@ -25,7 +26,7 @@ from jtv_cli.stores.tidb.schema import NO_SOURCE, fetch_own, in_order, line_of
 from jtv_cli.stores.tidb.statements import read_vector, vector_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import ColumnElement, Connection, Select
 
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
 _OVER_FETCH = 10
 # The number of documents to ask the index for at least where the last ones are at one distance.
 _TIED = 100
+# Queries sent together: as many as fit into any packet, with this many bytes for each number.
+_QUERY_BYTES = 1 << 19
+_NUMBER_BYTES = 14
+_MOST_QUERIES = 16
 _FULL_SCAN = "; documents without a distance made it a full scan"
 
 
@@ -148,25 +153,43 @@ def nearest(
     *,
     exact: bool,
     conditions: Sequence[ColumnElement[bool]] = (),
+    fetched: Sequence[Any] | None = None,
 ) -> Neighbors:
     """Return the k documents nearest to a (dimensions,) query, less those without a distance.
 
-    `conditions` are what they must meet; the index can only answer without any.
+    `conditions` are what they must meet; the index can only answer without any. `fetched` are
+    the rows of `_first_statement`, if they have been read already.
     """
+    if fetched is None:
+        first = _first_statement(schema, query, k, exact=exact, conditions=conditions)
+        [fetched] = fetch_own(connection, schema, first)
     if exact:
-        statement = _statement(schema, query, k, exact=True, conditions=conditions)
-        rows = fetch_own(connection, schema, statement)
-        return Neighbors([row for row in rows if row.distance is not None], was_scanned=False)
-    # A query block that orders by the id too is none that the index can answer. One more than k
-    # shows whether the documents at the end are tied.
-    for wanted in (k + 1, max(_OVER_FETCH * k, _TIED)):
-        rows = fetch_own(connection, schema, _statement(schema, query, wanted, exact=False))
+        return Neighbors([row for row in fetched if row.distance is not None], was_scanned=False)
+    rows, more = fetched, max(_OVER_FETCH * k, _TIED)
+    for wanted in (k + 1, more):
+        if wanted == more:
+            [rows] = fetch_own(connection, schema, _statement(schema, query, more, exact=False))
         if any(row.distance is None for row in rows):
             # They come first and take the place of others.
             return nearest(connection, schema, query, k, exact=True)._replace(was_scanned=True)
         if len(rows) < wanted or rows[k - 1].distance < rows[-1].distance:
             break
     return Neighbors(sorted(rows, key=lambda row: (row.distance, row.id))[:k], was_scanned=False)
+
+
+def nearest_to_each(
+    connection: Connection, schema: Schema, queries: Vectors, k: int, *, exact: bool
+) -> Iterator[Neighbors]:
+    """Yield what `nearest` returns for each of (m, dimensions) queries.
+
+    The statements of several queries are sent in one round trip.
+    """
+    size = _QUERY_BYTES // (_NUMBER_BYTES * queries.shape[1])
+    for some in batched(list(queries), min(max(size, 1), _MOST_QUERIES)):
+        statements = [_first_statement(schema, query, k, exact=exact) for query in some]
+        answers = fetch_own(connection, schema, *statements)
+        for query, rows in zip(some, answers, strict=True):
+            yield nearest(connection, schema, query, k, exact=exact, fetched=rows)
 
 
 class SearchPlan(NamedTuple):
@@ -193,7 +216,7 @@ def search(
 
     Without a plan, the results have no explanation.
     """
-    found = [nearest(connection, schema, query, k, exact=plan is EXACT) for query in queries]
+    found = list(nearest_to_each(connection, schema, queries, k, exact=plan is EXACT))
     near = [[row for row in one.rows if row.distance <= far] for one in found]
     hits = [to_hits(connection, schema, rows) for rows in near]
     if plan is None:
@@ -362,6 +385,19 @@ def with_first_occurrence(schema: Schema, statement: Select[Any]) -> Select[Any]
         .outerjoin_from(near, first, sa.and_(first.c.document == near.c.id, first.c.position == 1))
         .outerjoin(sources, sources.c.id == first.c.source)
     )
+
+
+def _first_statement(
+    schema: Schema,
+    query: Vectors,
+    k: int,
+    *,
+    exact: bool,
+    conditions: Sequence[ColumnElement[bool]] = (),
+) -> Select[Any]:
+    # A query block that orders by the id too is none that the index can answer. One more than k
+    # shows whether the documents at the end are tied.
+    return _statement(schema, query, k if exact else k + 1, exact=exact, conditions=conditions)
 
 
 def _statement(

@@ -491,7 +491,7 @@ class TidbTable(Table):
 
     def _fetch(self, statement: Select[Any]) -> list[Any]:
         return self._database.read(
-            lambda connection: fetch_own(connection, self._schema, statement)
+            lambda connection: fetch_own(connection, self._schema, statement)[0]
         )
 
     def _hits(self, rows: Sequence[Any]) -> list[Hit]:
