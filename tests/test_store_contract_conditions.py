@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 from contextlib import closing
+from datetime import datetime, timezone
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import pytest
 
 from jtv_cli.errors import UsageError
@@ -15,7 +17,7 @@ from jtv_cli.stores.filters import matches, metadata_test, parse_condition, pars
 from tables import SPEC, document, make, vectors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from conftest import OpenStore
     from jtv_cli.records import Document
@@ -23,6 +25,16 @@ if TYPE_CHECKING:
 
 TABLES, FILTERS = 20, 50
 FIELDS = ("year", "lang", "a.b", "a", "a.b.c", "größe", 'a "name" \\')
+UTC = timezone.utc
+TIMES = {
+    "2024-02-29": datetime(2024, 2, 29, tzinfo=UTC),
+    "2024-02-29T23:30:00-05:00": datetime(2024, 3, 1, 4, 30, tzinfo=UTC),
+    "2024-03-01T04:30Z": datetime(2024, 3, 1, 4, 30, tzinfo=UTC),
+    "2024-03-01 04:30:00.5": datetime(2024, 3, 1, 4, 30, 0, 500_000, tzinfo=UTC),
+    "2023-12-31": datetime(2023, 12, 31, tzinfo=UTC),
+    "0001-01-01": datetime(1, 1, 1, tzinfo=UTC),
+    "9999-12-31T23:59:59Z": datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC),
+}
 DATES = (
     *("2024-02-29", "2024-02-29T23:30:00-05:00", "2024-03-01T04:30Z", "2024-03-01 04:30:00.5"),
     *("2023-12-31", "0001-01-01", "9999-12-31T23:59:59Z", "2024-02-30", "2024-13-01"),
@@ -91,6 +103,78 @@ DETAILS: dict[str, dict[str, Any]] = {
 }
 
 
+def value_of(field: str, metadata: Any) -> list[Any]:
+    """Return the value of a field as a list, which is empty if there is none."""
+    if field in metadata:
+        return [metadata[field]]
+    found = [metadata]
+    for key in field.split("."):
+        found = [each[key] for each in found if isinstance(each, dict) and key in each]
+    return found
+
+
+def text(value: Any) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def order(value: Any, wanted: Any) -> int | None:
+    """Return how a value compares: less than 0, 0 or more; None if it does not."""
+    if isinstance(wanted, datetime):
+        value = TIMES.get(value) if isinstance(value, str) else None
+    elif not isinstance(wanted, str):
+        value = {"3": 3, "03": 3, "3.5": 3.5, "-1": -1}.get(value) if is_text(value) else value
+        value = value if type(value) in (int, float) else None
+    elif not is_text(value):
+        value = None
+    return None if value is None else (value > wanted) - (value < wanted)
+
+
+def is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+# What docs/searching.md says, by no code of jtv.
+DEFINITIONS: dict[Operator, Callable[[Any, Any], bool]] = {
+    Operator.EXISTS: lambda *_: True,
+    Operator.EQUALS: lambda value, wanted: text(value) == wanted,
+    Operator.DIFFERS: lambda value, wanted: text(value) != wanted,
+    Operator.IN: lambda value, wanted: any(text(value) == each for each in wanted),
+    Operator.CONTAINS: lambda value, wanted: (
+        wanted in (value if is_text(value) else [text(each) for each in value])
+        if isinstance(value, str | list)
+        else False
+    ),
+    Operator.LESS: lambda value, wanted: order(value, wanted) == -1,
+    Operator.AT_MOST: lambda value, wanted: order(value, wanted) in (-1, 0),
+    Operator.GREATER: lambda value, wanted: order(value, wanted) == 1,
+    Operator.AT_LEAST: lambda value, wanted: order(value, wanted) in (0, 1),
+}
+
+
+def holds(condition: Condition, metadata: Any) -> bool:
+    means = DEFINITIONS[condition.operator]
+    return any(means(value, condition.operand) for value in value_of(condition.field, metadata))
+
+
+def by_definition(filter: Filter, occurrence: Occurrence) -> bool:
+    names: dict[str | None, set[str | None]] = {
+        None: {None, "a.txt", "ab.txt", "b.txt"},
+        "-": {None},
+        "b.txt": {"b.txt"},
+    }
+    if occurrence.source not in names.get(filter.source, {"a.txt", "ab.txt"}):
+        return False
+    modified = DETAILS.get(occurrence.source or "", {}).get("modified")
+    if filter.after is not None and not (modified and modified >= filter.after):
+        return False
+    if filter.before is not None and not (modified and modified < filter.before):
+        return False
+    metadata = occurrence.metadata or {}
+    return all(holds(each, metadata) for each in filter.where) and (
+        not filter.where_any or any(holds(each, metadata) for each in filter.where_any)
+    )
+
+
 def random_documents(chance: Chance, amount: int) -> list[Document]:
     sources, lines = (None, *DETAILS), count(1)
     return [
@@ -123,7 +207,9 @@ def test_as_in_python(tables: Iterator[Table]) -> None:
             first: dict[str, set[tuple[str | None, int | None]]] = {}
             for each in documents:
                 for where in sorted(each.occurrences, key=lambda one: (one.source is None,)):
-                    if matches(filter, where, DETAILS.get(where.source or "")):
+                    is_match = by_definition(filter, where)
+                    assert is_match == matches(filter, where, DETAILS.get(where.source or ""))
+                    if is_match:
                         first.setdefault(each.text, set()).add((where.source, where.line))
             [hits] = table.search(vectors(1), 40, filter=filter).hits
             assert {hit.content for hit in hits} == first.keys(), filter
@@ -215,8 +301,6 @@ def test_what_is_no_condition(text: str) -> None:
     ],
 )
 def test_what_a_condition_means(condition: str, metadata: dict[str, Any], is_met: bool) -> None:
-    import orjson
-
     filter = Filter(where=(parse_condition(condition),))
     assert matches(filter, Occurrence(metadata=metadata)) is is_met
     assert metadata_test(filter)(orjson.dumps(metadata).decode()) is is_met
