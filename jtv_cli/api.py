@@ -235,7 +235,7 @@ class Table:
 
     def ingest(
         self,
-        texts: str | Iterable[str | Mapping[str, Any]] = (),
+        texts: str | Mapping[str, Any] | Iterable[str | Mapping[str, Any]] = (),
         *,
         files: StrPath | Iterable[StrPath] = (),
         source: str | None = None,
@@ -317,7 +317,7 @@ class Table:
         paths = [files] if isinstance(files, str | os.PathLike) else list(files)
         with self._connections.borrow(create=True) as table:
             if not paths:
-                records = [texts] if isinstance(texts, str) else texts
+                records = [texts] if isinstance(texts, str | Mapping) else texts
                 return run(table, blocks_of_records(records, source))
             read_options = ReadOptions(
                 name=source,

@@ -403,6 +403,12 @@ def test_tidb(tidb: str) -> None:
         assert table.delete(source="s").documents == 20
 
 
+def test_one_record_is_not_taken_for_its_fields(table: jtv_cli.Table) -> None:
+    assert table.ingest({"text": "a record", "lang": "en"}).stored == 1
+    [hit] = table.search("a record")
+    assert (hit.content, hit.metadata) == ("a record", {"lang": "en"})
+
+
 def test_only_ingest_creates_a_table(path: Path) -> None:
     with jtv_cli.connect(path, table="tpyo", model="hashing-v1") as table:
         assert (table.name, table.model) == ("tpyo", "hashing-v1")

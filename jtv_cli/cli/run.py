@@ -96,7 +96,7 @@ _WITH_VALUE = ("--database", "--table", "--model", "--api-base", "--color")
 _MORE_HELP = "Documentation: jtv help topics"
 _ROOT_EPILOG = """\
 Example: jtv ingest notes.txt && jtv search "what to cook with spinach"
-See also: jtv COMMAND --help, jtv help topics, jtv help settings, jtv --version"""
+See also: jtv COMMAND --help, jtv help topics, jtv help agents, jtv --version"""
 
 # Typer exports this one of its usage errors and, before 0.28, not the base of them all.
 _TyperUsageError: type[typer.BadParameter] = typer.BadParameter.__base__  # type: ignore[assignment]
