@@ -1,6 +1,7 @@
 """What a full-text index costs: the rate of `jtv ingest`, the file, and the time of a search.
 
     python benchmarks/full_text.py [--rows 10000 100000] [--model static-v1] [--rounds 5]
+        [--ingests 2]
 
 Texts are random words of the documents in data/answers, 8 to 20 each, as frequent as they are
 there. Everything is whole processes; `alone` are searches within one process that have the model
@@ -38,23 +39,25 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--model", default="static-v1")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--ingests", type=int, default=2)
     arguments = parser.parse_args()
     print(f"{machine()}; {arguments.model}, best of {arguments.rounds} rounds")
     for rows in arguments.rows:
         with tempfile.TemporaryDirectory() as directory:
-            measure(Path(directory), rows, arguments.model, arguments.rounds)
+            measure(Path(directory), rows, arguments)
 
 
-def measure(directory: Path, rows: int, model: str, rounds: int) -> None:
+def measure(directory: Path, rows: int, arguments: argparse.Namespace) -> None:
     """Print the costs for so many rows."""
+    model = arguments.model
     lines = directory / "lines.txt"
     write_texts(lines, rows)
     print(f"\n{rows:,} documents, {lines.stat().st_size / rows:.0f} bytes each")
     plain, indexed = directory / "plain.db", directory / "indexed.db"
-    # In turn, the faster of two: another process may have slowed down one.
+    # In turn, the fastest of each: another process may have slowed down one.
     seconds = {path: float("inf") for path in (plain, indexed)}
     cpu = seconds.copy()
-    for _ in range(2):
+    for _ in range(arguments.ingests):
         for path, options in ((plain, ()), (indexed, ("--full-text",))):
             path.unlink(missing_ok=True)
             run("init", "--model", model, *options, path=path)
@@ -73,7 +76,7 @@ def measure(directory: Path, rows: int, model: str, rounds: int) -> None:
         name: (JTV, "search", "--database", str(indexed), "--table", TABLE, *options, QUERY)
         for name, options in WAYS.items()
     }
-    best = best_seconds(commands, rounds)
+    best = best_seconds(commands, arguments.rounds)
     alone = seconds_alone(indexed, model)
     for name in ("keyword", "hybrid"):
         show(f"{name} search ÷ vector search", "", f"{best[name] / best['vectors']:.2f}")

@@ -217,6 +217,27 @@ def test_if_it_fails_the_hits_keep_their_order(filled: Jtv, api: JinaServer, fau
     assert strict.is_one_error
 
 
+def test_a_server_that_takes_fewer_texts(filled: Jtv, api: JinaServer) -> None:
+    api.misbehave(jina_faults.answer(413, {"detail": "at most 4 documents"}), times=None)
+    for options, code in (((), 0), (("--strict",), 4)):
+        result = search(filled, "--rerank", "--max-wait", "0", *options)
+        assert result.code == code
+        assert "hint: rerank fewer than 5 hits: --candidates N" in result.stderr
+
+
+def test_a_long_query_leaves_less_for_the_texts(filled: Jtv, api: JinaServer) -> None:
+    filled.write("long.txt", "\n".join(f"red {n} " + "apples " * 2_000 for n in range(50)))
+    filled.ok("ingest", "long.txt", "--lines")
+    query = "red " * 500
+    result = filled("search", "-", "--rerank", "--max-wait", "0", stdin=query)
+    assert result.stderr == ""
+    [request] = api.requests[-1:]
+    sent = request.body["documents"]
+    assert len(sent) == 50
+    words = sum(len(text.split()) for text in sent)
+    assert words + 50 * 500 <= 32_000
+
+
 def test_a_failure_ends_reranking(filled: Jtv, api: JinaServer) -> None:
     api.misbehave(jina_faults.instead(no_balance()), times=None)
     filled.write("queries.txt", "one\ntwo\nthree\n")

@@ -7,7 +7,7 @@ from queue import Empty, SimpleQueue
 from threading import TIMEOUT_MAX, Thread
 from typing import TYPE_CHECKING
 
-from jtv_cli.errors import ServiceDown, ServiceError
+from jtv_cli.errors import BatchTooLarge, ServiceDown, ServiceError
 from jtv_cli.pipeline.retry import LONGEST_REQUEST, Attempts, RetryPolicy
 from jtv_cli.text import estimated_tokens
 
@@ -75,10 +75,13 @@ class Reranking:
         if not hits or self._has_failed:
             return list(hits)
         some, others = hits[: self.candidates], hits[self.candidates :]
-        share = max((_REQUEST_TOKENS - estimated_tokens(query)) // len(some), _LEAST_TOKENS)
+        # The query counts with each of them.
+        share = max(_REQUEST_TOKENS // len(some) - estimated_tokens(query), _LEAST_TOKENS)
         try:
             scores = self._scores(query, [_cut(hit.content, share) for hit in some])
         except ServiceError as error:
+            if isinstance(error, BatchTooLarge):
+                error.hint = f"rerank fewer than {len(some)} hits: --candidates N"
             if self._strict:
                 raise
             self._has_failed = True
