@@ -25,8 +25,8 @@ from jtv_cli.sources.details import describe, in_words
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from jtv_cli.embedders import Embedder
     from jtv_cli.pipeline import IngestOptions, Recalled, Remembered, TextCutter
+    from jtv_cli.pipeline.reembedding import Block
     from jtv_cli.records import IngestEstimate
     from jtv_cli.sources import Input, RecordBlock, Source
     from jtv_cli.stores import Store, Table
@@ -266,12 +266,16 @@ def record(session: Session, table: Table, recalled: Recalled) -> None:
 
 
 class Outcome:
-    """The report of a command so far; `removed` is for `sync`. With `json` it is JSON."""
+    """The report of a command so far. With `json` it is JSON.
+
+    `removed` is what `sync` has removed, `facts` are what else the JSON says.
+    """
 
     def __init__(self, *, json: bool) -> None:
         self.json = json
         self.report = IngestReport()
         self.removed: Removed | None = None
+        self.facts: dict[str, object] = {}
 
     def print(self, session: Session) -> None:
         """Print the report on stdout if it is JSON."""
@@ -280,7 +284,7 @@ class Outcome:
             report = self.report._asdict()
             if not report["lost"]:
                 del report["lost"]
-            session.print_json(report | removed)
+            session.print_json(self.facts | report | removed)
 
 
 @contextmanager
@@ -316,6 +320,43 @@ def ingest_into(
     if not sources:
         _print_summary(session, outcome)
         return
+    embed_into(
+        session,
+        store,
+        table,
+        blocks,
+        ingest_options,
+        cutter,
+        outcome,
+        size=_bytes(sources),
+        is_typed=any(source.stream.is_typed for source in sources),
+        can_resume=not any(source.path == STDIN for source in sources),
+    )
+    report = outcome.report
+    if session.console.is_terminal and report.texts == report.empty and not report.stopped:
+        session.console.report("The input has no text. How it is read: jtv ingest --help")
+
+
+def embed_into(
+    session: Session,
+    store: Store,
+    table: Table,
+    blocks: Iterable[Block],
+    ingest_options: IngestOptions,
+    cutter: TextCutter | None,
+    outcome: Outcome,
+    *,
+    size: int | None,
+    is_typed: bool = False,
+    can_resume: bool = True,
+) -> None:
+    """Embed and store the blocks; print progress and, unless the report is JSON, a summary.
+
+    `size` is that of the whole input, as the `end` of blocks counts it, None if it is not
+    known.
+    """
+    from jtv_cli import pipeline
+
     with session.console.status("opening the embedder"):
         embedder = session.embedder(table.spec, truncate=ingest_options.truncate)
         # Fail before anything is paid for.
@@ -323,15 +364,22 @@ def ingest_into(
     session.note_connection(store, table)
     if session.settings.api_key.value:
         session.note_builtin(table.spec)
+    price = embedder.model.price or 0.0
     try:
-        _ingest(session, sources, blocks, embedder, table, ingest_options, cutter, outcome)
+        with ingest_progress(
+            session.console, size=size, price=price, is_typed=is_typed
+        ) as observer:
+            try:
+                pipeline.ingest(blocks, embedder, table, ingest_options, observer, cutter)
+            finally:
+                outcome.report = observer.report
     except Interrupted as interrupted:
         interrupted.detail = _summary(outcome.report)
         if lost := outcome.report.lost:
             interrupted.detail += (
                 f"; {format_count(lost, 'text')} sent but not stored, which may have been charged"
             )
-        if not any(source.path == STDIN for source in sources):
+        if can_resume:
             interrupted.detail += f"; {RESUME}"
         raise
     except BaseException:
@@ -341,32 +389,6 @@ def ingest_into(
     if outcome.report.stopped:
         session.console.error(f"stopped before the end: {outcome.report.stopped}")
     _print_summary(session, outcome)
-    report = outcome.report
-    if session.console.is_terminal and report.texts == report.empty and not report.stopped:
-        session.console.report("The input has no text. How it is read: jtv ingest --help")
-
-
-def _ingest(
-    session: Session,
-    sources: Sequence[Source],
-    blocks: Iterable[RecordBlock],
-    embedder: Embedder,
-    table: Table,
-    ingest_options: IngestOptions,
-    cutter: TextCutter | None,
-    outcome: Outcome,
-) -> None:
-    from jtv_cli import pipeline
-
-    price = embedder.model.price or 0.0
-    is_typed = any(source.stream.is_typed for source in sources)
-    with ingest_progress(
-        session.console, size=_bytes(sources), price=price, is_typed=is_typed
-    ) as observer:
-        try:
-            pipeline.ingest(blocks, embedder, table, ingest_options, observer, cutter)
-        finally:
-            outcome.report = observer.report
 
 
 def print_formats(session: Session, sources: Sequence[Source]) -> None:
@@ -456,11 +478,10 @@ def report_estimate(
             if removal is not None and table is not None and survey.skipped == left_out:
                 removed = removal(table)
     if json:
-        record = {"model": model.name, "prices": PRICES_DATE} | survey._asdict()
+        record = estimate_record(survey, model)
         session.print_json(record if removal is None else record | {"removed": removed._asdict()})
     else:
-        for line in _estimate_lines(session, survey, model):
-            session.console.report(line)
+        print_estimate(session, survey, model)
         if removal is not None:
             session.console.report(f"Would remove {format_removed(removed)}")
     return ExitCode.IN_PART if survey.skipped else ExitCode.OK
@@ -474,7 +495,15 @@ def _open_for_estimate(session: Session, store: Store) -> tuple[Table | None, Mo
     return table, model_of(table.spec)
 
 
-def _estimate_lines(session: Session, survey: IngestEstimate, model: Model) -> list[str]:
+def estimate_record(survey: IngestEstimate, model: Model) -> dict[str, object]:
+    """Return an estimate for a JSON report."""
+    return {"model": model.name, "prices": PRICES_DATE, **survey._asdict()}
+
+
+def print_estimate(
+    session: Session, survey: IngestEstimate, model: Model, *, verb: str = "Would embed"
+) -> None:
+    """Print what an ingest embeds, about what that costs, and the space that it takes."""
     others = [
         f"{survey.known - survey.duplicates:,} already stored",
         *([format_count(survey.duplicates, "duplicate")] if survey.duplicates else []),
@@ -482,12 +511,24 @@ def _estimate_lines(session: Session, survey: IngestEstimate, model: Model) -> l
         *([format_count(survey.empty, "empty line")] if survey.empty else []),
     ]
     storage = "" if session.database.is_embedded else f" ({_FREE_STORAGE})"
-    return [
-        f"Would embed {survey.to_embed:,} of {format_count(survey.texts, 'text')}"
-        f" ({', '.join(others)})",
+    for line in (
+        f"{verb} {survey.to_embed:,} of {format_count(survey.texts, 'text')} ({', '.join(others)})",
         f"About {format_count(survey.tokens, 'token')} with {model.name}: {_cost(survey, model)}",
         f"About {format_size(survey.bytes)} in the store{storage}",
-    ]
+    ):
+        session.console.report(line)
+
+
+def confirm_estimate(session: Session, survey: IngestEstimate, model: Model) -> None:
+    """Ask before very many tokens are paid for. Raises UsageError unless the user agrees."""
+    if survey.tokens > _MANY_TOKENS and not model.is_free:
+        cost = "price unknown" if survey.usd is None else format_usd(survey.usd)
+        session.confirm(
+            "embed",
+            f"{format_count(survey.to_embed, 'text')}, about"
+            f" {format_count(survey.tokens, 'token')} with {model.name} ({cost})",
+            otherwise="nothing was embedded",
+        )
 
 
 def _cost(survey: IngestEstimate, model: Model) -> str:

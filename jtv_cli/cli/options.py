@@ -316,6 +316,16 @@ To = Annotated[
     str, typer.Option("--to", metavar="STORE", help="Copy to this store, named in the same way.")
 ]
 
+NewModel = Annotated[
+    str, typer.Option("--model", metavar="NAME", help="Embed the texts with this model.")
+]
+NewTable = Annotated[
+    str | None,
+    typer.Option(
+        "--to", metavar="TABLE", help="Store them in this table. Default: named after both."
+    ),
+]
+
 Measure = Annotated[
     bool, typer.Option("--measure", help="Measure the speed of models on this machine.")
 ]

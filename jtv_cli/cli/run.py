@@ -54,6 +54,7 @@ _COMMANDS = {
     "export": ("transfer.export", "Write the table to stdout as JSON lines."),
     "import": ("transfer.import_table", "Store the documents of an export."),
     "copy": ("transfer.copy", "Copy the table from one store to another."),
+    "reembed": ("reembed.reembed", "Embed the table with another model, into a new one."),
     "mcp": ("mcp.mcp", "Serve the table to agents (Model Context Protocol)."),
     "index status": ("index.status", "Show the state of the index."),
     "index build": ("index.build", "Build or rebuild the index."),
@@ -84,6 +85,7 @@ _ALL_BUT_TABLE = ("database", "model", "api_base", "no_key")
 _WITHOUT = {
     "copy": _ALL_BUT_TABLE,
     "models list": ("database", "table", "model"),
+    "reembed": ("model",),
     "models pull": ("table", *_ALL_BUT_TABLE),
     "models path": ("table", *_ALL_BUT_TABLE),
     "models remove": ("table", *_ALL_BUT_TABLE),

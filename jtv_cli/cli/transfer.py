@@ -91,7 +91,7 @@ def import_table(
         spec = _target_spec(session, reader.spec, source.path)
         _require_possible(spec, source.path)
         _require_model(session, spec, source.path)
-        target = _Target(session, store, spec)
+        target = Target(session, store, spec)
         counter = _Counter(session)
         stopped = _fill(session, target, reader, counter, source.stream)
         if stopped:
@@ -142,7 +142,7 @@ def copy(
         to_store = stack.enter_context(session.open_store(destination, writable=True))
         table = session.open_table(from_store)
         spec = table.spec
-        target_table = _Target(session, to_store, spec)
+        target_table = Target(session, to_store, spec)
         counter = _Counter(session)
         _copy(session, table, target_table.open(), counter, filter_)
         if not no_index:
@@ -164,7 +164,7 @@ def copy(
     return ExitCode.IN_PART if counter.skipped else ExitCode.OK
 
 
-class _Target:
+class Target:
     """The table to fill. It is created if it does not exist, and its index is built in the end.
 
     Raises TableMismatch if the table has another model, StoreError if it must be converted
@@ -330,7 +330,7 @@ def _require_model(session: Session, spec: TableSpec, path: str) -> None:
 
 
 def _fill(
-    session: Session, target: _Target, reader: ExportReader, counter: _Counter, stream: Stream
+    session: Session, target: Target, reader: ExportReader, counter: _Counter, stream: Stream
 ) -> str | None:
     """Store the documents in a table that is created once the first ones have been read.
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from jtv_cli.pipeline.matching import read_matching
     from jtv_cli.pipeline.observer import NullObserver, Observer
     from jtv_cli.pipeline.options import IngestOptions
+    from jtv_cli.pipeline.reembedding import read_documents
     from jtv_cli.pipeline.removal import (
         MarkedLines,
         count_documents,
@@ -73,6 +74,7 @@ __all__ = [
     "mark_matching",
     "mark_missing",
     "mark_source",
+    "read_documents",
     "read_matching",
     "recall_files",
     "recall_sources",
@@ -92,6 +94,7 @@ _MODULES = {
     "matching": ("read_matching",),
     "observer": ("NullObserver", "Observer"),
     "options": ("IngestOptions",),
+    "reembedding": ("read_documents",),
     "removal": (
         "MarkedLines",
         "count_documents",

@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 class NewText(NamedTuple):
     """A text that the table does not have.
 
-    `occurrences` are those of its document and grow while it is embedded; `paths` has the
-    path that each was read from, as the user named it.
+    `occurrences` are those of its document and grow while it is embedded; `places` are what
+    messages call the places where it was read, as file:line.
     """
 
     document: Document
     occurrences: list[Occurrence]
-    paths: list[str]
+    places: list[str]
     tokens: int
 
     @property
     def place(self) -> str:
         """Where it was read first, as file:line."""
-        return f"{self.paths[0]}:{self.occurrences[0].line}"
+        return self.places[0]
 
 
 class Group:

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 from jtv_cli.errors import DocumentDeleted
 from jtv_cli.pipeline.batches import NewText
-from jtv_cli.records import Document, Occurrence, SourceLine, SourceRange
+from jtv_cli.records import Document
 from jtv_cli.text import estimated_tokens, text_hashes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from jtv_cli.embedders import BatchLimit
-    from jtv_cli.sources import RecordBlock
+    from jtv_cli.pipeline.reembedding import Block
+    from jtv_cli.records import Occurrence
     from jtv_cli.stores import Table
 
 # Of the tokens that `concurrency` batches may have. Batches, cut by length, are never quite
@@ -58,7 +59,7 @@ class Deduplicator:
         """The new texts that are neither stored nor skipped yet."""
         return self._unstored.values()
 
-    def add(self, block: RecordBlock, limit: BatchLimit) -> int:
+    def add(self, block: Block, limit: BatchLimit) -> int:
         """Add the texts of a block and return how many of them are not new.
 
         Occurrences of stored texts are stored. `limit` is that of one request.
@@ -68,16 +69,16 @@ class Deduplicator:
         hashes = text_hashes(text for _, text, _, _ in block.texts)
         ids = self._store_occurrences(block, hashes)
         new = 0
-        for key, (line, text, metadata, end_line) in zip(hashes, block.texts, strict=True):
+        for row, (key, (_, text, _, _)) in enumerate(zip(hashes, block.texts, strict=True)):
             if key in ids:
                 continue
-            occurrence = Occurrence(block.source, line, metadata, end_line)
-            self._occurrences += 1
+            occurrences, place = block.occurrences_of(row), block.place_of(row)
+            self._occurrences += len(occurrences)
             if earlier := self._unstored.get(key):
-                earlier.occurrences.append(occurrence)
-                earlier.paths.append(block.path)
+                earlier.occurrences.extend(occurrences)
+                earlier.places.append(place)
             else:
-                self._gather(text, key, occurrence, block.path, limit)
+                self._gather(text, key, occurrences, place, limit)
                 new += 1
         return len(hashes) - new
 
@@ -92,30 +93,28 @@ class Deduplicator:
         for document in documents:
             self._occurrences -= len(self._unstored.pop(document.hash).occurrences)
 
-    def _store_occurrences(self, block: RecordBlock, hashes: Sequence[bytes]) -> dict[bytes, int]:
+    def _store_occurrences(self, block: Block, hashes: Sequence[bytes]) -> dict[bytes, int]:
         """Store the occurrences of stored texts; return the ids of these texts by hash."""
-        numbers = [line or 0 for line, _, _, _ in block.texts]
-        span = SourceRange(block.source, min(numbers), max(numbers)) if numbers else None
         while True:
-            ids = self._table.known(hashes, span)
-            lines = [
-                SourceLine(line, ids[key], metadata, end_line)
-                for key, (line, _, metadata, end_line) in zip(hashes, block.texts, strict=True)
-                if key in ids
-            ]
+            ids = self._table.known(hashes, block.span)
             try:
-                self._table.add_occurrences(block.source, lines)
+                for source, lines in block.stored_lines(ids, hashes):
+                    self._table.add_occurrences(source, lines)
             except DocumentDeleted:
                 # Another process has just deleted one of them: its text is new again.
                 continue
             return ids
 
     def _gather(
-        self, text: str, key: bytes, occurrence: Occurrence, path: str, limit: BatchLimit
+        self,
+        text: str,
+        key: bytes,
+        occurrences: list[Occurrence],
+        place: str,
+        limit: BatchLimit,
     ) -> None:
-        occurrences = [occurrence]
         tokens = estimated_tokens(text, self._longest)
-        new = NewText(Document(text, key, occurrences), occurrences, [path], tokens)
+        new = NewText(Document(text, key, occurrences), occurrences, [place], tokens)
         if self._tokens + tokens > _FILL * self._concurrency * limit.tokens:
             self._finish_group()
         self._unstored[key] = new

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from jtv_cli.pipeline.ingestion import BYTES_PER_DOCUMENT
 from jtv_cli.records import IngestEstimate
+from jtv_cli.sources import RecordBlock
 from jtv_cli.text import estimated_tokens, short_key, text_hashes
 
 if TYPE_CHECKING:
@@ -14,12 +15,12 @@ if TYPE_CHECKING:
 
     from jtv_cli.embedders import Model
     from jtv_cli.pipeline.long_texts import TextCutter
-    from jtv_cli.sources import RecordBlock
+    from jtv_cli.pipeline.reembedding import Block
     from jtv_cli.stores import Table
 
 
 def estimate(
-    blocks: Iterable[RecordBlock],
+    blocks: Iterable[Block],
     table: Table | None,
     model: Model,
     *,
@@ -39,8 +40,10 @@ def estimate(
     longest = model.max_tokens if truncate else None
     texts = empty = bad = 0
     for read in blocks:
-        cut = cutter.apply(read, table, model.max_tokens) if cutter else read
-        block = cut.within(table.most_bytes if table else None)
+        block = read
+        if cutter is not None and isinstance(read, RecordBlock):
+            block = cutter.apply(read, table, model.max_tokens)
+        block = block.within(table.most_bytes if table else None)
         hashes = text_hashes(text for _, text, _, _ in block.texts)
         stored = table.known(hashes) if table else {}
         for key, (_, text, _, _) in zip(hashes, block.texts, strict=True):

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from jtv_cli.pipeline.batches import Batch
+    from jtv_cli.pipeline.reembedding import Block
     from jtv_cli.records import Embeddings
-    from jtv_cli.sources import RecordBlock
 
 
 class RecordsRead(NamedTuple):
     """The reader read some records of the input."""
 
-    block: RecordBlock
+    block: Block
 
 
 class InputEnded(NamedTuple):

@@ -31,6 +31,7 @@ from jtv_cli.pipeline.observer import NullObserver, Observer
 from jtv_cli.pipeline.scheduler import BatchScheduler, Decision, GiveUp, Retry, Skip
 from jtv_cli.pipeline.stats import IngestStats
 from jtv_cli.records import Purpose
+from jtv_cli.sources import RecordBlock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
     from jtv_cli.embedders import Embedder
     from jtv_cli.pipeline.long_texts import TextCutter
     from jtv_cli.pipeline.options import IngestOptions
+    from jtv_cli.pipeline.reembedding import Block
     from jtv_cli.records import IngestReport
-    from jtv_cli.sources import RecordBlock
     from jtv_cli.stores import Table
 
 # Texts are embedded, though they are few, if there is no more input for so many seconds, or if
@@ -58,7 +59,7 @@ BYTES_PER_DOCUMENT = 200
 
 
 def ingest(
-    blocks: Iterable[RecordBlock],
+    blocks: Iterable[Block],
     embedder: Embedder,
     table: Table,
     options: IngestOptions,
@@ -108,7 +109,7 @@ def ingest(
     return stats.report
 
 
-def _run_in_threads(run: _Run, blocks: Iterable[RecordBlock]) -> None:
+def _run_in_threads(run: _Run, blocks: Iterable[Block]) -> None:
     """Start the reader and the event loop, and wait for the end; interrupts stop the run."""
     try:
         # Daemons: a read or a request that never returns must not keep the process.
@@ -123,7 +124,7 @@ def _run_in_threads(run: _Run, blocks: Iterable[RecordBlock]) -> None:
         raise
 
 
-def _read(blocks: Iterable[RecordBlock], run: _Run) -> None:
+def _read(blocks: Iterable[Block], run: _Run) -> None:
     """Read the input, the next block when the event loop has dealt with the last."""
     try:
         for block in blocks:
@@ -174,7 +175,7 @@ class _Run:
         )
         self._groups: list[Group] = []
         self._held_back: Group | None = None
-        self._block: RecordBlock | None = None
+        self._block: Block | None = None
         self._last_read = self._gathering_since = time.monotonic()
         self._busy_since: float | None = None
         self._input_ended = False
@@ -273,9 +274,9 @@ class _Run:
         longest = self._gathering_since + _LONGEST_GATHERING_SECONDS
         return min(self._last_read + _IDLE_SECONDS, longest)
 
-    def _take_in(self, block: RecordBlock) -> None:
+    def _take_in(self, block: Block) -> None:
         """Sort the records of a block into stored, new, empty and bad ones."""
-        if self._cutter is not None:
+        if self._cutter is not None and isinstance(block, RecordBlock):
             block = self._cutter.apply(block, self._table, self._embedder.model.max_tokens)
         block = block.within(self._table.most_bytes)
         if block.bad and self._options.strict:
@@ -382,9 +383,9 @@ class _Run:
         new = batch.group.skip(batch.rows[0])
         self._deduplicator.forget([new.document])
         # Every occurrence but the first was counted as known when it was read.
-        self._stats.count(skipped=len(new.paths), known=1 - len(new.paths))
-        for path, occurrence in zip(new.paths, new.occurrences, strict=True):
-            self._observer.on_skipped(f"{path}:{occurrence.line}", reason)
+        self._stats.count(skipped=len(new.places), known=1 - len(new.places))
+        for place in new.places:
+            self._observer.on_skipped(place, reason)
         if self._options.strict:
             self._stop(f"--strict, at {new.place}")
 

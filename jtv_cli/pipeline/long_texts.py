@@ -70,13 +70,14 @@ class TextCutter:
         """
         size = max(_SMALLEST, min(self._size, new.tokens // 2))
         blocks: list[RecordBlock] = []
-        for path, (source, line, metadata, end_line) in zip(
-            new.paths, new.occurrences, strict=True
+        for place, (source, line, metadata, end_line) in zip(
+            new.places, new.occurrences, strict=True
         ):
             texts = self._cut((line or 0, new.document.text, metadata, end_line), size)
             if len(texts) == 1:
                 return []
             self.extra[source] += len(texts) - 1
+            path = place.removesuffix(f":{line}")
             blocks.append(RecordBlock(source, path, texts, 0, [], 0))
         return blocks
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from jtv_cli.records import Occurrence, SourceLine, SourceRange
 from jtv_cli.text import too_long
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     Text = tuple[int, str, Mapping[str, Any] | None, int | None]
     """Its first line, the text without blank lines around it, its metadata, and its last line.
@@ -58,6 +59,32 @@ class RecordBlock(NamedTuple):
         [first, *_] = self.bad
         texts = [text for text in self.texts if text[0] < (first.line or 0)]
         return self._replace(texts=texts, empty=0, bad=[first])
+
+    @property
+    def span(self) -> SourceRange | None:
+        """The lines that the texts begin in, None without any text."""
+        numbers = [line or 0 for line, _, _, _ in self.texts]
+        return SourceRange(self.source, min(numbers), max(numbers)) if numbers else None
+
+    def occurrences_of(self, row: int) -> list[Occurrence]:
+        """Return where the text of a row was read."""
+        line, _, metadata, end_line = self.texts[row]
+        return [Occurrence(self.source, line, metadata, end_line)]
+
+    def place_of(self, row: int) -> str:
+        """Return what a message calls the text of a row: file:line."""
+        return f"{self.path}:{self.texts[row][0]}"
+
+    def stored_lines(
+        self, ids: Mapping[bytes, int], hashes: Sequence[bytes]
+    ) -> Iterator[tuple[str | None, list[SourceLine]]]:
+        """Yield the occurrences of stored texts, given their ids by hash, for each source."""
+        lines = [
+            SourceLine(line, ids[key], metadata, end_line)
+            for key, (line, _, metadata, end_line) in zip(hashes, self.texts, strict=True)
+            if key in ids
+        ]
+        yield self.source, lines
 
     def bad_places(self) -> Iterator[tuple[str, str]]:
         """Yield the place of each bad record, as file:line or file, and the reason."""

@@ -91,7 +91,7 @@ def copy(
     details = details_of(source)
     add_source_details({name: details[name] for name in details if name in sources}, target)
     copied = (d for d in _until(read(), last) if d.id not in skipped_ids)
-    return _missing(copied, target, verifying)
+    return count_missing(copied, target, verifying)
 
 
 def details_of(table: Table) -> dict[str, Mapping[str, Any]]:
@@ -132,10 +132,13 @@ def _until(documents: Iterable[StoredDocument], last: int) -> Iterator[StoredDoc
         yield document
 
 
-def _missing(
+def count_missing(
     documents: Iterable[StoredDocument], table: Table, verifying: Callable[[int], None]
 ) -> int:
-    """Return how many of the documents the table does not have."""
+    """Return how many of the documents the table does not have.
+
+    `verifying` is called with how many were looked up.
+    """
     missing = looked_up = 0
     for batch in batches(documents):
         hashes = {document.hash for document in batch}
