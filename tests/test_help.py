@@ -79,12 +79,12 @@ def test_topics_are_pages(jtv: Jtv) -> None:
 
 
 def test_a_page_on_a_terminal_has_no_markup(jtv: Jtv) -> None:
-    with Terminal(jtv, "help", "performance", columns=70) as terminal:
+    with Terminal(jtv, "help", "performance", columns=70, env={"NO_COLOR": "1"}) as terminal:
         assert terminal.wait() == 0
         assert max(map(len, terminal.lines)) <= 70
         assert "| what |" not in terminal.screen
         assert "![" not in terminal.screen
-    with Terminal(jtv, "help", "settings", columns=40) as terminal:
+    with Terminal(jtv, "help", "settings", columns=40, env={"NO_COLOR": "1"}) as terminal:
         assert terminal.wait() == 0
         assert max(map(len, terminal.lines)) <= 40
         assert "…" not in terminal.screen.replace("starting …", "")
@@ -92,3 +92,14 @@ def test_a_page_on_a_terminal_has_no_markup(jtv: Jtv) -> None:
         assert terminal.wait() == 0
         shown = " ".join(terminal.messages)
         assert "see Searching (jtv help searching)" in re.sub("\x1b[^m]*m", "", shown)
+
+
+@pytest.mark.parametrize("words", ["--help", "search --help", "help output"])
+def test_headings_are_bold_where_colors_are_wanted(jtv: Jtv, words: str) -> None:
+    with Terminal(jtv, *words.split(), columns=80) as terminal:
+        assert terminal.wait() == 0
+        assert re.search("\x1b\\[1m *(Start here:|Output:|Output and exit codes)", terminal.screen)
+    with Terminal(jtv, *words.split(), columns=80, env={"NO_COLOR": "1"}) as terminal:
+        assert terminal.wait() == 0
+        assert "\x1b[" not in terminal.screen.replace("\x1b[2K", "")
+    assert "\x1b" not in jtv.ok(*words.split()).stdout

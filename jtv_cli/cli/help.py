@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import jtv_cli
+from jtv_cli import config
 from jtv_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def print_topic(
         if streams.output.is_terminal:
             from jtv_cli.render.markdown import print_markdown
 
+            streams.output.colored = config.wants_color()
             text = _PICTURE.sub("", _PAGE_LINK.sub(r"\1 (`jtv help \2`)", text))
             print_markdown(text, streams.output)
         else:

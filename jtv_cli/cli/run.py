@@ -34,6 +34,10 @@ _SEARCH = "search"
 _COMPLETION = "completion"
 _HELP = "help"
 
+# Headings in the texts of --help.
+_HEADING = re.compile(
+    r"(?m)^ *(Usage|Common options|More|Example|See also|Documentation):|^ *[A-Z][\w ,]*:$"
+)
 # The names of most rerankers; any other can be given as --rerank=MODEL.
 _RERANKER = re.compile(r"(?!-)\S*rerank\S*|jina-colbert-\S+|onnx:.+", re.IGNORECASE)
 
@@ -182,8 +186,10 @@ def _dispatch(words: Sequence[str], streams: Streams) -> int:
     printed = io.StringIO()
     with redirect_stdout(printed):
         code = command.main(list(words), "jtv", standalone_mode=False, obj=streams)
-    if printed.getvalue():
-        streams.output.write(printed.getvalue())
+    if text := printed.getvalue():
+        if streams.output.is_terminal and config.wants_color():
+            text = _HEADING.sub("\x1b[1m\\g<0>\x1b[0m", text)
+        streams.output.write(text)
     return int(code or ExitCode.OK)
 
 
