@@ -40,6 +40,11 @@ _CREATE = (
     'CREATE VIRTUAL TABLE "{name}_full_text"'
     " USING fts5({column}, content='', tokenize='{tokenizer}')"
 )
+# FTS5 merges its segments once there are so many of one size. Its default, 4, writes each term more
+# often: a tenth of the time that indexing takes, and more the larger the table.
+_MERGE = """
+INSERT INTO "{name}_full_text" ("{name}_full_text", rank) VALUES ('automerge', 8)
+"""
 _INSERT = 'INSERT INTO "{name}_full_text" (rowid, {column}) VALUES (?, ?)'
 _DELETE = """
 INSERT INTO "{name}_full_text" ("{name}_full_text", rowid, {column}) VALUES ('delete', ?, ?)
@@ -100,6 +105,7 @@ class FullText:
             return
         self._drop_leftover("{name}")
         self._execute(self._complete(_CREATE).replace("{tokenizer}", _TOKENIZER))
+        self._execute(_MERGE)
 
     def drop(self) -> bool:
         """Drop the index; return whether there was one."""
