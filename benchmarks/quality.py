@@ -31,7 +31,7 @@ from jtv_cli import config, model_choice, pipeline
 from jtv_cli.embedders import EmbedderOptions, open_embedder
 from jtv_cli.embedders.models import MODELS
 from jtv_cli.embedders.weights import is_pulled
-from jtv_cli.records import Document, Occurrence, Purpose, SearchMode, TableSpec
+from jtv_cli.records import Document, IndexState, Occurrence, Purpose, SearchMode, TableSpec
 from jtv_cli.stores.sqlite import SqliteStore
 from jtv_cli.text import text_hash
 from retrieval import HERE, answers, paraphrases, public_sets
@@ -125,6 +125,9 @@ def measure(embedders: Mapping[str, Embedder], labelled: RetrievalSet) -> Measur
     for name, embedder in embedders.items():
         with filled_table(embedder, labelled.documents) as (table, places):
             for way, options in WAYS.items():
+                # Without an index, every search by vectors is exact.
+                if options.exact and table.index_status().state is not IndexState.READY:
+                    continue
                 groups = pipeline.search_many([labelled.queries], table, embedder, options)
                 results = [result for group in groups for _, result in group]
                 found[name, way] = [
@@ -194,9 +197,10 @@ def _report(sets: Mapping[str, Measured]) -> str:
         prose[key] = {"all": [one for found in some.values() for one in found], **some}
     return (
         f"{queries} questions about {documents} documents, each asked among the documents of its"
-        f" own language:\n\n{_overall(sets)}\n"
+        f" own language. Sets of this size have no vector index: all vectors are compared.\n\n"
+        f"{_overall(sets)}\n"
         f"nDCG@10 by language:\n\n{_table(by_language, 'ndcg')}\n"
-        "nDCG@10 of prose, which are the paraphrases, negations, and facts, by language:\n\n"
+        "nDCG@10 of prose (paraphrases, negations, and facts) by language:\n\n"
         f"{_table(prose, 'ndcg')}\n"
         f"nDCG@10 by kind of question:\n\n{_table(by_kind, 'ndcg')}\n"
         f"MRR@10 by kind of question:\n\n{_table(by_kind, 'mrr')}"
@@ -218,9 +222,18 @@ def _by(sets: Mapping[str, Measured], group: Callable[[str, str], str]) -> Group
 
 
 def _overall(sets: Mapping[str, Measured]) -> str:
-    lines = ["| model | search | nDCG@10 | recall@10 | MRR@10 |", "|---|---|---|---|---|"]
-    for (model, way), groups in _by(sets, lambda *_: "").items():
-        cells = (f"{value:.3f}" for value in mean(groups[""]))
+    """Return a table of all questions, and of identifiers and prose if a set has kinds."""
+    by_kind = _by(sets, lambda _, kind: "prose" if kind in PROSE else kind)
+    names = ["nDCG@10", "recall@10", "MRR@10"]
+    has_kinds = any(labelled.kinds for labelled, _ in sets.values())
+    if has_kinds:
+        names += ["identifiers, MRR@10", "prose, nDCG@10"]
+    lines = [f"| model | search | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
+    for (model, way), groups in by_kind.items():
+        values = [*mean(one for some in groups.values() for one in some)]
+        if has_kinds:
+            values += [mean(groups["identifier"]).mrr, mean(groups["prose"]).ndcg]
+        cells = (f"{value:.3f}" for value in values)
         lines.append(f"| {model} | {way} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

@@ -87,6 +87,7 @@ def search(
 
     --rerank sends the query and the texts of the best hits to the rerank API, one request
     a query, and prints the most relevant first. If that fails, the hits keep their order.
+    --rerank onnx:DIR does it on this machine, with the extra local: pip install 'jtv-cli[local]'.
 
     --hybrid and --keyword need a full-text index: jtv index build --full-text. --hybrid is the
     default for a table that has one if its model is all-minilm-l6-v2. --keyword needs no API
