@@ -110,7 +110,7 @@ def test_a_text_that_is_too_large_is_named(offline: Jtv) -> None:
     offline.write("large.txt", f"a\n{'b' * most}\n{'c' * (most + 1)}\nd\n")
     said = f"large.txt:3: {most + 1:,} bytes are more than the {most:,} the store takes, skipped"
     for command in (["ingest", "--dry-run"], ["ingest"]):
-        result = offline(*command, "--lines", "large.txt")
+        result = offline(*command, "--lines", "--no-chunk", "large.txt")
         assert result.code == 3
         assert said in result.stderr
     assert "3 stored" in result.counts
