@@ -56,13 +56,20 @@ BEFORE = {
     """,
     "agents.md": "jtv init --table notes",
     "documents.md": f"cp {DATA}/manual.pdf . && cp {DATA}/manual.pptx slides.pptx"
-    f" && cp {DATA}/manual.html page.html && jtv init",
+    f" && cp {DATA}/manual.html page.html && jtv init"
+    " && jtv init --table notes && jtv ingest notes.txt --table notes",
     "moving.md": "jtv init && jtv ingest sample_texts.txt",
     "privacy.md": "jtv init && jtv ingest notes.txt",
     "searching.md": f"export JINA_API_KEY={KEY}; jtv init && jtv ingest sample_texts.txt notes.txt",
 }
-# What asks on a terminal is answered with yes, and with no.
-ANSWERS = {r"(?m)^jtv delete 7 12$": r"\g<0> --yes", r"(?m)^jtv models remove \S+$": r"! \g<0>"}
+# What asks on a terminal is answered with yes, and with no; what never ends is interrupted.
+ANSWERS = {
+    r"(?m)^jtv delete 7 12$": r"\g<0> --yes",
+    r"(?m)^jtv tables rename --replace .*$": r"\g<0> --yes",
+    r"(?m)^jtv reembed .*$": rf"JINA_API_KEY={KEY} \g<0>",
+    r"(?m)^jtv models remove \S+$": r"! \g<0>",
+    r"(?m)^jtv sync \S+ --watch$": r"timeout --signal INT 5 \g<0> || test $? = 124",
+}
 # Programs that need a person, a clock, or a network, as far as the pages use them.
 STAND_INS = {
     "curl": "echo 'Avian carriers have a high delay.'",

@@ -10,6 +10,8 @@ import pytest
 
 from conftest import Jtv
 from terminal import Terminal
+from tidb_cluster import Cluster
+from tidb_proxy import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from jina_api import Reply
     from jina_server import JinaServer
+    from tidb_cluster import TidbServer
 
 
 @pytest.fixture
@@ -224,3 +227,37 @@ def test_an_interrupted_command_changes_nothing_or_all(two: Jtv) -> None:
     process.terminate()
     process.communicate(timeout=60)
     assert tables(two) in (["notes", "others"], ["others", "renamed"])
+
+
+@pytest.mark.tidb
+def test_the_privileges_that_it_takes(jtv: Jtv, plain_tidb: str, plain_server: TidbServer) -> None:
+    jtv.environment |= {"TIDB_DATABASE_URL": plain_tidb, "JTV_MODEL": "hashing-v1"}
+    for table in ("notes", "others"):
+        jtv.ok("init", "--no-index", "--table", table)
+    name = plain_tidb.rpartition("/")[2]
+    command = ("tables", "rename", "--replace", "--yes", "notes", "others")
+    for rights, code in (
+        ("SELECT, INSERT, CREATE, ALTER", 5),
+        ("SELECT, INSERT, CREATE, ALTER, DROP", 0),
+    ):
+        url = plain_server.limited_url(name, rights)
+        result = jtv(*command, env={"TIDB_DATABASE_URL": url})
+        assert result.code == code, result.stderr
+        assert ("missing privilege" in result.stderr) == (code == 5)
+        assert tables(jtv) == (["notes", "others"] if code else ["others"])
+
+
+@pytest.mark.tidb
+def test_a_connection_that_is_lost_after_the_statement(jtv: Jtv, tidb: str) -> None:
+    """The server has renamed the tables, and the answer does not arrive."""
+    jtv.environment |= {"TIDB_DATABASE_URL": tidb, "JTV_MODEL": "hashing-v1"}
+    for table in ("notes", "others"):
+        jtv.ok("init", "--no-index", "--table", table)
+        jtv.ok("ingest", "-", "--table", table, stdin=f"{table}\n")
+    with Proxy(tidb) as proxy:
+        proxy.on("^RENAME TABLE", after=True, lose=True)
+        command = ("tables", "rename", "--replace", "--yes", "notes", "others")
+        jtv.ok(*command, env={"TIDB_DATABASE_URL": proxy.url})
+    assert tables(jtv) == ["others"]
+    assert texts(jtv, "others") == ["notes"]
+    assert len(Cluster(tidb).execute("SHOW TABLES")) == 3

@@ -61,6 +61,7 @@ ONLY_IN = {
     "urllib3": ("embedders/api/transport.py", "embedders/download.py"),
     "dotenv": ("config.py",),
     "platformdirs": ("config.py",),
+    "watchfiles": ("sources/watching.py",),
 }
 
 

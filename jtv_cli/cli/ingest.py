@@ -268,18 +268,27 @@ def record(session: Session, table: Table, recalled: Recalled) -> None:
 class Outcome:
     """The report of a command so far. With `json` it is JSON.
 
-    `removed` is what `sync` has removed, `facts` are what else the JSON says.
+    `removed` is what `sync` has removed, `facts` are what else the JSON says. A brief one says
+    nothing if nothing has changed.
     """
 
-    def __init__(self, *, json: bool) -> None:
+    def __init__(self, *, json: bool, is_brief: bool = False) -> None:
         self.json = json
+        self.is_brief = is_brief
         self.report = IngestReport()
         self.removed: Removed | None = None
         self.facts: dict[str, object] = {}
 
+    @property
+    def is_news(self) -> bool:
+        """Whether there is something to say."""
+        has_removed = self.removed is not None and self.removed.occurrences > 0
+        report = self.report
+        return not self.is_brief or has_removed or bool(report.stored or report.skipped)
+
     def print(self, session: Session) -> None:
         """Print the report on stdout if it is JSON."""
-        if self.json:
+        if self.json and self.is_news:
             removed = {} if self.removed is None else {"removed": self.removed._asdict()}
             report = self.report._asdict()
             if not report["lost"]:
@@ -288,9 +297,9 @@ class Outcome:
 
 
 @contextmanager
-def reporting(session: Session, *, json: bool) -> Iterator[Outcome]:
+def reporting(session: Session, *, json: bool, is_brief: bool = False) -> Iterator[Outcome]:
     """Yield an empty outcome; in the end, even after an error, print it if it is JSON."""
-    outcome = Outcome(json=json)
+    outcome = Outcome(json=json, is_brief=is_brief)
     try:
         yield outcome
     except BaseException as error:
@@ -333,7 +342,8 @@ def ingest_into(
         can_resume=not any(source.path == STDIN for source in sources),
     )
     report = outcome.report
-    if session.console.is_terminal and report.texts == report.empty and not report.stopped:
+    is_without_text = report.texts == report.empty and not report.stopped
+    if session.console.is_terminal and is_without_text and not outcome.is_brief:
         session.console.report("The input has no text. How it is read: jtv ingest --help")
 
 
@@ -361,9 +371,10 @@ def embed_into(
         embedder = session.embedder(table.spec, truncate=ingest_options.truncate)
         # Fail before anything is paid for.
         table.require_writable()
-    session.note_connection(store, table)
-    if session.settings.api_key.value:
-        session.note_builtin(table.spec)
+    if not outcome.is_brief:
+        session.note_connection(store, table)
+        if session.settings.api_key.value:
+            session.note_builtin(table.spec)
     price = embedder.model.price or 0.0
     try:
         with ingest_progress(
@@ -430,7 +441,7 @@ def _bytes(sources: Sequence[Source]) -> int | None:
 
 
 def _print_summary(session: Session, outcome: Outcome) -> None:
-    if not outcome.json:
+    if not outcome.json and outcome.is_news:
         session.console.report(_summary(outcome.report))
 
 

@@ -240,6 +240,9 @@ DeleteDryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what w
 SyncDryRun = Annotated[
     bool, typer.Option("--dry-run", help="Only print what would be added and removed.")
 ]
+Watch = Annotated[
+    bool, typer.Option("--watch", help="Keep the table up to date until interrupted.")
+]
 Report = Annotated[
     bool, typer.Option("--json", help="Print the report as a JSON object on stdout.")
 ]

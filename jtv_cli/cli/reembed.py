@@ -61,8 +61,8 @@ def reembed(
     run the same command again: no text is embedded twice.
 
     Examples:
-      jtv reembed --model jina-embeddings-v3 --dry-run
-      jtv reembed --table notes --model jina-embeddings-v3 --to notes_v3
+      jtv reembed --model jina-embeddings-v5-text-small --dry-run
+      jtv reembed --table notes --model jina-embeddings-v5-text-small --to notes_v5
 
     """
     from jtv_cli import pipeline

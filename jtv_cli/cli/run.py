@@ -348,7 +348,7 @@ def _version_record() -> str:
     import sqlite3
     from importlib.util import find_spec
 
-    extras = {"local": "onnxruntime", "mcp": "mcp", "socks": "socks"}
+    extras = {"local": "onnxruntime", "mcp": "mcp", "socks": "socks", "watch": "watchfiles"}
     record = {
         "version": __version__,
         "python": platform.python_version(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli import config
 from jtv_cli.cli import options
@@ -25,8 +25,9 @@ from jtv_cli.cli.ingest import (
 )
 from jtv_cli.cli.interrupts import if_interrupted
 from jtv_cli.cli.session import RESUME, Session
+from jtv_cli.cli.watch import Done, Since, watch_files
 from jtv_cli.errors import ExitCode, UsageError
-from jtv_cli.records import Removed
+from jtv_cli.records import STDIN, Removed
 from jtv_cli.render.units import format_removed
 from jtv_cli.source_names import file_identity, shown_source
 from jtv_cli.sources import (
@@ -42,8 +43,8 @@ from jtv_cli.sources.details import describe, in_words
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
-    from jtv_cli.pipeline import MarkedLines, Recalled, Spool, TextCutter
-    from jtv_cli.sources import Source
+    from jtv_cli.pipeline import IngestOptions, MarkedLines, Recalled, Spool, TextCutter
+    from jtv_cli.sources import Input, Source
     from jtv_cli.stores import Store, Table
 
 
@@ -69,6 +70,7 @@ def sync(
     max_tokens: options.MaxTokens = None,
     truncate: options.Truncate = False,
     dry_run: options.SyncDryRun = False,
+    watch: options.Watch = False,
     yes: options.Yes = False,
     json: options.Report = False,
 ) -> int:
@@ -80,12 +82,17 @@ def sync(
     much it removes and asks, or needs --yes. If a record was skipped or the run stopped
     early, nothing is removed and the exit code is 3.
 
+    With --watch, do that again whenever files have changed, until it is interrupted, without
+    asking. What a directory loses that becomes empty is kept, and so is more than half of its
+    files at once, unless --yes is given: a disk may be missing.
+
     Examples:
       jtv sync notes.txt
       jtv sync docs --include '*.md' --dry-run
+      jtv sync docs --watch
 
     """
-    from jtv_cli.pipeline import IngestOptions, RetryPolicy, Spool, count_marked
+    from jtv_cli.pipeline import IngestOptions, RetryPolicy
 
     require_name(source)
     chosen = choose_input(input, lines=lines, paragraphs=paragraphs, chunk=chunk, whole=no_chunk)
@@ -106,67 +113,141 @@ def sync(
         chunk,
         no_chunk,
     )
-    with open_input(files, read_options, session.console.warning) as given, Spool() as spool:
-        cutter = make_cutter(read_options, truncate=truncate, remembers=True)
-        # Files in directories are opened once the table says which of them have changed.
-        sources = None if given.files and not dry_run else given.open_files()
-        _check_names(sources or [])
+    if watch and (dry_run or STDIN in files):
+        what = "--dry-run" if dry_run else "standard input"
+        raise UsageError(f"--watch and {what} cannot be combined")
+    if dry_run:
+        return _estimate(session, files, read_options, truncate=truncate, json=json)
+    ingest_options = IngestOptions(concurrency, RetryPolicy(max_wait), truncate=truncate)
+    run = _Run(session, read_options, ingest_options, checksum, yes, json)
+    if watch:
+        selection = read_options.selection or Selection()
+        return watch_files(session, files, selection, run, max_tokens=max_tokens, yes=yes)
+    return run(files, max_tokens=max_tokens).exit_code
 
-        def find_gone(table: Table, sources: Sequence[Source]) -> list[MarkedLines]:
-            there = {file.name for file in given.files}.union(each.name for each in sources)
-            of_files = _missing_files(session, table, files, read_options, there)
-            return _lines_gone(table, sources, spool, cutter) + of_files
 
-        if dry_run:
-            opened = sources or []
-            return report_estimate(
-                session,
-                opened,
-                spool.keeping(read_blocks(opened)),
-                cutter,
-                truncate=truncate,
-                json=json,
-                removal=lambda table: count_marked(table, find_gone(table, opened)),
-            )
-        with session.store(writable=True) as store:
-            table = session.open_table(store)
-            if sources is None:
-                remembered = recall_files(
-                    table, given, read_options, checksum=checksum, is_exact=True
-                )
-                confirm_new_files(session, table, given, remembered, yes=yes)
-                sources = open_changed(given, remembered)
-                _check_names(sources)
-            blocks = spool.keeping(read_blocks(sources))
-            ingest_options = IngestOptions(
-                concurrency,
-                RetryPolicy(max_wait),
-                max_tokens,
-                truncate=truncate,
-                is_stream=any(source.stream.may_wait for source in sources),
-            )
-            recalled = recall(session, table, sources)
-            if not yes:
-                _confirm_rereading(session, store, table, recalled)
-            record(session, table, recalled)
-            print_formats(session, sources)
-            with reporting(session, json=json) as outcome:
-                outcome.removed = Removed()
-                with if_interrupted("nothing was removed"):
-                    ingest_into(
-                        session, store, table, sources, blocks, ingest_options, cutter, outcome
+class _Run(NamedTuple):
+    """How files are synchronized."""
+
+    session: Session
+    read_options: ReadOptions
+    ingest_options: IngestOptions
+    checksum: bool
+    yes: bool
+    json: bool
+
+    def __call__(
+        self, files: Sequence[str], since: Since | None = None, *, max_tokens: int | None
+    ) -> Done:
+        """Ingest the files, and remove what is gone.
+
+        With `since`, only what has changed since then, and with few words.
+        """
+        from jtv_cli.pipeline import Spool
+
+        session, read_options = self.session, self.read_options
+        warn = session.console.warning if since is None else lambda _: None
+        with open_input(files, read_options, warn) as given, Spool() as spool:
+            # Files in directories are opened once the table says which of them have changed.
+            sources = None if given.files else given.open_files()
+            _check_names(sources or [])
+            with session.store(writable=True) as store:
+                table = session.open_table(store)
+                if sources is None:
+                    remembered = recall_files(
+                        table, given, read_options, checksum=self.checksum, is_exact=True
                     )
-                is_done = False
-                left_out = sum(source.problem is not None for source in sources)
-                if outcome.report.stopped is None and outcome.report.skipped == left_out:
-                    gone = find_gone(table, sources)
-                    is_done = _remove(session, store, table, gone, outcome, yes=yes)
-                    remember_files(table, sources, read_options, cutter, outcome.report)
-                else:
-                    session.console.error("nothing was removed, because not all input was stored")
+                    if since is not None:
+                        unchanged = remembered.unchanged | since.unchanged
+                        remembered = remembered._replace(unchanged=unchanged)
+                    confirm_new_files(session, table, given, remembered, yes=self.yes)
+                    sources = open_changed(given, remembered)
+                    _check_names(sources)
+                run = self._replace(
+                    ingest_options=self.ingest_options._replace(
+                        max_tokens=max_tokens,
+                        is_stream=any(source.stream.may_wait for source in sources),
+                    )
+                )
+                return run._sync(store, table, given, sources, spool, since)
+
+    def _sync(
+        self,
+        store: Store,
+        table: Table,
+        given: Input,
+        sources: Sequence[Source],
+        spool: Spool,
+        since: Since | None,
+    ) -> Done:
+        session = self.session
+        truncate = self.ingest_options.truncate
+        cutter = make_cutter(self.read_options, truncate=truncate, remembers=True)
+        blocks = spool.keeping(read_blocks(sources))
+        recalled = recall(session, table, sources)
+        if not self.yes:
+            _confirm_rereading(session, store, table, recalled)
+        record(session, table, recalled)
+        if since is None:
+            print_formats(session, sources)
+        gone: list[str] = []
+        with reporting(session, json=self.json, is_brief=since is not None) as outcome:
+            outcome.removed = Removed()
+            with if_interrupted("nothing was removed"):
+                how = self.ingest_options
+                ingest_into(session, store, table, sources, blocks, how, cutter, outcome)
+            is_done = False
+            left_out = sum(source.problem is not None for source in sources)
+            if outcome.report.stopped is None and outcome.report.skipped == left_out:
+                there = _names(given, sources) | (since.kept if since else frozenset())
+                files = _missing_files(
+                    session, table, given.paths, self.read_options, there, is_first=since is None
+                )
+                gone = [each.source for each in files if each.source is not None]
+                marked = _lines_gone(table, sources, spool, cutter) + files
+                yes = self.yes or since is not None
+                is_done = _remove(session, store, table, marked, outcome, yes=yes)
+                remember_files(table, sources, self.read_options, cutter, outcome.report)
+            else:
+                session.console.error("nothing was removed, because not all input was stored")
+        if since is None:
             print_excluded(session, given)
             session.sign_off(store, table.spec)
-    return ExitCode.OK if is_done and not left_out else ExitCode.IN_PART
+        is_complete = is_done and not left_out
+        kept = frozenset() if is_done else frozenset(gone)
+        return Done(ExitCode.OK if is_complete else ExitCode.IN_PART, outcome.report, kept)
+
+
+def _estimate(
+    session: Session,
+    files: Sequence[str],
+    read_options: ReadOptions,
+    *,
+    truncate: bool,
+    json: bool,
+) -> int:
+    """Print what would be added and removed."""
+    from jtv_cli.pipeline import Spool, count_marked
+
+    with open_input(files, read_options, session.console.warning) as given, Spool() as spool:
+        cutter = make_cutter(read_options, truncate=truncate, remembers=True)
+        sources = given.open_files()
+        _check_names(sources)
+
+        def count(table: Table) -> Removed:
+            there = _names(given, sources)
+            missing = _missing_files(session, table, files, read_options, there)
+            return count_marked(table, _lines_gone(table, sources, spool, cutter) + missing)
+
+        blocks = spool.keeping(read_blocks(sources))
+        return report_estimate(
+            session, sources, blocks, cutter, truncate=truncate, json=json, removal=count
+        )
+
+
+def _names(given: Input, sources: Sequence[Source]) -> frozenset[str | None]:
+    """Return the names of the sources that there are."""
+    return frozenset([*(file.name for file in given.files), *(source.name for source in sources)])
 
 
 def _confirm_rereading(session: Session, store: Store, table: Table, recalled: Recalled) -> None:
@@ -215,6 +296,8 @@ def _missing_files(
     files: Sequence[str],
     read_options: ReadOptions,
     there: Container[str | None],
+    *,
+    is_first: bool = True,
 ) -> list[MarkedLines]:
     """Return all that the table has of files that are gone from the directories.
 
@@ -233,7 +316,8 @@ def _missing_files(
             names.append(source)
         elif details is None:
             unclear[file_identity(source)] = source
-    if left := [unclear[name] for name in missing_files(files, read_options, unclear)]:
+    left = [unclear[name] for name in missing_files(files, read_options, unclear)]
+    if left and is_first:
         are = "1 source" if len(left) == 1 else f"{len(left):,} sources"
         session.console.warning(
             f"{are} of an earlier version may be gone, and nothing of that is removed:"
@@ -279,7 +363,7 @@ def _remove(
         if_interrupted(RESUME),
     ):
         removed = pipeline.remove_marked(table, gone, progress)
-    if not outcome.json:
+    if not outcome.json and (removed.occurrences or not outcome.is_brief):
         session.console.report(f"Removed {format_removed(removed)}")
     return True
 

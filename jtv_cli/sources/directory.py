@@ -23,10 +23,11 @@ from jtv_cli.text import printable
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence
 
-# Each with the field of _Rules that has its patterns.
-_IGNORE_FILES = {".jtvignore": "jtv", ".ignore": "plain", ".gitignore": "git"}
+IGNORE_FILES = {".jtvignore": "jtv", ".ignore": "plain", ".gitignore": "git"}
+"""The files with patterns, each with the field of _Rules that has its patterns."""
+
 # Hidden files that everybody expects to be left out.
-_UNCOUNTED = {".git", *_IGNORE_FILES}
+_UNCOUNTED = {".git", *IGNORE_FILES}
 
 IGNORED, HIDDEN, LINKED = "ignored", "hidden", "linked"
 """Why files and directories are not read."""
@@ -133,7 +134,7 @@ class _Rules(NamedTuple):
     def with_files(self, directory: str, names: Container[str]) -> _Rules:
         """Return the rules with those of the ignore files in a directory that has these names."""
         rules = self
-        for name, kind in _IGNORE_FILES.items():
+        for name, kind in IGNORE_FILES.items():
             path = Path(directory, name)
             if name not in names or (kind == "git" and path.is_symlink()):  # as git does
                 continue
@@ -151,7 +152,7 @@ class _Rules(NamedTuple):
 
     def ignored_by(self, path: str, *, is_directory: bool) -> str:
         """Return which kind of rules ignores an absolute path, "" if none does."""
-        for kind in _IGNORE_FILES.values():
+        for kind in IGNORE_FILES.values():
             for base, patterns in getattr(self, kind):
                 matches = patterns.match(path[len(base) :], is_directory=is_directory)
                 if matches is not None:
@@ -218,7 +219,7 @@ class _Walk:
         rules = _Rules().with_repository(repository)
         for parent in reversed(start.parents):
             if repository is not None and parent.is_relative_to(repository.root):
-                rules = rules.with_files(str(parent).rstrip("/"), _IGNORE_FILES)
+                rules = rules.with_files(str(parent).rstrip("/"), IGNORE_FILES)
         return rules
 
     def _is_visited(self, shown: str) -> bool:

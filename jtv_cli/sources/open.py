@@ -66,8 +66,9 @@ EXTRA_NEEDED = f"that need: {INSTALL}"
 class Input:
     """What a command line names: sources that are open, and files in directories, which are not.
 
-    `files` are the files in directories, `excluded` counts those that are not read, by why, and
-    `unchanged` is the number of those that need not be read again.
+    `paths` are the names as they were given, `files` are the files in directories, `excluded`
+    counts those that are not read, by why, and `unchanged` is the number of those that need not be
+    read again.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Input:
         on_warning: Callable[[str], None],
         stack: ExitStack,
     ) -> None:
+        self.paths = paths
         self.excluded: Counter[str] = Counter()
         self.unchanged = 0
         self._options = options
