@@ -80,26 +80,31 @@ Before = Annotated[
 ]
 Rerank = Annotated[
     bool,
-    Field(description="Order the hits anew with a reranker, which is slower and needs its API."),
+    Field(description="Order the hits anew with a reranker, if the user named one. It is slower."),
 ]
 Ids = Annotated[list[int], Field(min_length=1, max_length=MOST_SHOWN)]
 Offset = Annotated[int, Field(ge=0)]
 
 
-def serve(settings: Settings, directories: Sequence[str], *, write: bool) -> None:
-    """Answer requests on stdin until it ends.
+def serve(
+    settings: Settings, directories: Sequence[str], *, write: bool, reranker: str | None = None
+) -> None:
+    """Answer requests on stdin until it ends. Without a `reranker`, agents cannot rerank.
 
     Raises UsageError for a directory that does not exist.
     """
-    make_server(settings, directories, write=write).run("stdio")
+    make_server(settings, directories, write=write, reranker=reranker).run("stdio")
 
 
-def make_server(settings: Settings, directories: Sequence[str], *, write: bool) -> MCPServer[Any]:
+def make_server(
+    settings: Settings, directories: Sequence[str], *, write: bool, reranker: str | None = None
+) -> MCPServer[Any]:
     """Return a server of the table that the settings name.
 
     The table is opened by the first call that needs it, so that an agent sees what is wrong.
     """
-    tools = _Tools(settings, [_directory(each) for each in directories], write=write)
+    allowed = [_directory(each) for each in directories]
+    tools = _Tools(settings, allowed, write=write, reranker=reranker)
     server: MCPServer[Any] = MCPServer(
         "jtv", version=__version__, instructions=_INSTRUCTIONS, log_level="ERROR"
     )
@@ -122,10 +127,18 @@ def make_server(settings: Settings, directories: Sequence[str], *, write: bool) 
 class _Tools:
     """The tools, on a table that is opened when it is first needed."""
 
-    def __init__(self, settings: Settings, directories: Sequence[Path], *, write: bool) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        directories: Sequence[Path],
+        *,
+        write: bool,
+        reranker: str | None,
+    ) -> None:
         self._settings = settings
         self._directories = directories
         self._write = write
+        self._reranker = reranker
         self._lock = Lock()
         self._opened: Table | None = None
 
@@ -143,6 +156,11 @@ class _Tools:
         rerank: Rerank = False,
     ) -> CallToolResult:
         """Find the documents nearest in meaning to a query, with a snippet of each."""
+        if rerank and self._reranker is None:
+            # The user decides where texts are sent.
+            raise UsageError(
+                "reranking is off", hint="start the server with: jtv mcp --rerank MODEL"
+            )
         found = self._table.search(
             query,
             k,
@@ -152,7 +170,7 @@ class _Tools:
             where_any=where_any or (),
             after=after,
             before=before,
-            rerank=rerank,
+            rerank=(rerank and self._reranker) or False,
             strict=True,
         )
         hits = with_snippets(found, query, snippet)

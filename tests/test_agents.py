@@ -104,7 +104,16 @@ def test_an_agent_filters_and_reranks(keyed: Jtv, api: JinaServer) -> None:
         assert api.key is not None
         assert api.key not in str(refused)
 
-    talk(keyed, calls=calls)
+    talk(keyed, "--rerank", "jina-reranker-v3.5", calls=calls)
+
+    async def without(client: Any) -> None:
+        refused = await client.call_tool("search", {"query": "a pump", "rerank": True})
+        assert refused.is_error
+        assert "jtv mcp --rerank MODEL" in str(refused)
+        assert len(api.requests) == sent
+
+    sent = len(api.requests)
+    talk(keyed, calls=without)
 
 
 def test_only_with_write_can_an_agent_change_anything(sampled: Jtv) -> None:

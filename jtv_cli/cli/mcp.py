@@ -12,13 +12,17 @@ from jtv_cli.errors import ExitCode, UsageError
 
 
 def mcp(
-    session: Session, directory: options.Directories = None, write: options.Write = False
+    session: Session,
+    directory: options.Directories = None,
+    write: options.Write = False,
+    rerank: options.AgentsReranker = None,
 ) -> int:
     """Serve the table to an agent: the Model Context Protocol on stdin and stdout.
 
     The tools are search, show, list_sources and table_info; with --write also ingest_text and
     delete. Without --write, nothing can be changed. Hits link to their files if these are in a
-    directory named with --directory; no other file is read.
+    directory named with --directory; no other file is read. Without --rerank, no text is sent
+    to a rerank API.
 
     This needs the extra mcp: pip install 'jtv-cli[mcp]'.
 
@@ -34,5 +38,5 @@ def mcp(
     session.output.require_open()
     # The protocol needs the real stdout.
     with redirect_stdout(sys.__stdout__):
-        serve(session.settings, directory or (), write=write)
+        serve(session.settings, directory or (), write=write, reranker=rerank)
     return ExitCode.OK

@@ -366,6 +366,14 @@ Rerank = Annotated[
         f" Default: {DEFAULT_RERANKER}.",
     ),
 ]
+AgentsReranker = Annotated[
+    str | None,
+    typer.Option(
+        "--rerank",
+        metavar="MODEL",
+        help="Let the agent rerank hits with this model, as with jtv search.",
+    ),
+]
 RerankBase = Annotated[
     str | None,
     typer.Option(
