@@ -76,6 +76,31 @@ def test_of_any_length(directory: Path) -> None:
         assert 0 <= score <= 1
 
 
+def test_the_longest_text_that_is_stated(directory: Path) -> None:
+    import tokenizers
+
+    text = "bread " * 30 + "cat " * 30
+    whole = expected("cat", text)
+
+    def is_whole() -> bool:
+        [score] = opened(directory).rerank("cat", [text]).scores
+        return abs(score - whole) < 1e-6
+
+    onnx_models.write_cross_encoder(directory, most=600)
+    config, tokenizer = directory / "tokenizer_config.json", directory / "tokenizer.json"
+    for said in ('{"model_max_length": 1e30}', "{}", "[]", "{", '{"model_max_length": "x"}'):
+        config.write_text(said)
+        assert is_whole()
+    limited = tokenizers.Tokenizer.from_file(str(tokenizer))
+    limited.enable_truncation(20)
+    limited.save(str(tokenizer))
+    assert not is_whole()
+    config.unlink()
+    assert not is_whole()
+    config.write_text('{"model_max_length": 100}')
+    assert is_whole()
+
+
 class TestCommands:
     @pytest.fixture
     def filled(self, jtv: Jtv) -> Jtv:

@@ -131,7 +131,8 @@ def _most_tokens(directory: Path, truncation: dict[str, int] | None) -> int:
     try:
         stated = json.loads((directory / _CONFIG).read_text("utf-8"))["model_max_length"]
     except (OSError, ValueError, KeyError, TypeError):
-        stated = (truncation or {}).get("max_length")
-    if isinstance(stated, int | float) and _LEAST_TOKENS <= stated <= _MOST_TOKENS:
-        return int(stated)
+        stated = None
+    for most in (stated, (truncation or {}).get("max_length")):
+        if isinstance(most, int | float) and _LEAST_TOKENS <= most <= _MOST_TOKENS:
+            return int(most)
     return _USUAL_TOKENS
