@@ -241,22 +241,27 @@ def test_common_words_do_not_select_documents(table: SqliteTable) -> None:
 
 
 def test_the_rarest_words_select_documents(table: SqliteTable) -> None:
-    """No more than 2,000 documents are ranked, unless the rarest word is in more."""
+    """No more than 2,000 documents are ranked, unless fewer than k are found among them."""
     texts = [f"alpha {n}" for n in range(1_500)] + [f"beta {n}" for n in range(1_000)]
     texts += [f"gamma {n}" for n in range(900)] + ["alpha beta gamma"]
-    table.add([document(text) for text in texts], vectors(len(texts)))
+    places = [Occurrence(text.split()[0]) for text in texts]
+    table.add([document(text, at) for text, at in zip(texts, places, strict=True)], vectors(3_401))
 
-    def ranked(query: str) -> tuple[int, int]:
+    def ranked(query: str) -> int:
         match = table.documents.full_text.match(query_terms(query), table.count())
         assert match is not None
         assert match.most > 0
-        hits = found(table, query, len(texts))
-        assert "alpha beta gamma" in hits
-        return len(hits), sum(text.startswith("alpha ") for text in hits)
+        statement = f"SELECT count(*) FROM {SPEC.name}_full_text('{match.expression}')"
+        return int(table.documents.execute(statement).fetchone()[0])
 
-    assert ranked("alpha") == (1_501, 1_501)
-    assert ranked("gamma beta") == (1_901, 1)
-    assert ranked("alpha beta gamma") == (1_901, 1)
+    assert ranked("alpha") == 1_501
+    assert ranked("gamma beta") == 1_901
+    assert ranked("alpha beta gamma") == 1_901
+    assert "alpha beta gamma" in found(table, "alpha beta gamma", 1_901)
+    assert len(found(table, "alpha beta gamma", 1_902)) == 1_902
+    assert len(found(table, "alpha beta gamma", 5_000)) == len(texts)
+    [hits] = table.search_text(["alpha beta gamma"], 5, filter=Filter("alpha")).hits
+    assert len(hits) == 5
 
 
 def test_words_without_symbols_are_told_fast() -> None:

@@ -61,11 +61,13 @@ SELECT count(*) FROM (SELECT 1 FROM "{name}_full_text" WHERE "{name}_full_text" 
 class Match(NamedTuple):
     """How to find documents: an expression of FTS5, and the BM25 score to measure theirs by.
 
-    That is about the score of a document of average length that has each term once.
+    That is about the score of a document of average length that has each term once. If it
+    `is_partial`, a thorough match finds more documents.
     """
 
     expression: str
     most: float
+    is_partial: bool = False
 
 
 class Statements(Protocol):
@@ -157,33 +159,39 @@ class FullText:
             self._complete(_DELETE), ((number, indexed_text(text)) for number, text in rows)
         )
 
-    def match(self, terms: Sequence[str], documents: int) -> Match | None:
+    def match(
+        self, terms: Sequence[str], documents: int, *, thorough: bool = False
+    ) -> Match | None:
         """Return how to find the documents with one of the terms; None if there are none.
 
         Ranking documents takes most of the time of a search. So only the rarest terms select
         documents, as many as are together in no more than 2,000 documents or 2% of all. The
-        others count where one of those is found. The rarest of all always selects.
+        others count where one of those is found. The rarest of all always selects. If `thorough`,
+        every term does that is not by itself in so many documents, or all if there is none.
         """
         limit = max(_COMMON, documents // _COMMON_SHARE) + 1
         counts = self._counts(terms, limit)
         found = sorted((term for term in counts if counts[term]), key=lambda term: counts[term])
         if not found:
             return None
-        while counts[found[0]] == limit < documents:
+        rare = [term for term in found if counts[term] < limit] or found
+        while counts[found[0]] == limit < documents and not thorough:
             limit *= _COMMON_GROWTH
             counts |= self._counts(found, limit)
             found.sort(key=lambda term: counts[term])
         running = list(accumulate(counts[term] for term in found))
-        chosen = found[: max(1, sum(total < limit for total in running))]
+        rarest = found[: max(1, sum(total < limit for total in running))]
+        chosen = rare if thorough else rarest
         weights = {term: _weight(count, documents) for term, count in counts.items()}
-        if chosen == found:
+        if len(chosen) == len(found):
             return Match(" OR ".join(found), sum(weights.values()))
         # BM25 counts the chosen terms twice, as they are in the expression. The weights of terms
         # whose documents were not all counted are small, and unknown.
         others = found[len(chosen) :]
         most = 2 * sum(weight for term, weight in weights.items() if term not in others)
         most += sum(weights[term] for term in others if counts[term] < limit)
-        return Match(f"({' OR '.join(chosen)}) AND ({' OR '.join(found)})", most)
+        expression = f"({' OR '.join(chosen)}) AND ({' OR '.join(found)})"
+        return Match(expression, most, is_partial=len(chosen) < len(rare))
 
     def _counts(self, terms: Sequence[str], limit: int) -> dict[str, int]:
         """Return how many documents have each of the terms, no more than the limit."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jtv_cli.records import Filter, Hit, Vectors
     from jtv_cli.stores.distances import Ids, Nearest
     from jtv_cli.stores.sqlite.codes import CodeDistances
+    from jtv_cli.stores.sqlite.full_text import Match
     from jtv_cli.stores.sqlite.index import Generation
 
 # Candidates for the RECALL_AT nearest, and for each neighbor more.
@@ -207,8 +208,23 @@ def search_text(
 
     With a (dimensions,) unit query, hits have distances, none greater than `max_distance`.
     """
-    terms = query_terms(query)
-    match = documents.full_text.match(terms, documents.count())
+    terms, count = query_terms(query), documents.count()
+    match = documents.full_text.match(terms, count)
+    hits = _matching(documents, match, k, unit_query, max_distance)
+    if match is not None and match.is_partial and len(hits) < k:
+        # Too few are left of what the rarest terms find.
+        match = documents.full_text.match(terms, count, thorough=True)
+        hits = _matching(documents, match, k, unit_query, max_distance)
+    return hits
+
+
+def _matching(
+    documents: Documents,
+    match: Match | None,
+    k: int,
+    unit_query: Vectors | None,
+    max_distance: float | None,
+) -> list[Hit]:
     if match is None:
         return []
     statement = _MATCHES.format(
