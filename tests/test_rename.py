@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import subprocess
+from contextlib import closing
 from threading import Thread
 from typing import TYPE_CHECKING
 
 import pytest
 
 from conftest import Jtv
+from jtv_cli.errors import NoFullText, StoreError
+from jtv_cli.stores import open_store
+from tables import SPEC, make
 from terminal import Terminal
 from tidb_cluster import Cluster
 from tidb_proxy import Proxy
@@ -261,3 +265,47 @@ def test_a_connection_that_is_lost_after_the_statement(jtv: Jtv, tidb: str) -> N
     assert tables(jtv) == ["others"]
     assert texts(jtv, "others") == ["notes"]
     assert len(Cluster(tidb).execute("SHOW TABLES")) == 3
+
+
+@pytest.mark.tidb
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_full_text_index_is_dropped_and_built_again(
+    tidb: str, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """With a stand-in for the index, which only clusters of TiDB Cloud have."""
+    done: list[str] = []
+
+    class Index:
+        def __init__(self, _database: object, name: str, _location: str) -> None:
+            self._name = name
+
+        def drop(self) -> bool:
+            done.append(f"drop that of {self._name}, one of {existing()}")
+            return True
+
+        def build(self, _progress: object) -> None:
+            done.append(f"build that of {self._name}, one of {existing()}")
+            if fails:
+                raise NoFullText("the region has none", hint="")
+
+    def existing() -> list[str]:
+        return [name for (name,) in Cluster(tidb).execute("SHOW TABLES") if "_" not in name]
+
+    monkeypatch.setattr("jtv_cli.stores.tidb.store.FullTextIndex", Index)
+    with closing(open_store(tidb, writable=True)) as store:
+        old, new = (make(store, SPEC._replace(name=name)).spec for name in ("notes", "others"))
+        if fails:
+            message = "table notes is now called others, but its full-text index could not be built"
+            with pytest.raises(StoreError, match=message) as caught:
+                store.rename(old, "others", replacing=new)
+            assert caught.value.hint == (
+                "build it with: jtv index build --full-text --table others"
+            )
+        else:
+            store.rename(old, "others", replacing=new)
+        assert store.open("others").spec.identity == old.identity
+    assert done == [
+        "drop that of notes, one of ['notes', 'others']",
+        "drop that of others, one of ['notes', 'others']",
+        "build that of others, one of ['others']",
+    ]

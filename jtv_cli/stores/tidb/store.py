@@ -226,7 +226,15 @@ class TidbStore(Store):
             if existing is not None:
                 self._full_text(name).drop()
             progress(f"renaming table {table.name}")
-            aside = rename_table(self._database, table, name, existing)
+            try:
+                aside = rename_table(self._database, table, name, existing)
+            except JtvError:
+                if has_full_text:
+                    self._database.on_notice(
+                        f"the full-text index of table {table.name} was dropped; build it again"
+                        f" with: jtv index build --full-text --table {table.name}"
+                    )
+                raise
             if aside is not None:
                 progress(f"dropping the table that was called {name}")
                 self._drop(aside)
