@@ -4,7 +4,11 @@
 
 On the long documents of benchmarks/data/answers: 72 questions, each with the one file that
 answers it, in five languages. Of each file only the best hit counts. "whole" is a document as
-one text, which the model may cut; "lines" is a text a line.
+one text, which the model may cut; "lines" is a text a line. "below headings" are chunks that are
+embedded with the path of their headings in front, or with the title alone, as jtv does not.
+
+The second table is of the hits as a search prints them: how many files the first five are of, and
+how often one is of the right file, with all hits and with one a file.
 """
 
 from __future__ import annotations
@@ -15,17 +19,23 @@ import math
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from retrieval import HERE
 from timing import JTV, machine
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 LONG = HERE / "data/answers/long"
 QUESTIONS = HERE / "data/answers/long_questions.jsonl"
 DEPTH = 10
+BELOW = {"below headings": "heading", "below the title": "title"}
 WAYS = {
     "whole": ("--no-chunk",),
     "lines": ("--lines",),
     **{f"chunks of {size}": ("--chunk", str(size)) for size in (64, 128, 256, 512)},
+    **{f"chunks of {size} {name}": ("--chunk", str(size)) for size in (64, 256) for name in BELOW},
 }
 
 
@@ -39,37 +49,67 @@ def main() -> None:
     print("| model | read as | documents | recall@10 | nDCG@10 |\n|---|---|---|---|---|")
     for model in models:
         for name, options in WAYS.items():
-            count, ranks = rank_files(model, options, questions)
+            in_front = next((field for way, field in BELOW.items() if name.endswith(way)), "")
+            with tempfile.TemporaryDirectory() as directory:
+                database = ("--database", str(Path(directory, "t.db")))
+                fill(model, options, in_front, database)
+                count = _jtv("list", "--format", "text", "-0", *database).count("\0")
+                found = find(questions, DEPTH, ("--per-source", "1"), database)
+            ranks = [files.index(right) if right in files else None for files, right in found]
             recall = sum(rank is not None for rank in ranks) / len(ranks)
             ndcg = sum(1 / math.log2(rank + 2) for rank in ranks if rank is not None) / len(ranks)
             print(f"| {model} | {name} | {count} | {recall:.3f} | {ndcg:.3f} |", flush=True)
+    print("\n| model | hits | files in the first 5 | right file in 5 | right file first |")
+    print("|---|---|---|---|---|")
+    for model in models:
+        with tempfile.TemporaryDirectory() as directory:
+            database = ("--database", str(Path(directory, "t.db")))
+            fill(model, (), "", database)
+            for name, options in (("all", ()), ("one a file", ("--per-source", "1"))):
+                found = find(questions, 5, options, database)
+                distinct = sum(len(set(files)) for files, _ in found) / len(found)
+                within = sum(right in files for files, right in found) / len(found)
+                first = sum(files[0] == right for files, right in found) / len(found)
+                print(f"| {model} | {name} | {distinct:.1f} | {within:.3f} | {first:.3f} |")
 
 
-def rank_files(
-    model: str, options: tuple[str, ...], questions: list[dict[str, str]]
-) -> tuple[int, list[int | None]]:
-    """Return the number of documents, and the rank of each question's file, from 0."""
-    with tempfile.TemporaryDirectory() as directory:
-        database = ("--database", str(Path(directory, "t.db")))
-        _jtv("init", "--model", model, *database)
-        _jtv("ingest", str(LONG), *options, *database)
-        count = _jtv("list", "--format", "text", *database).count("\n")
-        queries = "".join(f"{question['question']}\n" for question in questions)
-        search = ("search", "--queries", "-", "-k", str(DEPTH), "--per-source", "1", "--json")
-        answers = [
-            json.loads(line) for line in _jtv(*search, *database, stdin=queries).splitlines()
-        ]
-    found = [[hit["source"] for hit in answer["hits"]] for answer in answers]
-    ranks: list[int | None] = []
-    for sources, question in zip(found, questions, strict=True):
-        places = [n for n, source in enumerate(sources) if source.endswith(question["file"])]
-        ranks.append(places[0] if places else None)
-    return count, ranks
+def fill(model: str, options: Sequence[str], in_front: str, database: tuple[str, str]) -> None:
+    """Ingest the documents; `in_front` names a field to put in front of each chunk."""
+    _jtv("init", "--model", model, *database)
+    _jtv("ingest", str(LONG), *options, *database)
+    if not in_front:
+        return
+    records = [json.loads(line) for line in _jtv("list", "--json", *database).splitlines()]
+    for each in records:
+        above = (each["metadata"] or {}).get(in_front, "")
+        each["text"] = f"{above}\n\n{each['content']}"
+    _jtv("init", "--drop", "--yes", "--model", model, *database)
+    for source in {each["source"] for each in records}:
+        lines = [json.dumps(each) for each in records if each["source"] == source]
+        name = ("--source", str(source), "--input", "jsonl")
+        _jtv("ingest", "-", *name, *database, stdin="\n".join(lines))
+
+
+def find(
+    questions: Sequence[dict[str, str]], depth: int, options: Sequence[str], database: Sequence[str]
+) -> list[tuple[list[str], str]]:
+    """Return the files of each question's hits, the best first, and the right one."""
+    queries = "".join(f"{question['question']}\n" for question in questions)
+    search = ("search", "--queries", "-", "-k", str(depth), "--json", *options, *database)
+    answers = [json.loads(line) for line in _jtv(*search, stdin=queries).splitlines()]
+    return [
+        ([_file(hit["source"]) for hit in answer["hits"]], question["file"])
+        for answer, question in zip(answers, questions, strict=True)
+    ]
+
+
+def _file(source: str) -> str:
+    return "/".join(source.split("/")[-2:])
 
 
 def _jtv(*arguments: str, stdin: str = "") -> str:
     return subprocess.run(
-        [JTV, *arguments], input=stdin, check=True, stdout=subprocess.PIPE, text=True
+        [JTV, *arguments, "--quiet"], input=stdin, check=True, stdout=subprocess.PIPE, text=True
     ).stdout
 
 

@@ -225,8 +225,9 @@ class TestStreams:
     def test_an_error_is_one_line_whatever_is_in_it(self, jtv: Jtv) -> None:
         result = jtv("ingest", f"a\n{WILD}.txt")
         assert result.code == 2
-        assert (
-            result.stderr == f"jtv: error: cannot read a\\n{TAME}.txt: No such file or directory\n"
+        assert result.stderr == (
+            f"jtv: error: cannot read a\\n{TAME}.txt: No such file or directory\n"
+            "hint: check the name: ls .\n"
         )
 
 

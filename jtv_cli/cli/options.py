@@ -402,7 +402,7 @@ PerSource = Annotated[
         metavar="N",
         min=1,
         max=_MOST_SHOWN,
-        help="Print no more than N hits of each source.",
+        help="Print no more than N hits of each source; 1 for the best hit of each file.",
     ),
 ]
 Diverse = Annotated[

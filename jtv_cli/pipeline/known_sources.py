@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jtv_cli.errors import UsageError
@@ -53,6 +54,9 @@ def recall_sources(table: Table, sources: Sequence[Source]) -> Recalled:
     """
     recalled = Recalled([], [], {})
     named = {source.name: source for source in sources if source.name and not source.problem}
+    same: defaultdict[str | None, list[Source]] = defaultdict(list)
+    for source in sources:
+        same[source.name].append(source)
     before: dict[str, Mapping[str, Any]] = dict(table.source_details(named))
     without_details = set(table.sources_without_details())
     for name, source in named.items():
@@ -67,8 +71,7 @@ def recall_sources(table: Table, sources: Sequence[Source]) -> Recalled:
                 if found is None and old == name:
                     recalled.changed.append((source, None))
                 details = details or found
-        same = [each for each in sources if each.name == name]
-        _compare(recalled, same, details)
+        _compare(recalled, same[name], details)
     return recalled
 
 

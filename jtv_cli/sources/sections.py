@@ -21,6 +21,8 @@ _KINDS = {
     InputFormat.TEXT: Kind.TEXT,
     InputFormat.CODE: Kind.CODE,
 }
+# Each block is looked up in the table: a small file is one block.
+_TEXTS_IN_BLOCK = 256
 # A longer section is cut in two, for it is held in memory: at a paragraph whose rank is among
 # the lowest, so that an edit before it does not move the place, or else at any line.
 _LONG_SECTION = 1 << 18
@@ -47,9 +49,9 @@ def read_document(source: Source) -> Iterator[RecordBlock]:
     chunk stands below, as a path: Install > Linux.
     """
     chunker = Chunker(_KINDS[source.format], source.options.chunk or DEFAULT_SIZE)
+    texts: list[Text] = []
+    bad: list[BadRecord] = []
     for start, lines, is_too_large in source.lines():
-        texts: list[Text] = []
-        bad: list[BadRecord] = []
         for number, line in enumerate(lines, start):
             if is_too_large:
                 bad.append(BadRecord(number, RECORD_TOO_LARGE))
@@ -59,8 +61,10 @@ def read_document(source: Source) -> Iterator[RecordBlock]:
                 bad.append(BadRecord(number, explain_bad_bytes(error)))
                 decoded = ""
             texts += chunker.add(number, decoded)
-        yield source.block(texts, 0, bad)
-    yield source.block(chunker.finish(), 0, [])
+        if len(texts) >= _TEXTS_IN_BLOCK or source.stream.may_wait:
+            yield source.block(texts, 0, bad)
+            texts, bad = [], []
+    yield source.block(texts + chunker.finish(), 0, bad)
 
 
 def read_whole(source: Source) -> Iterator[RecordBlock]:

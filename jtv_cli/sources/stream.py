@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import sys
 import time
@@ -10,11 +11,13 @@ import zlib
 from collections import deque
 from contextlib import contextmanager, suppress
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.errors import UsageError
 from jtv_cli.records import STDIN
 from jtv_cli.sources.content import NotText, check_is_text
+from jtv_cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -202,4 +205,8 @@ def _open(path: str) -> FileIO:
 def unreadable(path: str, error: OSError | ValueError) -> UsageError:
     """Return the error that a file or directory cannot be read."""
     reason = error.strerror if isinstance(error, OSError) else None
-    return UsageError(f"cannot read {path}: {reason or error}")
+    hint = None
+    if isinstance(error, FileNotFoundError):
+        there = next(each for each in Path(path).parents if each.is_dir() or each == each.parent)
+        hint = f"check the name: ls {shlex.quote(printable(str(there)))}"
+    return UsageError(f"cannot read {path}: {reason or error}", hint=hint)
