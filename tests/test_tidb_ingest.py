@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import pytest
 from jtv_cli.records import Occurrence, SourceLine
 from jtv_cli.stores import open_store
 from jtv_cli.text import text_hash
-from tables import document
+from tables import document, documents, make, vectors
 from tidb_cluster import Cluster, TidbServer
 from tidb_proxy import Proxy
 
@@ -188,6 +189,37 @@ def test_any_text_comes_back_as_it_was(offline: Jtv) -> None:
     lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
     offline.ok("ingest", "-", "--input", "jsonl", stdin=lines)
     assert [record["content"] for record in offline.ok("list", "--json").records] == texts
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_most_rows_go_in_the_binary_protocol(
+    plain_tidb: str, plain_server: TidbServer, is_refused: bool
+) -> None:
+    """The server takes less than half the time to read them."""
+    odd = ["", "'", "\\", "😀 数学", "a\0b", "%s ? :x", "\x1a", "x" * 250, "x" * 251, "ä" * 70_000]
+    some = [document(text, Occurrence("odd", 1)) for text in odd] + documents(590)
+    some_vectors = vectors(len(some))
+    if is_refused:
+        plain_server.execute("SET GLOBAL max_prepared_stmt_count = 0")
+    try:
+        with Proxy(plain_tidb) as proxy, closing(open_store(proxy.url, writable=True)) as store:
+            table = make(store)
+            assert table.add(some, some_vectors) == (600, 600)
+            sent = [sql for sql in proxy.statements if sql.startswith("INSERT INTO `documents` ")]
+            rows = len(re.findall("x'[0-9a-f]{64}'", "".join(sent)))
+            assert rows == (600 if is_refused else 600 - 2 * 256)
+            assert table.add(some, some_vectors) == (0, 0)
+            stored = list(table.read(vectors=True))
+    finally:
+        plain_server.execute("SET GLOBAL max_prepared_stmt_count = -1")
+    assert [each.text for each in stored] == [each.text for each in some]
+    assert [each.hash for each in stored] == [each.hash for each in some]
+    assert all(
+        np.array_equal(each.vector, vector)
+        for each, vector in zip(stored, some_vectors, strict=True)
+        if each.vector is not None
+    )
+    assert all(each.vector is not None for each in stored)
 
 
 @pytest.mark.parametrize(

@@ -231,6 +231,20 @@ def fetch_all(
     return found
 
 
+def run_prepared(connection: Connection, sql: str, types: bytes, values: bytes) -> int | None:
+    """Run a statement in the binary protocol, as `DriverConnection.run_prepared` does.
+
+    Raises DBAPIError.
+    """
+    driver: Any = connection.connection.driver_connection
+    try:
+        return driver.run_prepared(sql, types, values)  # type: ignore[no-any-return]
+    except err.MySQLError as error:
+        if not driver.open:
+            connection.invalidate(error)
+        raise DBAPIError.instance(sql, None, error, err.MySQLError, hide_parameters=True) from error
+
+
 def rendered(connection: Connection, statement: str | Executable) -> str:
     """Return a statement with its parameters as literals."""
     if isinstance(statement, str):

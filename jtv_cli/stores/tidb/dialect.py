@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import socket
+import struct
 import time
 from contextlib import contextmanager, suppress
 from threading import Event, Timer
@@ -84,6 +85,11 @@ _TIDB_SETTINGS = (
 # 1193: unknown variable, in another release; 1227, 8121: no privilege to set it; 1231: unknown
 # value; 1238: read-only.
 _UNSETTABLE = frozenset({1193, 1227, 1231, 1238, 8121})
+# 1047: unknown command; 1295: not in this protocol; 1461: too many prepared statements.
+_UNPREPARABLE = frozenset({1047, 1295, 1461})
+# Prepared for what the table was: the statement itself says what is wrong, if anything is.
+_SCHEMA_CHANGED = 8113
+_NO_CURSOR = 0
 # A longer statement, which inserts rows, may be as long as a packet can be.
 _LONGEST_FIRST_BYTES = 1 << 16
 
@@ -116,6 +122,7 @@ class DriverConnection(_PyMySQLConnection):  # type: ignore[misc]
     _answer_by = math.inf
 
     def __init__(self, *, tls: Tls, **options: Any) -> None:  # noqa: ANN401  # PyMySQL's
+        self._prepared: dict[str, int | None] = {}
         self._tls = tls
         super().__init__(**options, **tls.arguments, defer_connect=True)
 
@@ -170,6 +177,30 @@ class DriverConnection(_PyMySQLConnection):  # type: ignore[misc]
         with self._decoding():
             return int(super().next_result(unbuffered))
 
+    def run_prepared(self, sql: str, types: bytes, values: bytes) -> int | None:
+        """Run a statement in the binary protocol; return the number of rows that it changed.
+
+        `types` has the type of each parameter, `values` all of them. Returns None if the server
+        refuses to prepare or to run it so. The connection prepares a statement once.
+        """
+        with self._decoding():
+            if sql not in self._prepared:
+                self._prepared[sql] = self._prepare(sql)
+            number = self._prepared[sql]
+            if number is None:
+                return None
+            nulls = bytes((len(types) + 7) // 8)
+            signed = b"".join(bytes((one, 0)) for one in types)
+            head = struct.pack("<IBI", number, _NO_CURSOR, 1) + nulls + b"\1" + signed
+            self._execute_command(COMMAND.COM_STMT_EXECUTE, head + values)
+            try:
+                return int(self._read_ok_packet().affected_rows)
+            except err.MySQLError as error:
+                if code_of(error) != _SCHEMA_CHANGED:
+                    raise
+                self._prepared[sql] = None
+                return None
+
     def ping(self, reconnect: bool = False) -> None:
         """Check the connection. Raises OperationalError for an answer that cannot be decoded."""
         with self._decoding():
@@ -186,6 +217,21 @@ class DriverConnection(_PyMySQLConnection):  # type: ignore[misc]
         if isinstance(obj, bytes | bytearray):
             return f"x'{obj.hex()}'"
         return str(super().escape(obj, mapping))
+
+    def _prepare(self, sql: str) -> int | None:
+        """Return the server's number of a statement, None if it refuses to prepare it."""
+        try:
+            self._execute_command(COMMAND.COM_STMT_PREPARE, sql.encode())
+            answer = self._read_packet().get_all_data()
+        except err.MySQLError as error:
+            if code_of(error) not in _UNPREPARABLE:
+                raise
+            return None
+        _, number, columns, parameters = struct.unpack_from("<BIHH", answer)
+        for count in (parameters, columns):
+            for _ in range(count + 1 if count else 0):  # the end is a packet of its own
+                self._read_packet()
+        return int(number)
 
     def _set_and_query(self, statement: bytes) -> int:
         """Send the settings and a statement in one round trip."""

@@ -5,14 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from pymysql.constants import FIELD_TYPE
 
 from jtv_cli.batching import batched
 from jtv_cli.errors import StoreError
 from jtv_cli.records import Removed, SourceLine, SourceRange
 from jtv_cli.stores.source_lines import encode_metadata, lines_to_scan
-from jtv_cli.stores.tidb.connection import fetch_all
+from jtv_cli.stores.tidb.connection import fetch_all, run_prepared
 from jtv_cli.stores.tidb.schema import NO_LINE, NO_SOURCE, end_line_of
-from jtv_cli.stores.tidb.statements import KEYS, ahead, inserts, vector_text
+from jtv_cli.stores.tidb.statements import (
+    KEYS,
+    ahead,
+    document_values,
+    inserts,
+    prepared_rows,
+    vector_text,
+)
 from jtv_cli.text import text_hash
 
 if TYPE_CHECKING:
@@ -24,6 +32,9 @@ if TYPE_CHECKING:
     from jtv_cli.stores.source_lines import StoredLine
     from jtv_cli.stores.tidb.schema import Schema
     from jtv_cli.stores.tidb.statements import Row
+
+
+_DOCUMENT_TYPES = (FIELD_TYPE.VAR_STRING, FIELD_TYPE.VAR_STRING, FIELD_TYPE.BLOB)
 
 
 def insert_nothing(name: str) -> list[str]:
@@ -52,12 +63,34 @@ class Rows:
         self._packet_bytes = packet_bytes
 
     def insert_documents(self, documents: Sequence[Document], vectors: Vectors) -> int:
-        """Insert the documents that are not stored yet; return their number."""
-        rows = (
-            (f"(%s,'{vector_text(vector)}',x'{document.hash.hex()}')", (document.text,))
-            for document, vector in zip(documents, vectors, strict=True)
+        """Insert the documents that are not stored yet; return their number.
+
+        As many as possible in the binary protocol: in a statement, the server reads all digits
+        of the vectors twice, to parse it and for its digest, before it reads the numbers.
+        """
+        size = prepared_rows(vectors.shape[1])
+        row = ",".join(["(?,?,?)"] * size)
+        name, columns = self._schema.documents.name, "content, content_vec, content_hash"
+        statement = f"INSERT INTO `{name}` ({columns}) VALUES {row} ON DUPLICATE KEY UPDATE id = id"
+        parts = (
+            (some, those, document_values(some, those))
+            for start in range(0, len(documents), size)
+            for some, those in [(documents[start : start + size], vectors[start : start + size])]
         )
-        return self._insert(self._schema.documents, "content, content_vec, content_hash", rows)
+        inserted = 0
+        for some, those, values in ahead(parts):
+            count = None
+            if len(some) == size and len(values) < self._packet_bytes - 32 * size:
+                types = bytes(_DOCUMENT_TYPES * size)
+                count = run_prepared(self._connection, statement, types, values)
+            if count is None:
+                rows = (
+                    (f"(%s,'{vector_text(vector)}',x'{document.hash.hex()}')", (document.text,))
+                    for document, vector in zip(some, those, strict=True)
+                )
+                count = self._insert(self._schema.documents, columns, rows)
+            inserted += count
+        return inserted
 
     def known(
         self, hashes: Sequence[bytes], lines: SourceRange | None = None

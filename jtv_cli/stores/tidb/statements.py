@@ -26,6 +26,11 @@ _STATEMENT_BYTES = 1_000_000
 # The name of a table, its columns, and what else a statement has beside its rows.
 _STATEMENT_OVERHEAD = 1024
 
+# Small batches are more frequent than short vectors: a statement is prepared for so many rows.
+_MOST_PREPARED = 256
+# Of MySQL's protocol: shorter lengths are one byte.
+_LEAST_LONG = 0xFB
+
 # TiDB Cloud Starter accepts 10 MiB in a transaction.
 _TRANSACTION_BYTES = 8 << 20
 # Small enough for a text of the largest size to fit beside it.
@@ -60,6 +65,20 @@ def inserts(into: str, key: str, rows: Iterable[Row], packet_bytes: int) -> Iter
         values = ",".join(value for value, _ in part)
         statement = f"INSERT INTO {into} VALUES {values} ON DUPLICATE KEY UPDATE {key} = {key}"
         yield statement, tuple(text for _, texts in part for text in texts)
+
+
+def document_values(documents: Sequence[Document], vectors: Vectors) -> bytes:
+    """Return text, vector and hash of each document as parameters in the binary protocol."""
+    return b"".join(
+        _length(len(value)) + value
+        for document, vector in zip(documents, vectors, strict=True)
+        for value in (document.text.encode(), vector_text(vector).encode(), document.hash)
+    )
+
+
+def prepared_rows(dimensions: int) -> int:
+    """Return how many documents one prepared statement inserts, if their texts are short."""
+    return min(max(_STATEMENT_BYTES // (_NUMBER_BYTES * dimensions), 1), _MOST_PREPARED)
 
 
 def ahead(items: Iterator[Item]) -> Iterator[Item]:
@@ -126,6 +145,13 @@ def read_vector(text: str) -> Vectors:
             "the server returned a vector that cannot be read", hint="run the same command again"
         ) from error
     return vector
+
+
+def _length(size: int) -> bytes:
+    """Return a length as MySQL's protocol encodes it."""
+    if size < _LEAST_LONG:
+        return bytes((size,))
+    return b"\xfe" + size.to_bytes(8, "little")
 
 
 def _row_bytes(row: Row) -> int:
