@@ -1,6 +1,6 @@
 """Semantic search from the shell and from Python: see docs/python.md."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 __all__ = [
     "Hit",

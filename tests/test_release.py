@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import jtv_cli
+
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
 from check_release import problems
 
@@ -56,3 +58,8 @@ def test_workflows_name_files_that_exist() -> None:
     for workflow in (ROOT / ".github/workflows").glob("*.yml"):
         for path in re.findall(r"\b(?:tools|tests)/[\w/.]+\.\w+", workflow.read_text()):
             assert (ROOT / path).exists(), path
+
+
+def test_this_version_has_a_dated_section() -> None:
+    found = problems(f"v{jtv_cli.__version__}")
+    assert [problem for problem in found if "[Unreleased]" not in problem] == []
