@@ -145,8 +145,10 @@ class Documents:
         all_are_new = stored == len(documents)
         numbers = dict(zip(hashes, ids, strict=True)) if all_are_new else self.known(hashes)
         if stored:
-            new = zip((numbers[key] for key in hashes), texts, strict=True)
-            self.full_text.add(first, sorted({row for row in new if row[0] >= first}))
+            rows = list(zip((numbers[key] for key in hashes), texts, strict=True))
+            if not all_are_new:
+                rows = sorted({row for row in rows if row[0] >= first})
+            self.full_text.add(first, rows)
         return stored, numbers
 
     def delete(self, ids: Iterable[int]) -> Removed:
