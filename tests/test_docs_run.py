@@ -54,6 +54,7 @@ BEFORE = {
         seq 1000 3100 | jtv ingest - --source numbers
         jtv init --database notes.db --table notes
     """,
+    "README.md": f"cp -r {ROOT}/docs .",
     "agents.md": "jtv init --table notes",
     "documents.md": f"cp {DATA}/manual.pdf . && cp {DATA}/manual.pptx slides.pptx"
     f" && cp {DATA}/manual.html page.html && jtv init"
