@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from jtv_cli.stores.tidb.statements import Row
 
 
+_DOCUMENT_COLUMNS = "content, content_vec, content_hash"
+# To prepare a statement takes a round trip.
+_WORTH_PREPARING = 2
 _DOCUMENT_TYPES = (FIELD_TYPE.VAR_STRING, FIELD_TYPE.VAR_STRING, FIELD_TYPE.BLOB)
 
 
@@ -65,13 +68,15 @@ class Rows:
     def insert_documents(self, documents: Sequence[Document], vectors: Vectors) -> int:
         """Insert the documents that are not stored yet; return their number.
 
-        As many as possible in the binary protocol: in a statement, the server reads all digits
-        of the vectors twice, to parse it and for its digest, before it reads the numbers.
+        Most of many go in the binary protocol: in a statement, the server reads all digits of
+        the vectors twice, to parse it and for its digest, before it reads the numbers.
         """
         size = prepared_rows(vectors.shape[1])
+        if len(documents) < _WORTH_PREPARING * size:
+            return self._insert_as_text(documents, vectors)
         row = ",".join(["(?,?,?)"] * size)
-        name, columns = self._schema.documents.name, "content, content_vec, content_hash"
-        statement = f"INSERT INTO `{name}` ({columns}) VALUES {row} ON DUPLICATE KEY UPDATE id = id"
+        into = f"`{self._schema.documents.name}` ({_DOCUMENT_COLUMNS})"
+        statement = f"INSERT INTO {into} VALUES {row} ON DUPLICATE KEY UPDATE id = id"
         parts = (
             (some, those, document_values(some, those))
             for start in range(0, len(documents), size)
@@ -83,13 +88,7 @@ class Rows:
             if len(some) == size and len(values) < self._packet_bytes - 32 * size:
                 types = bytes(_DOCUMENT_TYPES * size)
                 count = run_prepared(self._connection, statement, types, values)
-            if count is None:
-                rows = (
-                    (f"(%s,'{vector_text(vector)}',x'{document.hash.hex()}')", (document.text,))
-                    for document, vector in zip(some, those, strict=True)
-                )
-                count = self._insert(self._schema.documents, columns, rows)
-            inserted += count
+            inserted += self._insert_as_text(some, those) if count is None else count
         return inserted
 
     def known(
@@ -236,6 +235,13 @@ class Rows:
             self._connection.execute(sa.update(sources).where(is_old_source).values(details=None))
         # The old row stays: a writer that has just looked up its id may still refer to it.
         return int(count or 0)
+
+    def _insert_as_text(self, documents: Sequence[Document], vectors: Vectors) -> int:
+        rows = (
+            (f"(%s,'{vector_text(vector)}',x'{document.hash.hex()}')", (document.text,))
+            for document, vector in zip(documents, vectors, strict=True)
+        )
+        return self._insert(self._schema.documents, _DOCUMENT_COLUMNS, rows)
 
     def _select_occurrences(self) -> Select[Any]:
         columns = self._schema.occurrences.c
