@@ -16,7 +16,10 @@ def main() -> None:
     """Run each; options are those of the benchmark of searches."""
     rows = [str(10**power) for power in (3, 4, 5, 6)]
     options = {"search": sys.argv[1:] or ["--rows", *rows, "--plot", str(HERE / "search.svg")]}
-    for name in ("startup", "search", "full_text", "ingest", "documents", "scale", "tidb"):
+    for name in (
+        *("startup", "search", "filters", "full_text", "ingest", "documents", "scale", "tidb"),
+        "network",
+    ):
         print(f"\n{name}", flush=True)
         subprocess.run([sys.executable, HERE / f"{name}.py", *options.get(name, [])], check=True)
 
