@@ -145,7 +145,7 @@ class Chunker:
                 end = line.strip()
                 if end.startswith(self._fence) and not end.strip(self._fence[0]):
                     self._fence = ""
-            else:
+            elif line and not line[0].isalnum():  # as most lines are, which are no headings
                 done = self._look_for_heading(number, line)
         if self._size_of_lines > _LONG_SECTION and self._may_divide(line):
             done += self._end_section()
