@@ -133,3 +133,9 @@ def test_seconds(filled: Jtv, command: tuple[str, ...]) -> None:
         )
     for seconds in ("0", "0.5", "1e10", "inf"):
         filled.ok(*command, seconds)
+
+
+@pytest.mark.parametrize(("option", "least"), [("--k", 1), ("--snippet", 40)])
+def test_a_number_that_is_too_small(jtv: Jtv, option: str, least: int) -> None:
+    result = jtv("search", "x", option, str(least - 1))
+    assert f"{least - 1} is less than {least}\n" in result.error

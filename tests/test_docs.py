@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
+OUTPUT = (DOCS / "output.md").read_text()
 GAP = "\0"
 BLOCK = re.DOTALL | re.MULTILINE
 
@@ -113,6 +114,26 @@ def test_what_a_newcomer_may_see_is_explained(sampled: Jtv, command: tuple[str, 
     assert result.code in (1, 2, 5)
     patterns = [re.escape(each).replace("…", ".*") for each in explained_messages()]
     assert any(re.search(pattern, result.stderr) for pattern in patterns), result.stderr
+
+
+def test_reports_have_the_keys_of_the_page(sampled: Jtv) -> None:
+    rows = re.findall(r"^\| `([a-z ]+)` \| (`\w+`, .*|the same .*) \|$", OUTPUT, re.MULTILINE)
+    documented = {name: re.findall(r"`(\w+)`", cells.partition(";")[0]) for name, cells in rows}
+    documented["sync"] += documented["ingest"]
+    sampled.write("notes.txt", "a note\n")
+    arguments = {
+        "ingest": ["notes.txt"],
+        "sync": ["notes.txt"],
+        "delete": ["1", "--yes"],
+        "doctor": ["--no-api"],
+    }
+    for name, keys in documented.items():
+        record, *_ = sampled.ok(*name.split(), *arguments.get(name, ()), "--json").records
+        assert set(record) == set(keys) - {"ok", "warning", "failed"}, name
+    assert len(documented) == 8
+    [hit] = sampled.ok("search", "x", "-k", "1", "--json").records
+    always = OUTPUT.partition("A JSON record always has the keys")[2].partition(";")[0]
+    assert set(hit) == set(re.findall(r"`(\w+)`", always))
 
 
 def test_links_between_pages_lead_somewhere() -> None:

@@ -38,6 +38,10 @@ _HELP = "help"
 _HEADING = re.compile(
     r"(?m)^ *(Usage|Common options|More|Example|See also|Documentation):|^ *[A-Z][\w ,]*:$"
 )
+# What Typer says of a number, most of which have no upper limit that a user would meet.
+_OUT_OF_RANGE = re.compile(
+    r"(-?\d+) is not in the range (\d+)<=x<=(2147483647|9223372036854775807)"
+)
 # The names of most rerankers; any other can be given as --rerank=MODEL.
 _RERANKER = re.compile(r"(?!-)\S*rerank\S*|jina-colbert-\S+|onnx:.+", re.IGNORECASE)
 
@@ -310,6 +314,8 @@ def _usage_error(error: typer.BadParameter, words: Sequence[str]) -> tuple[str, 
     message = " ".join(error.format_message().split()).rstrip(".")
     message, _, options = message.partition(" (Possible options: ")
     message = message.replace("is not a valid int range", "is not a whole number")
+    if (found := _OUT_OF_RANGE.search(message)) and int(found[1]) < int(found[2]):
+        message = _OUT_OF_RANGE.sub(r"\1 is less than \2", message)
     message, _, similar = message.partition(". Did you mean ")
     suggested = options.rstrip(")") or similar.rstrip("?").replace("'", "")
     option = getattr(error, "option_name", None)
