@@ -168,6 +168,14 @@ class TestEmpty:
         assert "The input has no text." in str_of(shown(filled, "ingest", "blank.txt"))
         assert "no text" not in filled.ok("ingest", "blank.txt").stderr
 
+    def test_a_new_table(self, jtv: Jtv) -> None:
+        with Terminal(jtv, "init", "--table", "notes", env=PLAIN) as terminal:
+            assert terminal.wait() == 0
+        assert "Now add documents with: jtv ingest --table notes FILE\n" in terminal.screen
+        with Terminal(jtv, "init", "--table", "notes", env=PLAIN) as terminal:
+            assert terminal.wait() == 0
+        assert "Now add" not in terminal.screen
+
     def test_no_table(self, jtv: Jtv) -> None:
         for command in ("search x", "list"):
             with Terminal(jtv, *command.split(), env=PLAIN) as terminal:

@@ -146,6 +146,9 @@ def _report(
     session.note_connection(store, table, index)
     session.note_builtin(spec)
     session.sign_off(store, spec)
+    if session.console.is_terminal and any(change.kind is ChangeKind.CREATE for change in changes):
+        command = session.console.complete_hint("jtv ingest FILE")
+        session.console.report(f"Now add documents with: {command}")
 
 
 def _done(spec: TableSpec, kinds: set[ChangeKind], index: IndexStatus) -> list[str]:
