@@ -113,6 +113,13 @@ def test_a_page_from_a_pipe(made: Jtv) -> None:
     assert [each["content"] for each in records(made)] == ["From **a** pipe"]
 
 
+@pytest.mark.parametrize("name", GOOD)
+def test_from_a_pipe_in_a_named_format(made: Jtv, name: str) -> None:
+    content = (DATA / name).read_bytes()
+    made.ok("ingest", "-", "--input", name.rpartition(".")[2], stdin=content)
+    assert records(made)
+
+
 UNREADABLE = {
     "scanned.pdf": "it is a PDF document without text (make it searchable with OCR",
     "encrypted.pdf": "it is a PDF document with a password",

@@ -630,6 +630,7 @@ class TestNotText:
         made.ok("ingest", "-", stdin="one\n")
         result = made(*arguments, stdin=PDF)
         assert (result.code, "- is a PDF document" in result.error) == (2, True)
+        assert "hint: store its text with: jtv ingest --input pdf FILE" in result.stderr
         assert len(stored(made)) == 1
 
     @pytest.mark.parametrize("arguments", [["delete", "--texts", "b", "--yes"], ["import", "b"]])

@@ -30,6 +30,11 @@ _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
     (b"\x7fELF", "a program", ""),
     (b"SQLite format 3\x00", "an SQLite database", ""),
 )
+# What to do about those that jtv can read, where their name does not say what they are.
+_HINTS = {
+    b"%PDF-": "store its text with: jtv ingest --input pdf FILE",
+    b"PK\x03\x04": "store the text of an Office document with: jtv ingest --input docx FILE",
+}
 
 
 class NotText(Exception):
@@ -70,7 +75,7 @@ def check_is_text(start: bytes) -> None:
         raise _utf16("UTF-16", is_fatal=True)
     for signature, what, command in _SIGNATURES:
         if start.startswith(signature):
-            raise NotText(what, command)
+            raise NotText(what, command, hint=_HINTS.get(signature, ""))
     if b"\0" not in start:
         return
     # Of UTF-16 text that is mostly ASCII, every other byte is zero.
