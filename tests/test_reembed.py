@@ -100,6 +100,22 @@ def test_what_came_since_is_added(notes: Jtv) -> None:
     assert warning in notes.ok(*REEMBED).stderr
 
 
+def test_documents_are_not_mixed_with_others_by_accident(notes: Jtv) -> None:
+    mine = ("--table", "mine", "--model", "static-v1")
+    notes.ok("init", "--no-index", *mine)
+    notes.ok("ingest", "-", *mine, stdin="precious\n")
+    result = notes(*REEMBED, "--to", "mine")
+    assert result.code == 2
+    assert "this adds 6 documents to table mine, which has 1 other document" in result.error
+    assert [row[2] for row in notes.ok("list", "--table", "mine").rows] == ["precious"]
+    result = notes.ok(*REEMBED, "--to", "mine", "--yes")
+    # What the warning says to run leads to a table that the same command fills.
+    hint = next(line for line in result.stderr.splitlines() if "to begin anew" in line)
+    _, *again = hint.partition(" with: ")[2].split()
+    notes.ok(*again, "--yes")
+    assert notes.ok(*REEMBED, "--to", "mine").counts.startswith("6 stored")
+
+
 def test_an_estimate_changes_nothing(notes: Jtv) -> None:
     result = notes.ok(*REEMBED, "--dry-run")
     assert "Would embed 6 of 6 texts" in result.stderr
@@ -187,6 +203,10 @@ class TestPaying:
         assert exported(paying, "new") == exported(paying, "notes")
         assert paying.ok(*self.COMMAND).counts.startswith("0 stored, 4,000 known")
         assert len(api.bill) == 4000
+
+    def test_no_hint_says_to_drop_a_table(self, paying: Jtv) -> None:
+        """A model that needs no key was asked for, and the key is in the environment."""
+        assert "--drop" not in paying.ok(*REEMBED).stderr
 
     def test_a_budget(self, paying: Jtv, api: JinaServer) -> None:
         result = paying(*self.COMMAND, "--max-tokens", "3000")

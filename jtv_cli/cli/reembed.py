@@ -78,10 +78,11 @@ def reembed(
         spec = _new_spec(session, old.spec, to, vectors)
         store = stack.enter_context(session.open_store(database, writable=not dry_run))
         target = _open_target(session, store, spec)
+        there = store.open(spec.name) if find_spec(store.tables(), spec.name) else None
         with session.console.status("reading"):
             survey = pipeline.estimate(
                 pipeline.read_documents(old),
-                store.open(spec.name) if find_spec(store.tables(), spec.name) else None,
+                there,
                 model_of(spec),
                 truncate=truncate,
                 cutter=None,
@@ -95,6 +96,8 @@ def reembed(
         if dry_run:
             return ExitCode.IN_PART if survey.skipped else ExitCode.OK
         if not yes:
+            if there is not None and survey.to_embed and not survey.known:
+                _confirm_mixing(session, there, survey.to_embed)
             confirm_estimate(session, survey, model_of(spec))
         new = target.open()
         with reporting(session, json=json) as outcome:
@@ -157,6 +160,20 @@ def _open_target(session: Session, store: Store, spec: TableSpec) -> Target:
         raise TableMismatch(mismatch.message, hint="name another table with --to") from mismatch
 
 
+def _confirm_mixing(session: Session, table: Table, new: int) -> None:
+    """Ask before documents go into a table that has others, and none of them.
+
+    Raises UsageError unless the user agrees.
+    """
+    if others := table.count():
+        session.confirm(
+            "add",
+            f"{format_count(new, 'document')} to table {table.spec.name}, which has"
+            f" {format_count(others, 'other document')}",
+            otherwise="nothing was embedded",
+        )
+
+
 def _complete(session: Session, old: Table, new: Table, report: IngestReport) -> None:
     """Add what belongs to the table besides its documents, and verify that these are all there.
 
@@ -184,5 +201,6 @@ def _complete(session: Session, old: Table, new: Table, report: IngestReport) ->
         session.console.warning(
             f"table {new.spec.name} has {format_count(more, 'document')} that table"
             f" {old.spec.name} does not have",
-            hint=f"to begin anew, drop them with: jtv init --drop --table {new.spec.name}",
+            hint="to begin anew, drop them with:"
+            f" jtv init --drop --table {new.spec.name} --model {new.spec.model}",
         )
