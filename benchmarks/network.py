@@ -1,8 +1,8 @@
 """Commands on a TiDB and an API that are far away, beside the tutorial's own script.
 
-    python benchmarks/network.py [--write]
+    python benchmarks/network.py [--delays 0 20 100 200] [--write]
 
-Round trips are counted, and the whole processes timed with 0, 20, 100 and 200 ms for each, by
+Round trips are counted, and the whole processes timed with each of the delays, by
 relays without TLS. The server is the one of the tests, and the API's stand-in replies at once.
 The tutorial's script embeds with one request, as jtv does, and uses SQLAlchemy's ORM.
 """
@@ -38,7 +38,6 @@ HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"
 BEGIN, END = "<!-- network: begin -->\n", "<!-- network: end -->"
 TEXTS = str(HERE.parent / "sample_texts.txt")
-DELAYS = (0, 20, 100, 200)  # ms a round trip
 ROUNDS = 2
 NEW = "new.txt"
 
@@ -89,7 +88,7 @@ COMMANDS = {
     "ingest 100 new lines": (["ingest", NEW], ["ingest", NEW]),
     "ingest 34 stored lines": (["ingest", TEXTS], None),
     "search": (["search", "animals"], ["search", "animals"]),
-    "list": (["list"], None),
+    "list 5 documents": (["list", "--limit", "5"], None),
 }
 
 
@@ -191,25 +190,32 @@ class Bench:
         return best
 
 
-def rows(bench: Bench) -> Iterator[str]:
+def rows(bench: Bench, delays: Sequence[int]) -> Iterator[str]:
     """Yield the lines of the table."""
-    yield "| command | | round trips | " + " | ".join(f"{delay} ms" for delay in DELAYS) + " |"
-    yield "|---|---|---|" + "---|" * len(DELAYS)
+    yield _row("command", "", "round trips", *(f"{delay} ms" for delay in delays))
+    yield "|---|---|---|" + "---|" * len(delays)
     for name, (jtv, tutorial) in COMMANDS.items():
         ways = {"jtv": [JTV, *jtv]}
         if tutorial is not None:
             ways["tutorial"] = [sys.executable, "-c", TUTORIAL, *tutorial]
         for way, command in ways.items():
             bench.start(command, bench.environment(lambda _, port: port)).wait()
-            times = " | ".join(f"{bench.seconds(command, delay):.2f} s" for delay in DELAYS)
-            yield f"| {name} | {way} | {bench.trips(command):g} | {times} |"
+            times = (f"{bench.seconds(command, delay):.2f} s" for delay in delays)
+            yield _row(name, way, f"{bench.trips(command):g}", *times)
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="write the table to docs/")
-    is_written = parser.parse_args().write
+    parser.add_argument(
+        "--delays", type=int, nargs="*", default=(0, 20, 100, 200), help="of a round trip, in ms"
+    )
+    arguments = parser.parse_args()
     program = tidb_cluster.binary(print)
     with (
         tidb_cluster.TidbServer(program, tiflash=1) as server,
@@ -222,10 +228,10 @@ def main() -> None:
             bench.start(command, bench.environment(lambda _, port: port)).wait()
         print(machine())
         found = []
-        for row in rows(bench):
+        for row in rows(bench, arguments.delays):
             print(row, flush=True)
             found.append(row)
-    if is_written:
+    if arguments.write:
         before, rest = PAGE.read_text("utf-8").split(BEGIN)
         table = "\n".join(found)
         PAGE.write_text(f"{before}{BEGIN}{table}\n{END}{rest.split(END)[1]}", "utf-8")
