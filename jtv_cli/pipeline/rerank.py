@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import time
-from queue import Empty, SimpleQueue
-from threading import TIMEOUT_MAX, Thread
 from typing import TYPE_CHECKING
 
-from jtv_cli.errors import BatchTooLarge, ServiceDown, ServiceError
-from jtv_cli.pipeline.retry import LONGEST_REQUEST, Attempts, RetryPolicy
+from jtv_cli.errors import BatchTooLarge, ServiceError
+from jtv_cli.pipeline.retry import LONGEST_REQUEST, Attempts, RetryPolicy, call_within
 from jtv_cli.text import estimated_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from jtv_cli.embedders import Reranker
-    from jtv_cli.records import Hit, RerankScores
+    from jtv_cli.records import Hit
 
 CANDIDATES = 50
 """How many hits are reranked by default."""
@@ -36,9 +34,9 @@ class Reranking:
 
     The best `candidates` hits of a query are reranked. A failed request is retried for up to
     `max_wait` seconds, if there `are_many` queries for longer: until a limit per minute is reset.
-    0 disables retries. If one fails in the end, `on_failure` is called
-    with the error, and the hits of this query and of all later ones keep their order. With
-    `strict`, the error is raised instead.
+    0 disables retries. If one fails in the end, `on_failure` is called with the error, and the
+    hits of this query and of all later ones keep their order. With `strict`, the error is raised
+    instead.
     """
 
     def __init__(
@@ -97,7 +95,11 @@ class Reranking:
         while True:
             left = attempts.began + self._max_wait - time.monotonic()
             try:
-                found = self._within(left if self._max_wait else LONGEST_REQUEST, query, texts)
+                found = call_within(
+                    left if self._max_wait else LONGEST_REQUEST,
+                    lambda: self._reranker.rerank(query, texts),
+                    "rerank",
+                )
             except ServiceError as error:
                 pause = retry_policy.count_failure(error, attempts, time.monotonic())
                 if pause is None:
@@ -106,29 +108,6 @@ class Reranking:
                 self.tokens += found.tokens
                 return found.scores
             time.sleep(pause)
-
-    def _within(self, seconds: float, query: str, texts: Sequence[str]) -> RerankScores:
-        """Rerank in a daemon thread, which is abandoned when its time is up.
-
-        Raises ServiceDown then.
-        """
-        answers: SimpleQueue[RerankScores | BaseException] = SimpleQueue()
-
-        def request() -> None:
-            try:
-                answers.put(self._reranker.rerank(query, texts))
-            except BaseException as error:
-                answers.put(error)
-
-        Thread(target=request, daemon=True).start()
-        try:
-            answer = answers.get(timeout=min(max(seconds, 0.0), TIMEOUT_MAX))
-        except Empty:
-            message = "the rerank service did not answer in time"
-            raise ServiceDown(message, hint="run the same command again later") from None
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
 
 
 def _cut(text: str, tokens: int) -> str:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import NamedTuple
+from queue import Empty, SimpleQueue
+from threading import TIMEOUT_MAX, Thread
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from jtv_cli.errors import RateLimited, ServiceDown, ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Result = TypeVar("Result")
 
 LONGEST_REQUEST = 300.0
 """Seconds after which a request without retries is given up: more than any embedder takes."""
@@ -63,3 +70,28 @@ class RetryPolicy(NamedTuple):
 def _backoff(failed: int, longest: float) -> float:
     """Return a random pause, which doubles with each failure: half of it to all of it."""
     return random.uniform(0.5, 1.0) * min(longest, _FIRST_PAUSE * 2.0 ** min(failed, 16))
+
+
+def call_within(seconds: float, request: Callable[[], Result], service: str) -> Result:
+    """Return what a request returns. It runs in a daemon thread.
+
+    The thread is abandoned after so many seconds, and ServiceDown is raised, which names the
+    service.
+    """
+    answers: SimpleQueue[tuple[Result] | BaseException] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            answers.put((request(),))
+        except BaseException as error:
+            answers.put(error)
+
+    Thread(target=run, daemon=True).start()
+    try:
+        answer = answers.get(timeout=min(max(seconds, 0.0), TIMEOUT_MAX))
+    except Empty:
+        message = f"the {service} service did not answer in time"
+        raise ServiceDown(message, hint="run the same command again later") from None
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer[0]

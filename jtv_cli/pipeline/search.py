@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import time
-from queue import Empty, SimpleQueue
-from threading import TIMEOUT_MAX, Thread
 from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.batching import batched_by_weight
 from jtv_cli.errors import (
     BatchTooLarge,
-    ServiceDown,
     ServiceError,
     TextsFailed,
     TextsRefused,
@@ -20,10 +17,9 @@ from jtv_cli.errors import (
 from jtv_cli.pipeline.diversity import keep_per_source, maximal_marginal_relevance
 from jtv_cli.pipeline.fusion import fuse, keyword_weight
 from jtv_cli.pipeline.matching import list_matching
-from jtv_cli.pipeline.retry import LONGEST_REQUEST, Attempts, RetryPolicy
+from jtv_cli.pipeline.retry import LONGEST_REQUEST, Attempts, RetryPolicy, call_within
 from jtv_cli.records import (
     RECALL_AT,
-    Embeddings,
     IndexState,
     Purpose,
     SearchMode,
@@ -350,7 +346,9 @@ def _embed(queries: Sequence[str], embedder: Embedder, max_wait: float) -> Vecto
     while True:
         left = attempts.began + max_wait - time.monotonic() if max_wait else LONGEST_REQUEST
         try:
-            return _embed_within(left, queries, embedder).vectors
+            return call_within(
+                left, lambda: embedder.embed(queries, Purpose.QUERY), "embeddings"
+            ).vectors
         except TextTooLong as error:
             raise _query_too_long(queries, embedder) from error
         except ServiceError as error:
@@ -371,30 +369,6 @@ def _embed_halves(queries: Sequence[str], embedder: Embedder, max_wait: float) -
     middle = len(queries) // 2
     halves = (queries[:middle], queries[middle:])
     return np.concatenate([_embed(half, embedder, max_wait) for half in halves])
-
-
-def _embed_within(seconds: float, queries: Sequence[str], embedder: Embedder) -> Embeddings:
-    """Embed in a daemon thread, which is abandoned when its time is up.
-
-    Raises ServiceDown then.
-    """
-    answers: SimpleQueue[Embeddings | BaseException] = SimpleQueue()
-
-    def request() -> None:
-        try:
-            answers.put(embedder.embed(queries, Purpose.QUERY))
-        except BaseException as error:
-            answers.put(error)
-
-    Thread(target=request, daemon=True).start()
-    try:
-        answer = answers.get(timeout=min(max(seconds, 0.0), TIMEOUT_MAX))
-    except Empty:
-        message = "the embeddings service did not answer in time"
-        raise ServiceDown(message, hint="run the same command again later") from None
-    if isinstance(answer, BaseException):
-        raise answer
-    return answer
 
 
 def _query_too_long(queries: Sequence[str], embedder: Embedder) -> TextTooLong:
