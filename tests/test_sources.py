@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shlex
 import threading
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -624,6 +625,15 @@ class TestNotText:
         result = made("ingest", "my file")
         command = "pdftotext 'my file' - | jtv ingest - --source 'my file'"
         assert command in result.stderr
+
+    def test_the_command_reads_the_same_format(self, made: Jtv) -> None:
+        text = '{"text": "one"}\n'
+        made.write("a.jsonl", text.encode("utf-16"))
+        result = made("ingest", "a.jsonl")
+        convert, _, command = result.stderr.partition("hint: ")[2].strip().partition(" | ")
+        assert convert == "iconv -f UTF-16 -t UTF-8 a.jsonl"
+        made.ok(*shlex.split(command)[1:], stdin=text)
+        assert stored(made) == [("one", 1, None)]
 
     @pytest.mark.parametrize("arguments", [["ingest", "-"], ["search", "--queries", "-"]])
     def test_standard_input(self, made: Jtv, arguments: list[str]) -> None:

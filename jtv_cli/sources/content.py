@@ -55,18 +55,19 @@ class NotText(Exception):
         self._command = command
         self._hint = hint or "convert it to UTF-8 text first"
 
-    def as_error(self, path: str) -> UsageError:
+    def as_error(self, path: str, options: str = "") -> UsageError:
         """Return the error that a file or standard input is not text."""
-        return UsageError(f"{path} is {self.what}", hint=self.hint(path))
+        return UsageError(f"{path} is {self.what}", hint=self.hint(path, options))
 
-    def hint(self, path: str) -> str:
-        """Return how to ingest the text in a file."""
+    def hint(self, path: str, options: str = "") -> str:
+        """Return how to ingest the text in a file, with the options of `jtv ingest` for it."""
         if path == STDIN or not self._command or path.lower().endswith(".gz"):
             return self._hint
         name = shlex.quote(printable(path))
         # A name that begins with a hyphen would be taken for an option.
         file = f"./{name}" if name.startswith("-") else name
-        return f"{self._command.replace('FILE', file)} | jtv ingest - --source {name}"
+        command = f"{self._command.replace('FILE', file)} | jtv ingest - --source {name}"
+        return f"{command} {options}".rstrip()
 
 
 def check_is_text(start: bytes) -> None:

@@ -129,7 +129,7 @@ class Input:
             sources = [each for each in sources if each not in binary]
         if sources and not unchanged:
             if (first := sources[0]).problem and all(each.problem for each in sources):
-                raise first.problem.as_error(first.path)
+                raise first.problem.as_error(first.path, first.input_option)
             _check_options(sources, self._options)
         return sources
 
@@ -147,7 +147,7 @@ class Input:
                 _check(source)
         except NotText as problem:
             if problem.is_fatal and file is None:
-                raise problem.as_error(path) from None
+                raise problem.as_error(path, source.input_option) from None
             source.problem = problem
         return source
 
@@ -312,13 +312,13 @@ def _read(source: Source, *, is_alone: bool = True) -> Iterator[RecordBlock]:
     except NotText as problem:
         # A file that was found to be unreadable only when its text was extracted is one of many.
         if problem.is_fatal or (is_alone and not source.format.is_extracted):
-            raise problem.as_error(source.path) from None
+            raise problem.as_error(source.path, source.input_option) from None
         source.problem = problem
         yield _skipped(source, problem)
 
 
 def _skipped(source: Source, problem: NotText) -> RecordBlock:
-    reason = f"it is {problem.what} ({problem.hint(source.path)})"
+    reason = f"it is {problem.what} ({problem.hint(source.path, source.input_option)})"
     return source.block([], 0, [BadRecord(None, reason)])
 
 

@@ -146,6 +146,11 @@ class Source:
         self.is_guess = False
         self.is_kept = False
 
+    @property
+    def input_option(self) -> str:
+        """The option with which standard input is read as this file is, if one is needed."""
+        return "" if self.format is InputFormat.LINES else f"--input {self.format.value}"
+
     def choose_text_fields(self, fields: Collection[str]) -> tuple[str, ...]:
         """Return the fields with the text, given those of the first record.
 
