@@ -635,6 +635,13 @@ class TestNotText:
         made.ok(*shlex.split(command)[1:], stdin=text)
         assert stored(made) == [("one", 1, None)]
 
+    def test_beside_others_the_command_names_the_table_too(self, made: Jtv) -> None:
+        made.write("a.txt", "one\n")
+        made.write("b.dat", PDF)
+        made.ok("init", "--table", "other")
+        result = made("ingest", "a.txt", "b.dat", "--table", "other")
+        assert "(pdftotext b.dat - | jtv ingest --table other - --source b.dat)" in result.stderr
+
     @pytest.mark.parametrize("arguments", [["ingest", "-"], ["search", "--queries", "-"]])
     def test_standard_input(self, made: Jtv, arguments: list[str]) -> None:
         made.ok("ingest", "-", stdin="one\n")

@@ -203,7 +203,7 @@ class Session(NamedTuple):
 
     def name_skipped(self, place: str, reason: str) -> None:
         """Print which record was skipped, and why."""
-        self.console.skipped(f"{place}: {reason}, skipped")
+        self.console.skipped(place, reason)
 
     def print_json(self, record: Mapping[str, object]) -> None:
         """Print a report as one JSON object on a line of stdout.

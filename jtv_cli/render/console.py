@@ -83,9 +83,12 @@ class Console:
             self._write(_safe_traceback(error))
         self._write_labelled("error", message, hint)
 
-    def skipped(self, message: str) -> None:
-        """Print a warning about skipped input; exit code 3 needs it, so `quiet` keeps it."""
-        self._write_labelled("warning", message, None)
+    def skipped(self, place: str, reason: str) -> None:
+        """Print what was skipped, and why; exit code 3 needs it, so `quiet` keeps it.
+
+        The reason may hold a command that reads it.
+        """
+        self._write_labelled("warning", f"{place}: {self.complete_hint(reason)}, skipped", None)
 
     def interrupted(self, message: str) -> None:
         """Print why the process ends early, and how far it came."""

@@ -88,7 +88,7 @@ class IngestObserver:
 
     def on_skipped(self, place: str, reason: str) -> None:
         """Print which text was skipped, and why."""
-        self._console.skipped(f"{place}: {reason}, skipped")
+        self._console.skipped(place, reason)
 
     def describe(self) -> str:
         """Return the progress, the rate, the cost, and the time left or else passed."""
