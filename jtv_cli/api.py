@@ -902,7 +902,9 @@ def _json_text(value: object) -> str:
         raise UsageError(f"where has a {type(value).__name__}, which is not JSON") from None
 
 
-def _check_query(query: str) -> None:
+def _check_query(query: object) -> None:
+    if not isinstance(query, str):
+        raise TypeError(f"a query is a str, not {type(query).__name__}")
     if not query.strip():
         raise UsageError("the query is empty")
     try:

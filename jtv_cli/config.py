@@ -34,7 +34,10 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 # TiDB takes 64 characters, and the longest name made from a table's adds 12.
 _TABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,51}")
-_RESERVED = re.compile(r"(jtv|sqlite)_.*|.*_(occurrences|sources|by_document)", re.IGNORECASE)
+# Those of SQLite, and of what belongs to a table; its full-text index has tables of its own.
+_RESERVED = re.compile(
+    r"(jtv|sqlite)_.*|.*_(occurrences|sources|by_document|full_text(_[a-z]+)?)", re.IGNORECASE
+)
 
 # A database URL that lacks its ://, such as Go's USER:PASSWORD@tcp(HOST:4000)/DATABASE or
 # mysql:USER:PASSWORD/DATABASE: it may have a password in it.

@@ -92,6 +92,8 @@ def test_names_that_cannot_be_meant(two: Jtv) -> None:
         (("notes", "NOTES"), 2, "notes and NOTES are the same name"),
         (("notes", "a b"), 2, "invalid table name 'a b' (NEW)"),
         (("notes", "notes_sources"), 2, "is reserved"),
+        (("notes", "others_full_text"), 2, "is reserved"),
+        (("notes", "others_full_text_data"), 2, "is reserved"),
         (("notes",), 2, "missing argument 'NEW'"),
     ):
         result = two("tables", "rename", *names, "--replace", "--yes")

@@ -42,7 +42,9 @@ class Watch:
 
     def __exit__(self, *_: object) -> None:
         self.process.kill()
-        self.process.communicate()
+        if self.process.stdout is not None and not self.process.stdout.closed:
+            self.process.stdout.close()
+        self.process.wait()
         self._file.close()
 
     @property
@@ -404,3 +406,13 @@ def test_what_cannot_be_watched(local: Jtv, arguments: tuple[str, ...], says: st
     result = local("sync", *arguments, "--watch", stdin="")
     assert result.code == 2
     assert says in result.error
+
+
+def test_it_ends_when_nobody_reads_its_reports(local: Jtv) -> None:
+    with Watch(local, "notes", "--json") as watch:
+        assert watch.process.stdout is not None
+        watch.process.stdout.readline()
+        watch.process.stdout.close()
+        local.write("notes/c.txt", "three\n")
+        assert watch.process.wait(timeout=60) == 0
+    assert "three" in stored(local)

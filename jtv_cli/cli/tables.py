@@ -72,7 +72,10 @@ def rename(
     """
     config.check_table(config.Setting(new, "NEW"))
     if old.lower() == new.lower():
-        raise UsageError(f"{old} and {new} are the same name", hint="upper and lower case are one")
+        raise UsageError(
+            f"{old} and {new} are the same name",
+            hint="choose another name: upper and lower case are the same",
+        )
     with session.store(writable=True) as store:
         with session.looking_at(store):
             specs = store.tables()

@@ -74,7 +74,7 @@ def watch_files(
     """Synchronize the files, and again whenever they have changed.
 
     A failure after the first run is a warning, and what has changed is tried again. Return the
-    exit code of the run that has used up `max_tokens`.
+    exit code of the run that has used up `max_tokens`, or whose report nobody reads.
     """
     watcher = Watcher(files, selection, session.console.warning)
     handled = look = watcher.look()
@@ -84,7 +84,8 @@ def watch_files(
     kept, left = done.kept, _tokens_left(max_tokens, done.report)
     until, pause = inf, _SHORTEST_PAUSE_SECONDS
     with if_interrupted("stopped watching"):
-        while done.report.stopped is None:
+        # With --json, reports are read as they come.
+        while done.report.stopped is None and not session.output.is_closed:
             before, look = look, watcher.wait(look, until)
             kept = (kept | _lost(session, before, look, yes=yes)) - look.files().keys()
             since = Since(_unchanged(handled.files(), look.files()), kept)

@@ -34,6 +34,9 @@ class Output:
     `colored`, and then links to files if the terminal `has_links`.
     """
 
+    is_closed = False
+    """Whether the reader is gone."""
+
     def __init__(
         self, stream: TextIO | None, *, columns: int | None = None, has_links: bool = False
     ) -> None:
@@ -109,9 +112,9 @@ class Output:
             raise OutputFailed("stdout is closed")
         try:
             yield self._stream
-        except BrokenPipeError as error:
-            raise OutputClosed from error
         except OSError as error:
-            if os.name == "nt" and error.errno == errno.EINVAL:  # a closed pipe on Windows
+            is_closed_on_windows = os.name == "nt" and error.errno == errno.EINVAL
+            if isinstance(error, BrokenPipeError) or is_closed_on_windows:
+                self.is_closed = True
                 raise OutputClosed from error
             raise OutputFailed(f"cannot write to stdout: {error.strerror or error}") from error
