@@ -20,9 +20,9 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from jtv_cli import pipeline
 from jtv_cli.embedders import EmbedderOptions, open_embedder
 from jtv_cli.embedders.models import find_model
+from jtv_cli.pipeline.search import SearchOptions, search
 from jtv_cli.records import SearchMode
 from jtv_cli.stores.sqlite import SqliteStore
 from retrieval import answers
@@ -105,7 +105,7 @@ def seconds_alone(path: Path, model: str) -> dict[str, list[float]]:
     """
     embedder = open_embedder(find_model(model), EmbedderOptions())
     modes = zip(WAYS, (SearchMode.VECTOR, SearchMode.KEYWORD, SearchMode.HYBRID), strict=True)
-    ways = {name: pipeline.SearchOptions(5, mode=mode) for name, mode in modes}
+    ways = {name: SearchOptions(5, mode=mode) for name, mode in modes}
     spent: dict[str, list[float]] = {name: [] for name in ways}
     with closing(SqliteStore(path, writable=False)) as store:
         table = store.open(TABLE)
@@ -114,7 +114,7 @@ def seconds_alone(path: Path, model: str) -> dict[str, list[float]]:
             for _ in range(2):
                 for name, options in ways.items():
                     started = time.perf_counter()
-                    pipeline.search(query, table, embedder, options)
+                    search(query, table, embedder, options)
                     best[name] = min(best[name], time.perf_counter() - started)
             for name, seconds in best.items():
                 spent[name].append(seconds)

@@ -25,13 +25,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jtv_cli import pipeline
 from jtv_cli.cli import options
 from jtv_cli.embedders import BatchLimit
 from jtv_cli.embedders.models import HASHING_MODEL, find_model
-from jtv_cli.pipeline import IngestOptions, RetryPolicy
+from jtv_cli.pipeline.ingestion import ingest
+from jtv_cli.pipeline.options import IngestOptions
+from jtv_cli.pipeline.retry import RetryPolicy
 from jtv_cli.records import Embeddings, TableSpec
-from jtv_cli.sources import open_sources, read_blocks
+from jtv_cli.sources.open import open_sources, read_blocks
 from jtv_cli.stores.sqlite import SqliteStore
 from jtv_cli.stores.sqlite.connection import connect, prepare, sign
 from jtv_cli.stores.sqlite.schema import TABLE_STATEMENTS
@@ -78,7 +79,7 @@ def ours(lines: Path, database: Path) -> IngestReport:
     spec = TableSpec("documents", HASHING_MODEL, None, DIMENSIONS)
     store.apply(spec, store.plan(spec))
     with open_sources([str(lines)]) as sources:
-        report = pipeline.ingest(
+        report = ingest(
             read_blocks(sources),
             FreeEmbedder(),
             store.open("documents"),

@@ -27,10 +27,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from jtv_cli import config, model_choice, pipeline
+from jtv_cli import config, model_choice
 from jtv_cli.embedders import EmbedderOptions, open_embedder
 from jtv_cli.embedders.models import MODELS
 from jtv_cli.embedders.weights import is_pulled
+from jtv_cli.pipeline.rerank import Reranking
+from jtv_cli.pipeline.search import SearchOptions, search_many
 from jtv_cli.records import Document, IndexState, Occurrence, Purpose, SearchMode, TableSpec
 from jtv_cli.stores.sqlite import SqliteStore
 from jtv_cli.text import text_hash
@@ -51,10 +53,10 @@ PROSE = ("paraphrase", "negation", "fact")
 BEGIN, END = "<!-- begin quality -->\n", "<!-- end quality -->"
 
 WAYS = {
-    "vectors": pipeline.SearchOptions(DEPTH, mode=SearchMode.VECTOR),
-    "exact": pipeline.SearchOptions(DEPTH, exact=True, mode=SearchMode.VECTOR),
-    "keyword": pipeline.SearchOptions(DEPTH, mode=SearchMode.KEYWORD),
-    "hybrid": pipeline.SearchOptions(DEPTH, mode=SearchMode.HYBRID),
+    "vectors": SearchOptions(DEPTH, mode=SearchMode.VECTOR),
+    "exact": SearchOptions(DEPTH, exact=True, mode=SearchMode.VECTOR),
+    "keyword": SearchOptions(DEPTH, mode=SearchMode.KEYWORD),
+    "hybrid": SearchOptions(DEPTH, mode=SearchMode.HYBRID),
 }
 
 COLD = """
@@ -94,7 +96,7 @@ def main() -> None:
     if arguments.reranker:
         settings = config.load_settings(config.Flags(), from_environment=False)
         reranker = model_choice.open_reranker(settings, arguments.reranker)
-        WAYS["reranked"] = WAYS["vectors"]._replace(reranking=pipeline.Reranking(reranker))
+        WAYS["reranked"] = WAYS["vectors"]._replace(reranking=Reranking(reranker))
     options = EmbedderOptions(models_directory=arguments.models)
     embedders = {
         name: open_embedder(model, options)
@@ -128,7 +130,7 @@ def measure(embedders: Mapping[str, Embedder], labelled: RetrievalSet) -> Measur
                 # Without an index, every search by vectors is exact.
                 if options.exact and table.index_status().state is not IndexState.READY:
                     continue
-                groups = pipeline.search_many([labelled.queries], table, embedder, options)
+                groups = search_many([labelled.queries], table, embedder, options)
                 results = [result for group in groups for _, result in group]
                 found[name, way] = [
                     quality([places[hit.id] for hit in result.hits], relevant)

@@ -28,11 +28,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingest import ours, write_lines
-from jtv_cli import pipeline
 from jtv_cli.embedders import EmbedderOptions, open_embedder
 from jtv_cli.embedders.models import TUTORIAL_MODEL, find_model
+from jtv_cli.pipeline import ingestion
+from jtv_cli.pipeline.observer import NullObserver
+from jtv_cli.pipeline.options import IngestOptions
+from jtv_cli.pipeline.retry import RetryPolicy
 from jtv_cli.records import TableSpec
-from jtv_cli.sources import open_sources, read_blocks
+from jtv_cli.sources.open import open_sources, read_blocks
 from jtv_cli.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:
@@ -97,7 +100,7 @@ def serve(latency: float) -> None:
     threading.Event().wait()
 
 
-class Steps(pipeline.NullObserver):
+class Steps(NullObserver):
     """Notes how many texts are stored at which time."""
 
     def __init__(self) -> None:
@@ -117,11 +120,11 @@ def ingest(url: str, lines: Path, database: Path, concurrency: int) -> Iterator[
     embedder = open_embedder(model, EmbedderOptions(api_base=url, api_key="jina_none"))
     steps = Steps()
     with open_sources([str(lines)]) as sources:
-        report = pipeline.ingest(
+        report = ingestion.ingest(
             read_blocks(sources),
             embedder,
             store.open("documents"),
-            pipeline.IngestOptions(concurrency, pipeline.RetryPolicy(0.0)),
+            IngestOptions(concurrency, RetryPolicy(0.0)),
             steps,
         )
     store.close()

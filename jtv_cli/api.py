@@ -42,15 +42,11 @@ from jtv_cli.records import (
     SourceCount,
     StoredDocument,
 )
-from jtv_cli.sources import (
-    GitSettings,
-    InputFormat,
-    ReadOptions,
-    Selection,
-    blocks_of_records,
-    open_sources,
-    read_blocks,
-)
+from jtv_cli.sources.directory import Selection
+from jtv_cli.sources.memory import blocks_of_records
+from jtv_cli.sources.open import open_sources, read_blocks
+from jtv_cli.sources.repository import GitSettings
+from jtv_cli.sources.source import InputFormat, ReadOptions
 from jtv_cli.stores import open_store
 
 if TYPE_CHECKING:
@@ -63,9 +59,10 @@ if TYPE_CHECKING:
     from jtv_cli import stores
     from jtv_cli.config import Settings
     from jtv_cli.embedders import Embedder, Reranker
-    from jtv_cli.pipeline import Reranking, SearchOptions
+    from jtv_cli.pipeline.rerank import Reranking
+    from jtv_cli.pipeline.search import SearchOptions
     from jtv_cli.records import TableSpec
-    from jtv_cli.sources import RecordBlock
+    from jtv_cli.sources.blocks import RecordBlock
 
     StrPath = str | os.PathLike[str]
     Where = str | Sequence[str] | Mapping[str, object]
@@ -290,7 +287,11 @@ class Table:
                 is stored.
 
         """
-        from jtv_cli import pipeline
+        from jtv_cli.pipeline.ingestion import ingest
+        from jtv_cli.pipeline.known_sources import recall_sources
+        from jtv_cli.pipeline.long_texts import TextCutter
+        from jtv_cli.pipeline.options import IngestOptions
+        from jtv_cli.pipeline.retry import RetryPolicy
 
         self._connections.require_writable()
         if texts and files:
@@ -298,10 +299,10 @@ class Table:
         if chunk is not None and (no_chunk or chunk < 1):
             raise UsageError("chunk must be at least 1, and cannot be combined with no_chunk")
         _check_source(source)
-        cutter = None if truncate or no_chunk else pipeline.TextCutter(chunk)
-        options = pipeline.IngestOptions(
+        cutter = None if truncate or no_chunk else TextCutter(chunk)
+        options = IngestOptions(
             concurrency=concurrency,
-            retry_policy=pipeline.RetryPolicy(max_wait),
+            retry_policy=RetryPolicy(max_wait),
             max_tokens=max_tokens,
             strict=strict,
             truncate=truncate,
@@ -312,7 +313,7 @@ class Table:
             embedder = self._connections.embedder(truncate=truncate)
             # Fail before anything is paid for.
             table.require_writable()
-            return pipeline.ingest(blocks, embedder, table, options, observer, cutter)
+            return ingest(blocks, embedder, table, options, observer, cutter)
 
         paths = [files] if isinstance(files, str | os.PathLike) else list(files)
         with self._connections.borrow(create=True) as table:
@@ -333,7 +334,7 @@ class Table:
                 whole=no_chunk,
             )
             with open_sources(list(map(_file, paths)), read_options, _logger.warning) as sources:
-                pipeline.recall_sources(table, sources).record(table)
+                recall_sources(table, sources).record(table)
                 return run(table, read_blocks(sources))
 
     def search(
@@ -385,7 +386,7 @@ class Table:
             ServiceError: The embeddings service refused or failed.
 
         """
-        from jtv_cli import pipeline
+        from jtv_cli.pipeline.search import search
 
         _check_query(query)
         options = _search_options(
@@ -400,7 +401,7 @@ class Table:
             reranking=self._reranking(rerank, candidates, max_wait, strict=strict, diverse=diverse),
         )
         with self._connections.borrow() as table:
-            return pipeline.search(query, table, self._embedder(options), options).hits
+            return search(query, table, self._embedder(options), options).hits
 
     def search_many(
         self,
@@ -426,7 +427,7 @@ class Table:
 
         The arguments and the errors are those of `search`.
         """
-        from jtv_cli import pipeline
+        from jtv_cli.pipeline.search import search_many
 
         texts = list(queries)
         for text in texts:
@@ -445,7 +446,7 @@ class Table:
             ),
         )
         with self._connections.borrow() as table:
-            groups = pipeline.search_many([texts], table, self._embedder(options), options)
+            groups = search_many([texts], table, self._embedder(options), options)
             return [result.hits for group in groups for _, result in group]
 
     def similar(
@@ -467,7 +468,7 @@ class Table:
 
         The arguments are those of `search`. Nothing is embedded.
         """
-        from jtv_cli import pipeline
+        from jtv_cli.pipeline.search import search
 
         options = _search_options(
             k,
@@ -478,7 +479,7 @@ class Table:
             diverse=diverse,
         )
         with self._connections.borrow() as table:
-            return pipeline.search(document, table, options=options).hits
+            return search(document, table, options=options).hits
 
     def duplicates(
         self, max_distance: float = 0.05, *, exact: bool | None = None
@@ -491,13 +492,13 @@ class Table:
                 few. The default depends on the size of the table.
 
         """
-        from jtv_cli import pipeline
+        from jtv_cli.pipeline.duplicates import find_duplicates
 
         _check_distance(max_distance)
 
         def pairs() -> Iterator[Pair]:
             with self._connections.borrow() as table:
-                yield from pipeline.find_duplicates(table, max_distance, exact=exact)
+                yield from find_duplicates(table, max_distance, exact=exact)
 
         return pairs()
 
@@ -517,16 +518,16 @@ class Table:
         Ids that do not exist are ignored. With `source`, documents that were also read
         elsewhere stay.
         """
-        from jtv_cli import pipeline
+        from jtv_cli.pipeline.removal import delete_documents, mark_source, remove_marked
 
         self._connections.require_writable()
         if (ids is None) == (source is None):
             raise UsageError("delete takes either ids or a source")
         with self._connections.borrow() as table:
             if ids is not None:
-                return pipeline.delete_documents(table, _ids(ids))
-            marked = pipeline.mark_source(table, source or "")
-            return pipeline.remove_marked(table, [marked])
+                return delete_documents(table, _ids(ids))
+            marked = mark_source(table, source or "")
+            return remove_marked(table, [marked])
 
     def sources(self) -> builtins.list[SourceCount]:
         """Return the sources with their numbers of occurrences and documents, by name."""
@@ -582,7 +583,7 @@ class Table:
             max_wait: How long to keep retrying a failed request, in seconds.
 
         """
-        from jtv_cli import pipeline
+        from jtv_cli.pipeline.search import list_documents
 
         if query is not None:
             _check_query(query)
@@ -593,7 +594,7 @@ class Table:
 
         def hits() -> Iterator[Hit]:
             with self._connections.borrow() as table:
-                yield from pipeline.list_documents(
+                yield from list_documents(
                     table,
                     query,
                     None if query is None else self._connections.embedder(),
@@ -617,17 +618,17 @@ class Table:
     ) -> Reranking | None:
         if rerank is False:
             return None
-        from jtv_cli import pipeline
+        from jtv_cli.pipeline.rerank import MOST_CANDIDATES, Reranking
 
         if diverse:
             raise UsageError("rerank and diverse cannot be combined", hint="keep one of them")
-        if not 1 <= candidates <= pipeline.MOST_CANDIDATES:
+        if not 1 <= candidates <= MOST_CANDIDATES:
             raise UsageError(f"candidates is {candidates}, not from 1 to 100")
 
         def warn(error: ServiceError) -> None:
             _logger.warning("the hits are not reranked: %s", mask_secrets(error.message))
 
-        return pipeline.Reranking(
+        return Reranking(
             self._connections.reranker(DEFAULT_RERANKER if rerank is True else rerank),
             candidates=candidates,
             max_wait=max_wait,
@@ -827,7 +828,7 @@ def _search_options(
     **others: Any,  # noqa: ANN401
 ) -> SearchOptions:
     """Return the options of a search. Raises UsageError for values that make no sense."""
-    from jtv_cli.pipeline import SearchOptions
+    from jtv_cli.pipeline.search import SearchOptions
 
     if k < 1:
         raise UsageError(f"k is {k}, not a positive number")

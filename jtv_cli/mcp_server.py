@@ -21,7 +21,7 @@ from pydantic import Field
 from jtv_cli import __version__
 from jtv_cli.api import Table, open_table
 from jtv_cli.errors import JtvError, UsageError, mask_secrets
-from jtv_cli.pipeline import with_snippets
+from jtv_cli.pipeline.snippets import with_snippets
 from jtv_cli.source_names import shown_source
 from jtv_cli.text import printable
 

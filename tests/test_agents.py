@@ -14,7 +14,7 @@ import pytest
 import jina_faults
 from conftest import SCRIPT
 from jina_api import no_balance
-from jtv_cli.pipeline import with_snippets
+from jtv_cli.pipeline.snippets import with_snippets
 from jtv_cli.records import Hit
 
 if TYPE_CHECKING:

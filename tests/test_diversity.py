@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from jtv_cli import pipeline
 from jtv_cli.pipeline.diversity import keep_per_source, maximal_marginal_relevance
+from jtv_cli.pipeline.search import SearchOptions, search
 from jtv_cli.records import Filter, Hit, Occurrence
 from tables import DIMENSIONS, document, vectors
 
@@ -73,8 +73,8 @@ class TestMaximalMarginalRelevance:
 
 
 def found(table: Table, query: Vectors | int, **options: object) -> list[str]:
-    chosen = pipeline.SearchOptions(**options)  # type: ignore[arg-type]
-    return [hit.content for hit in pipeline.search(query, table, options=chosen).hits]
+    chosen = SearchOptions(**options)  # type: ignore[arg-type]
+    return [hit.content for hit in search(query, table, options=chosen).hits]
 
 
 @pytest.fixture

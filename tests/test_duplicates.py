@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from jtv_cli.pipeline import find_duplicates
+from jtv_cli.pipeline.duplicates import find_duplicates
 from tables import DIMENSIONS, document, documents, table_of, vectors
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jtv_cli import pipeline
+from jtv_cli.pipeline.search import list_documents
 from jtv_cli.records import Filter, Occurrence
 from tables import document, vectors
 
@@ -147,7 +147,7 @@ def test_the_time_when_a_file_was_modified(table: Table) -> None:
         (Filter(before=150), ["old"]),
         (Filter(after=100, before=201), ["old", "new"]),
     ):
-        assert [hit.content for hit in pipeline.list_documents(table, filter=filter)] == texts
+        assert [hit.content for hit in list_documents(table, filter=filter)] == texts
         assert len(table.search(vectors(1), 5, filter=filter).hits[0]) == len(texts)
 
 

@@ -12,7 +12,7 @@ import pytest
 from jtv_cli.embedders import EmbedderOptions, open_embedder
 from jtv_cli.embedders.models import find_model
 from jtv_cli.errors import StoreError
-from jtv_cli.pipeline import search
+from jtv_cli.pipeline.search import search
 from jtv_cli.records import Filter, IndexState, Occurrence, Purpose
 from jtv_cli.stores.sqlite import SqliteStore, terms
 from jtv_cli.stores.sqlite.connection import translated

@@ -19,12 +19,15 @@ import pytest
 
 import jina_faults
 from conftest import SAMPLE_TEXTS, ingest_counts
-from jtv_cli import pipeline
 from jtv_cli.embedders import BatchLimit
 from jtv_cli.embedders.models import find_model
 from jtv_cli.errors import StoreError
+from jtv_cli.pipeline.ingestion import ingest
+from jtv_cli.pipeline.observer import NullObserver
+from jtv_cli.pipeline.options import IngestOptions
+from jtv_cli.pipeline.retry import RetryPolicy
 from jtv_cli.records import Embeddings
-from jtv_cli.sources import RecordBlock
+from jtv_cli.sources.blocks import RecordBlock
 from tables import DIMENSIONS, vectors
 from waiting import send, wait_until
 
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 
     from conftest import Jtv
     from jina_server import JinaServer
-    from jtv_cli.pipeline import Observer
+    from jtv_cli.pipeline.observer import Observer
     from jtv_cli.records import IngestProgress, Purpose
     from jtv_cli.stores import Table
 
@@ -429,7 +432,7 @@ class TestInputThatPauses:
                 if stored.wait(0.02):
                     return
 
-        class Observer(pipeline.NullObserver):
+        class Observer(NullObserver):
             def on_progress(self, progress: IngestProgress) -> None:
                 if progress.report.stored:
                     stored.set()
@@ -488,8 +491,8 @@ def ingest_lines(
             assert must_embed
             return Embeddings(vectors(len(texts)))
 
-    options = pipeline.IngestOptions(1, pipeline.RetryPolicy(1.0))
-    pipeline.ingest(blocks, Embedder(), table, options, observer)
+    options = IngestOptions(1, RetryPolicy(1.0))
+    ingest(blocks, Embedder(), table, options, observer)
 
 
 PEAK = """

@@ -18,8 +18,8 @@ from jtv_cli.errors import (
     TextsFailed,
     TextsRefused,
 )
-from jtv_cli.pipeline import embed_query
 from jtv_cli.pipeline.retry import Attempts, RetryPolicy
+from jtv_cli.pipeline.search import embed_query
 from jtv_cli.records import Embeddings, Purpose
 
 if TYPE_CHECKING:

@@ -21,8 +21,9 @@ from jtv_cli.errors import (
     TextsRefused,
     TextTooLong,
 )
-from jtv_cli.pipeline import IngestOptions, RetryPolicy
 from jtv_cli.pipeline.batches import Group, NewText, cut_group
+from jtv_cli.pipeline.options import IngestOptions
+from jtv_cli.pipeline.retry import RetryPolicy
 from jtv_cli.pipeline.scheduler import BatchScheduler, Decision, GiveUp, Retry, Skip
 from jtv_cli.records import Document, Occurrence
 

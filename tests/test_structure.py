@@ -5,13 +5,11 @@ from __future__ import annotations
 import ast
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
 
-import jtv_cli.pipeline
-import jtv_cli.sources
+import jtv_cli
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(jtv_cli.__file__).parent
 
-SHARED = {"errors", "records", "text", "source_names", "batching", "hosts", "lazy"}
+SHARED = {"errors", "records", "text", "source_names", "batching", "hosts"}
 # Which of jtv's own packages and modules each may import, beside itself and the shared ones.
 MAY_IMPORT = {
     "__init__": {"api"},
@@ -39,7 +37,6 @@ MAY_IMPORT = {
     "source_names": set(),
     "batching": set(),
     "hosts": set(),
-    "lazy": set(),
     "sources": set(),
     "pipeline": {"sources", "embedders", "stores"},
     "transfer": {"stores"},
@@ -195,14 +192,6 @@ def test_a_command_loads_only_what_it_uses(
     result = sampled(*command, stdin="a\n", prefix=[sys.executable, "-c", program])
     loaded = set(result.stderr.rpartition("LOADED ")[2].split())
     assert loaded <= may_load
-
-
-@pytest.mark.parametrize("package", [jtv_cli.pipeline, jtv_cli.sources])
-def test_a_package_finds_all_that_it_exports(package: ModuleType) -> None:
-    for name in package.__all__:
-        assert not isinstance(getattr(package, name), ModuleType), name
-    with pytest.raises(AttributeError, match="nonsense"):
-        package.nonsense  # noqa: B018
 
 
 def test_version_imports_next_to_nothing(jtv: Jtv) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import jina_faults
-from jtv_cli.sources import Selection, watching
+from jtv_cli.sources import watching
+from jtv_cli.sources.directory import Selection
 from waiting import wait_until
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from jtv_cli.cli.options import LARGEST_ID
 from jtv_cli.errors import UsageError
 from jtv_cli.records import STDIN, Filter
 from jtv_cli.render.formats import NUL_FORMATS, Format
-from jtv_cli.sources import InputFormat
+from jtv_cli.sources.source import InputFormat
 from jtv_cli.text import printable
 
 if TYPE_CHECKING:

@@ -14,14 +14,16 @@ from jtv_cli.errors import ExitCode, UsageError
 from jtv_cli.records import STDIN, Removed
 from jtv_cli.render.units import format_count, format_removed
 from jtv_cli.source_names import possible_identities
-from jtv_cli.sources import InputFormat, ReadOptions, guess_format, open_sources, read_blocks
+from jtv_cli.sources.kinds import guess_format
+from jtv_cli.sources.open import open_sources, read_blocks
+from jtv_cli.sources.source import InputFormat, ReadOptions
 from jtv_cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from jtv_cli.records import Filter
-    from jtv_cli.sources import RecordBlock
+    from jtv_cli.sources.blocks import RecordBlock
     from jtv_cli.stores import Table
 
 
@@ -88,40 +90,48 @@ def _find(
     texts: str | None,
     filter: Filter | None,
 ) -> _Found:
-    from jtv_cli import pipeline
+    from jtv_cli.pipeline.removal import (
+        count_documents,
+        count_marked,
+        delete_documents,
+        find_texts,
+        mark_matching,
+        mark_source,
+        remove_marked,
+    )
 
     if filter is not None:
         if source is not None:
             filter = filter._replace(source=_source_pattern(table, source))
-        matching = pipeline.mark_matching(table, filter)
-        removed = pipeline.count_marked(table, matching) if matching else Removed()
-        return _Found(removed, 0, partial(pipeline.remove_marked, table, matching))
+        matching = mark_matching(table, filter)
+        removed = count_marked(table, matching) if matching else Removed()
+        return _Found(removed, 0, partial(remove_marked, table, matching))
 
     if ids is not None:
         ids = list(dict.fromkeys(ids))
-        removed, unknown = pipeline.count_documents(table, ids)
+        removed, unknown = count_documents(table, ids)
         if unknown:
             raise UsageError(
                 f"{missing_documents(table, unknown)}; nothing was deleted", hint=LIST_IDS
             )
         return _Found(removed, 0, lambda _: table.delete(ids))
     if source is not None:
-        marked = pipeline.mark_source(table, source)
+        marked = mark_source(table, source)
         if not len(marked):
             raise _no_source(table, source)
         return _Found(
-            pipeline.count_marked(table, [marked]),
+            count_marked(table, [marked]),
             0,
-            partial(pipeline.remove_marked, table, [marked]),
+            partial(remove_marked, table, [marked]),
         )
     path, options = texts or "", ReadOptions()
     guessed = guess_format(path, options)
     # A list of texts is no document, whatever its name.
     options = options._replace(format=guessed if guessed.has_fields else InputFormat.LINES)
     with open_sources([path], options) as sources:
-        found, missing = pipeline.find_texts(table, _require_texts(read_blocks(sources)))
-    removed, _ = pipeline.count_documents(table, found)
-    return _Found(removed, missing, partial(pipeline.delete_documents, table, found))
+        found, missing = find_texts(table, _require_texts(read_blocks(sources)))
+    removed, _ = count_documents(table, found)
+    return _Found(removed, missing, partial(delete_documents, table, found))
 
 
 def _source_pattern(table: Table, source: str) -> str:

@@ -32,13 +32,13 @@ def duplicates(
       jtv duplicates --max-distance 0 --json
 
     """
-    from jtv_cli import pipeline
+    from jtv_cli.pipeline.duplicates import find_duplicates
 
     form = choose_format(session, format, json=json, nul=nul)
     with session.store() as store:
         with session.console.status("comparing documents"):
             table = session.open_table(store)
-            pairs = pipeline.find_duplicates(table, max_distance, exact=exact or None)
+            pairs = find_duplicates(table, max_distance, exact=exact or None)
             pairs = islice(pairs, limit)
             # The status line stays until the first pair is found.
             first = [*islice(pairs, 1)]

@@ -19,16 +19,24 @@ from jtv_cli.records import STDIN, IngestReport, Removed
 from jtv_cli.render.output import OutputClosed
 from jtv_cli.render.progress import ingest_progress
 from jtv_cli.render.units import format_count, format_removed, format_size, format_usd
-from jtv_cli.sources import GitSettings, ReadOptions, Selection, open_input, read_blocks
 from jtv_cli.sources.details import describe, in_words
+from jtv_cli.sources.directory import Selection
+from jtv_cli.sources.open import open_input, read_blocks
+from jtv_cli.sources.repository import GitSettings
+from jtv_cli.sources.source import ReadOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from jtv_cli.pipeline import IngestOptions, Recalled, Remembered, TextCutter
+    from jtv_cli.pipeline.known_sources import Recalled
+    from jtv_cli.pipeline.long_texts import TextCutter
+    from jtv_cli.pipeline.options import IngestOptions
     from jtv_cli.pipeline.reembedding import Block
+    from jtv_cli.pipeline.unchanged import Remembered
     from jtv_cli.records import IngestEstimate
-    from jtv_cli.sources import Input, RecordBlock, Source
+    from jtv_cli.sources.blocks import RecordBlock
+    from jtv_cli.sources.open import Input
+    from jtv_cli.sources.source import Source
     from jtv_cli.stores import Store, Table
 
 _MANY_FILES = 1000
@@ -114,7 +122,8 @@ def ingest(
             blocks = read_blocks(sources)
             cutter = make_cutter(read_options, truncate=truncate)
             return report_estimate(session, sources, blocks, cutter, truncate=truncate, json=json)
-        from jtv_cli.pipeline import IngestOptions, RetryPolicy
+        from jtv_cli.pipeline.options import IngestOptions
+        from jtv_cli.pipeline.retry import RetryPolicy
 
         with session.store(writable=True) as store:
             table = None
@@ -180,7 +189,7 @@ def recall_files(
     is_exact: bool = False,
 ) -> Remembered:
     """Return what the table remembers of the files in directories; nothing without a table."""
-    from jtv_cli.pipeline import Remembered, recall_files
+    from jtv_cli.pipeline.unchanged import Remembered, recall_files
 
     if table is None or read_options.name is not None:
         return Remembered()
@@ -192,7 +201,7 @@ def make_cutter(
     read_options: ReadOptions, *, truncate: bool, remembers: bool = False
 ) -> TextCutter | None:
     """Return what cuts texts that are too long; None if the options have them left as they are."""
-    from jtv_cli.pipeline import TextCutter
+    from jtv_cli.pipeline.long_texts import TextCutter
 
     if truncate or read_options.whole:
         return None
@@ -207,13 +216,13 @@ def remember_files(
     report: IngestReport,
 ) -> None:
     """Record the states of the files that were read, if the ingest came to its end."""
-    from jtv_cli import pipeline
+    from jtv_cli.pipeline import unchanged
 
     if report.stopped is None:
         for source in sources:
             source.texts_read += cutter.extra[source.name] if cutter else 0
         is_complete = report.skipped == sum(source.bad_read for source in sources)
-        pipeline.remember_files(table, sources, read_options, is_complete=is_complete)
+        unchanged.remember_files(table, sources, read_options, is_complete=is_complete)
 
 
 def confirm_new_files(
@@ -249,10 +258,10 @@ def recall(session: Session, table: Table, sources: Sequence[Source]) -> Recalle
 
     Raises UsageError if they would be read in another way and the options do not say so.
     """
-    from jtv_cli import pipeline
+    from jtv_cli.pipeline.known_sources import recall_sources
 
     with session.console.status("looking up the sources"):
-        return pipeline.recall_sources(table, sources)
+        return recall_sources(table, sources)
 
 
 def record(session: Session, table: Table, recalled: Recalled) -> None:
@@ -365,7 +374,7 @@ def embed_into(
     `size` is that of the whole input, as the `end` of blocks counts it, None if it is not
     known.
     """
-    from jtv_cli import pipeline
+    from jtv_cli.pipeline import ingestion
 
     with session.console.status("opening the embedder"):
         embedder = session.embedder(table.spec, truncate=ingest_options.truncate)
@@ -381,7 +390,7 @@ def embed_into(
             session.console, size=size, price=price, is_typed=is_typed
         ) as observer:
             try:
-                pipeline.ingest(blocks, embedder, table, ingest_options, observer, cutter)
+                ingestion.ingest(blocks, embedder, table, ingest_options, observer, cutter)
             finally:
                 outcome.report = observer.report
     except Interrupted as interrupted:
@@ -468,7 +477,7 @@ def report_estimate(
 
     `removal` returns what `sync` would remove afterwards if nothing is skipped.
     """
-    from jtv_cli import pipeline
+    from jtv_cli.pipeline.estimation import estimate
 
     with session.store() as store:
         table, model = _open_for_estimate(session, store)
@@ -476,7 +485,7 @@ def report_estimate(
             recall(session, table, sources)
         print_formats(session, sources)
         with session.console.status("reading"):
-            survey = pipeline.estimate(
+            survey = estimate(
                 blocks,
                 table,
                 model,

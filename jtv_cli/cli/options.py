@@ -9,7 +9,7 @@ import typer
 
 from jtv_cli.embedders import DEFAULT_RERANKER, MOST_AT_ONCE
 from jtv_cli.render.formats import Format
-from jtv_cli.sources import InputFormat as SourceFormat
+from jtv_cli.sources.source import InputFormat as SourceFormat
 
 # As in pipeline.rerank, which is imported only where it is needed.
 _CANDIDATES = 50

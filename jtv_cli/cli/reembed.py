@@ -65,7 +65,10 @@ def reembed(
       jtv reembed --table notes --model jina-embeddings-v5-text-small --to notes_v5
 
     """
-    from jtv_cli import pipeline
+    from jtv_cli.pipeline.estimation import estimate
+    from jtv_cli.pipeline.options import IngestOptions
+    from jtv_cli.pipeline.reembedding import read_documents
+    from jtv_cli.pipeline.retry import RetryPolicy
 
     settings = session.settings._replace(model=config.flagged(model, "--model"))
     session = session._replace(settings=settings)
@@ -80,8 +83,8 @@ def reembed(
         target = _open_target(session, store, spec)
         there = store.open(spec.name) if find_spec(store.tables(), spec.name) else None
         with session.console.status("reading"):
-            survey = pipeline.estimate(
-                pipeline.read_documents(old),
+            survey = estimate(
+                read_documents(old),
                 there,
                 model_of(spec),
                 truncate=truncate,
@@ -102,10 +105,10 @@ def reembed(
         new = target.open()
         with reporting(session, json=json) as outcome:
             outcome.facts = {"table": spec.name, "model": spec.model}
-            ingest_options = pipeline.IngestOptions(
-                concurrency, pipeline.RetryPolicy(max_wait), max_tokens, truncate=truncate
+            ingest_options = IngestOptions(
+                concurrency, RetryPolicy(max_wait), max_tokens, truncate=truncate
             )
-            blocks = pipeline.read_documents(old)
+            blocks = read_documents(old)
             embed_into(session, store, new, blocks, ingest_options, None, outcome, size=old.count())
             if outcome.report.stopped is None:
                 with if_interrupted(RESUME):

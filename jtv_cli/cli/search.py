@@ -36,9 +36,10 @@ if TYPE_CHECKING:
 
     from jtv_cli.embedders import Embedder
     from jtv_cli.errors import ServiceError
-    from jtv_cli.pipeline import Reranking, SearchOptions, SearchResult
+    from jtv_cli.pipeline.rerank import Reranking
+    from jtv_cli.pipeline.search import SearchOptions, SearchResult
     from jtv_cli.records import Answer
-    from jtv_cli.sources import RecordBlock
+    from jtv_cli.sources.blocks import RecordBlock
     from jtv_cli.stores import Table
 
     Results = Sequence[tuple[str, SearchResult]]
@@ -101,13 +102,15 @@ def search(
       jtv search "heat pumps" --where 'year >= 2020' --where 'lang in (en, de)'
 
     """
-    from jtv_cli import pipeline
+    from jtv_cli.pipeline import search
+    from jtv_cli.pipeline.search import SearchOptions
+    from jtv_cli.pipeline.snippets import with_snippets
 
     require_one({"QUERY": query, "--like": like, "--queries": queries})
     text = _joined(query)
     form = choose_format(session, format, json=json, nul=nul)
     filter_ = make_filter(source, where, where_any, after, before)
-    search_options = pipeline.SearchOptions(
+    search_options = SearchOptions(
         *(k, max_distance, filter_, exact, explain, max_wait),
         per_source=per_source,
         diverse=diverse,
@@ -139,14 +142,14 @@ def search(
         ahead = EmbeddingAhead(session, text or "") if is_embedded else None
         table = session.open_table(store)
         if like is not None:
-            found = pipeline.search(like, table, options=search_options)
+            found = search.search(like, table, options=search_options)
         else:
             embedder = None if ahead is None else ahead.embedder(table.spec)
-            found = pipeline.search(text or "", table, embedder, search_options)
+            found = search.search(text or "", table, embedder, search_options)
         hits, explanation = found
         if snippet is not None and hits:
             asked = text if like is None else table.get([like])[0].text
-            hits = pipeline.with_snippets(hits, asked or "", snippet)
+            hits = with_snippets(hits, asked or "", snippet)
         _warn_of_pending(session, table, search_options)
         unmatched = _unmatched(table, filter_) if filter_ and not hits else None
         if not hits and not unmatched and form is Format.TABLE:
@@ -189,7 +192,7 @@ def list_documents(
       jtv list "big animals" --sort distance
 
     """
-    from jtv_cli import pipeline
+    from jtv_cli.pipeline import search
 
     text = _joined(query)
     by_distance = sort is Sort.DISTANCE
@@ -208,7 +211,7 @@ def list_documents(
         with session.console.status("reading"):
             ahead = None if text is None else EmbeddingAhead(session, text)
             table = session.open_table(store)
-            hits = pipeline.list_documents(
+            hits = search.list_documents(
                 table,
                 text,
                 None if ahead is None else ahead.embedder(table.spec),
@@ -394,7 +397,7 @@ def _reranking(
     for name, is_given in others.items():
         if is_given:
             raise UsageError(f"--rerank and {name} cannot be combined", hint="keep one of them")
-    from jtv_cli import pipeline
+    from jtv_cli.pipeline.rerank import CANDIDATES, Reranking
 
     def warn(error: ServiceError) -> None:
         session.console.warning(
@@ -402,9 +405,9 @@ def _reranking(
             hint=f"{error.hint}; --strict makes this an error" if error.hint else None,
         )
 
-    return pipeline.Reranking(
+    return Reranking(
         model_choice.open_reranker(session.settings, model, base),
-        candidates=candidates or pipeline.CANDIDATES,
+        candidates=candidates or CANDIDATES,
         max_wait=max_wait,
         are_many=are_many,
         strict=strict,
@@ -422,8 +425,10 @@ def _search_many(
     nul: bool,
 ) -> int:
     """Answer each line of a file, in order, as soon as it is read."""
-    from jtv_cli import pipeline
-    from jtv_cli.sources import InputFormat, ReadOptions, open_sources, read_blocks
+    from jtv_cli.pipeline.search import search_many
+    from jtv_cli.pipeline.snippets import with_snippets
+    from jtv_cli.sources.open import open_sources, read_blocks
+    from jtv_cli.sources.source import InputFormat, ReadOptions
 
     read_options = ReadOptions(format=InputFormat.LINES)
     with open_sources([path], read_options) as sources, session.store() as store:
@@ -431,12 +436,10 @@ def _search_many(
         queries = _Queries(session, read_blocks(sources), are_typed=path == STDIN)
         embedder = _embedder(session, table, search_options)
         _warn_of_pending(session, table, search_options)
-        results = pipeline.search_many(queries.read(), table, embedder, search_options)
+        results = search_many(queries.read(), table, embedder, search_options)
         answers = queries.answers(results)
         if snippet is not None:
-            answers = (
-                (query, pipeline.with_snippets(hits, query, snippet)) for query, hits in answers
-            )
+            answers = ((query, with_snippets(hits, query, snippet)) for query, hits in answers)
         with suppress(OutputClosed):  # the exit code still says what was skipped
             if form is Format.TABLE:
                 from jtv_cli.render.tables import print_answer

@@ -30,21 +30,22 @@ from jtv_cli.errors import ExitCode, UsageError
 from jtv_cli.records import STDIN, Removed
 from jtv_cli.render.units import format_removed
 from jtv_cli.source_names import file_identity, shown_source
-from jtv_cli.sources import (
-    GitSettings,
-    ReadOptions,
-    Selection,
-    missing_files,
-    open_input,
-    read_blocks,
-)
 from jtv_cli.sources.details import describe, in_words
+from jtv_cli.sources.directory import Selection
+from jtv_cli.sources.open import missing_files, open_input, read_blocks
+from jtv_cli.sources.repository import GitSettings
+from jtv_cli.sources.source import ReadOptions
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
-    from jtv_cli.pipeline import IngestOptions, MarkedLines, Recalled, Spool, TextCutter
-    from jtv_cli.sources import Input, Source
+    from jtv_cli.pipeline.known_sources import Recalled
+    from jtv_cli.pipeline.long_texts import TextCutter
+    from jtv_cli.pipeline.options import IngestOptions
+    from jtv_cli.pipeline.removal import MarkedLines
+    from jtv_cli.pipeline.spool import Spool
+    from jtv_cli.sources.open import Input
+    from jtv_cli.sources.source import Source
     from jtv_cli.stores import Store, Table
 
 
@@ -92,7 +93,8 @@ def sync(
       jtv sync docs --watch
 
     """
-    from jtv_cli.pipeline import IngestOptions, RetryPolicy
+    from jtv_cli.pipeline.options import IngestOptions
+    from jtv_cli.pipeline.retry import RetryPolicy
 
     require_name(source)
     chosen = choose_input(input, lines=lines, paragraphs=paragraphs, chunk=chunk, whole=no_chunk)
@@ -143,7 +145,7 @@ class _Run(NamedTuple):
 
         With `since`, only what has changed since then, and with few words.
         """
-        from jtv_cli.pipeline import Spool
+        from jtv_cli.pipeline.spool import Spool
 
         session, read_options = self.session, self.read_options
         warn = session.console.warning if since is None else lambda _: None
@@ -227,7 +229,8 @@ def _estimate(
     json: bool,
 ) -> int:
     """Print what would be added and removed."""
-    from jtv_cli.pipeline import Spool, count_marked
+    from jtv_cli.pipeline.removal import count_marked
+    from jtv_cli.pipeline.spool import Spool
 
     with open_input(files, read_options, session.console.warning) as given, Spool() as spool:
         cutter = make_cutter(read_options, truncate=truncate, remembers=True)
@@ -281,13 +284,13 @@ def _lines_gone(
     table: Table, sources: Sequence[Source], spool: Spool, cutter: TextCutter | None
 ) -> list[MarkedLines]:
     """Return what the table has of the sources that they no longer contain."""
-    from jtv_cli import pipeline
+    from jtv_cli.pipeline.removal import mark_missing
 
     read = [each for each in sources if not each.problem]
     reads = {each.name: spool.reads(each.name) for each in read}
     if cutter is not None:
         reads = {name: cutter.expand(each) for name, each in reads.items()}
-    return [pipeline.mark_missing(table, name, each) for name, each in reads.items()]
+    return [mark_missing(table, name, each) for name, each in reads.items()]
 
 
 def _missing_files(
@@ -304,7 +307,7 @@ def _missing_files(
     These files are listed. `there` are the names of files that are not gone. Names that the
     user chose are not those of files.
     """
-    from jtv_cli import pipeline
+    from jtv_cli.pipeline.removal import MarkedLines
 
     if read_options.selection is None:
         return []
@@ -327,7 +330,7 @@ def _missing_files(
     if gone := missing_files(files, read_options, names):
         are = "1 file no longer exists" if len(gone) == 1 else f"{len(gone):,} files are gone"
         session.console.report(f"{are}: {first_few([shown_source(name) for name in gone])}")
-    return [pipeline.MarkedLines(name).mark(table.source_lines(name)) for name in gone]
+    return [MarkedLines(name).mark(table.source_lines(name)) for name in gone]
 
 
 def _remove(
@@ -340,9 +343,9 @@ def _remove(
     yes: bool,
 ) -> bool:
     """Remove occurrences and report it; return False if the user declines."""
-    from jtv_cli import pipeline
+    from jtv_cli.pipeline.removal import count_marked, remove_marked
 
-    removed = pipeline.count_marked(table, gone)
+    removed = count_marked(table, gone)
     what = format_removed(removed)
     if removed.occurrences and not yes:
         try:
@@ -362,7 +365,7 @@ def _remove(
         session.console.status(f"removing {what}"),
         if_interrupted(RESUME),
     ):
-        removed = pipeline.remove_marked(table, gone, progress)
+        removed = remove_marked(table, gone, progress)
     if not outcome.json and (removed.occurrences or not outcome.is_brief):
         session.console.report(f"Removed {format_removed(removed)}")
     return True

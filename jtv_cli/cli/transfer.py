@@ -15,7 +15,7 @@ from jtv_cli.errors import ExitCode, StoreError, TableMismatch, UsageError
 from jtv_cli.records import TableSpec, Transferred
 from jtv_cli.render.output import OutputClosed
 from jtv_cli.render.units import format_count
-from jtv_cli.sources import open_lines
+from jtv_cli.sources.open import open_lines
 from jtv_cli.sources.source import LARGEST_RECORD
 from jtv_cli.sources.stream import DamagedData
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from jtv_cli.records import Filter, StoredDocument
-    from jtv_cli.sources import Source
+    from jtv_cli.sources.source import Source
     from jtv_cli.sources.stream import Stream
     from jtv_cli.stores import Store, Table
     from jtv_cli.transfer.copy import Read
@@ -270,10 +270,10 @@ def _write(
 
 def _reader(table: Table, filter: Filter) -> Read:
     """Return what reads the documents that match, as `Table.read` reads all."""
-    from jtv_cli import pipeline
+    from jtv_cli.pipeline.matching import read_matching
 
     def read(*, vectors: bool = False) -> Iterator[StoredDocument]:
-        matching = pipeline.read_matching(table, filter, vectors=vectors)
+        matching = read_matching(table, filter, vectors=vectors)
         return (document for document, _ in matching)
 
     return read

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from jtv_cli.cli.session import Session
     from jtv_cli.records import IngestReport
-    from jtv_cli.sources import Selection
+    from jtv_cli.sources.directory import Selection
     from jtv_cli.sources.watching import FileMark
 
 # Between two attempts after a failure.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from jtv_cli.pipeline.ingestion import BYTES_PER_DOCUMENT
 from jtv_cli.records import IngestEstimate
-from jtv_cli.sources import RecordBlock
+from jtv_cli.sources.blocks import RecordBlock
 from jtv_cli.text import estimated_tokens, short_key, text_hashes
 
 if TYPE_CHECKING:

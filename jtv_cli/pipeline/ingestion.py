@@ -31,7 +31,7 @@ from jtv_cli.pipeline.observer import NullObserver, Observer
 from jtv_cli.pipeline.scheduler import BatchScheduler, Decision, GiveUp, Retry, Skip
 from jtv_cli.pipeline.stats import IngestStats
 from jtv_cli.records import Purpose
-from jtv_cli.sources import RecordBlock
+from jtv_cli.sources.blocks import RecordBlock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

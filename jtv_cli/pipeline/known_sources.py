@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jtv_cli.errors import UsageError
 from jtv_cli.source_names import earlier_names
 from jtv_cli.sources import details as source_details
-from jtv_cli.sources import read_again
+from jtv_cli.sources.open import read_again
 from jtv_cli.stores.filters import MODIFIED
 from jtv_cli.text import text_hashes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from jtv_cli.sources import RecordBlock, Source
+    from jtv_cli.sources.blocks import RecordBlock
+    from jtv_cli.sources.source import Source
     from jtv_cli.stores import Table
 
 # The share of a source's documents that must be in a file for the source to be that file.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from jtv_cli.sources import RecordBlock
+from jtv_cli.sources.blocks import RecordBlock
 from jtv_cli.sources.chunks import DEFAULT_SIZE, cut
 from jtv_cli.text import estimated_tokens, text_hash, text_hashes, too_long
 

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from jtv_cli.records import Occurrence, StoredDocument
-    from jtv_cli.sources import RecordBlock
-    from jtv_cli.sources.blocks import Text
+    from jtv_cli.sources.blocks import RecordBlock, Text
     from jtv_cli.stores import Table
 
     Block: TypeAlias = "RecordBlock | DocumentBlock"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from jtv_cli.records import Filter
-    from jtv_cli.sources import RecordBlock
+    from jtv_cli.sources.blocks import RecordBlock
     from jtv_cli.stores import Table
 
     LineHash = tuple[int, bytes]

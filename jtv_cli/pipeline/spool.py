@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from jtv_cli.pipeline.removal import LineHash
-    from jtv_cli.sources import RecordBlock
+    from jtv_cli.sources.blocks import RecordBlock
 
 _RECORD = struct.Struct("<q32s")
 _RECORDS_PER_READ = 1000

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from jtv_cli.sources import FoundFile, ReadOptions, Source
+    from jtv_cli.sources.directory import FoundFile
+    from jtv_cli.sources.source import ReadOptions, Source
     from jtv_cli.stores import Table
 
 _KEY = "state"
