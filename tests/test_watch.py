@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -412,7 +414,9 @@ def test_what_cannot_be_watched(local: Jtv, arguments: tuple[str, ...], says: st
 def test_it_ends_when_nobody_reads_its_reports(local: Jtv) -> None:
     with Watch(local, "notes", "--json") as watch:
         assert watch.process.stdout is not None
-        watch.process.stdout.readline()
+        # The report is there at once, although the command goes on.
+        assert select.select([watch.process.stdout], [], [], 10)[0]
+        assert json.loads(watch.process.stdout.readline())["stored"] == 2
         watch.process.stdout.close()
         local.write("notes/c.txt", "three\n")
         assert watch.process.wait(timeout=60) == 0

@@ -206,7 +206,7 @@ class Session(NamedTuple):
         self.console.skipped(place, reason)
 
     def print_json(self, record: Mapping[str, object]) -> None:
-        """Print a report as one JSON object on a line of stdout.
+        """Print a report as one JSON object on a line of stdout, at once.
 
         A closed pipe is no reason to stop: the exit code still says how the command ended.
         """
@@ -214,6 +214,7 @@ class Session(NamedTuple):
 
         with suppress(OutputClosed):
             self.output.write_line(orjson.dumps(record).decode())
+            self.output.flush()
 
     def sign_off(self, store: Store, spec: TableSpec) -> None:
         """Print where a command wrote, which setting named that place, and the model."""
