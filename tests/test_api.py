@@ -195,7 +195,8 @@ def test_nobody_there(ready: Jtv) -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         port = reserved.getsockname()[1]
-        result = ready("search", "x", env={"JINA_API_BASE": f"http://127.0.0.1:{port}"})
+        base = f"http://127.0.0.1:{port}"
+        result = ready("search", "x", "--max-wait", "2", env={"JINA_API_BASE": base})
     assert result.code == 4
     assert f"127.0.0.1:{port}" in result.error
     assert result.is_one_error

@@ -105,9 +105,9 @@ def test_a_file_that_changes_while_it_is_read(ready: Jtv, api: JinaServer) -> No
     wait_until(lambda: len(api.bill) > 0)
     with path.open("a") as file:
         file.write("## New\n\nadded meanwhile\n")
+    api.latency = 0.0
     _, stderr = run.communicate(timeout=120)
     assert run.returncode == 0, stderr
-    api.latency = 0.0
     paid = len(api.bill)
     ready.ok("sync", "d", "--yes")
     require_lines(ready, "d/a.md", path.read_text())
