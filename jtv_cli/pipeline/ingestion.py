@@ -9,6 +9,7 @@ huge, because threads would only take the interpreter from each other.
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import suppress
 from math import inf
@@ -137,6 +138,16 @@ def _read(blocks: Iterable[Block], run: _Run) -> None:
         run.events.put(InputEnded())
 
 
+def _event_queue() -> SimpleQueue[Event]:
+    """Return a queue for many threads. In Python 3.10, the one in C was seen to lose events."""
+    if sys.version_info >= (3, 11):
+        return SimpleQueue()
+    from queue import _PySimpleQueue  # type: ignore[attr-defined]
+
+    queue: SimpleQueue[Event] = _PySimpleQueue()
+    return queue
+
+
 class _Run:
     """One run of the event loop.
 
@@ -153,7 +164,7 @@ class _Run:
         observer: Observer,
         cutter: TextCutter | None,
     ) -> None:
-        self.events: SimpleQueue[Event] = SimpleQueue()
+        self.events = _event_queue()
         self.wanted: SimpleQueue[bool] = SimpleQueue()
         self.error: BaseException | None = None
         self.unreadable: UsageError | None = None
