@@ -147,7 +147,7 @@ def serve(address: str) -> None:
             if wakes in ready:
                 os.read(wakes, CHUNK)
                 for pid, status in _ended():
-                    with clients.pop(pid) as client, contextlib.suppress(BrokenPipeError):
+                    with clients.pop(pid) as client, contextlib.suppress(OSError):
                         client.sendall(f"{status}\n".encode())
             if listener.fileno() in ready:
                 client, _ = listener.accept()
