@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from jtv_cli.errors import BatchTooLarge, ServiceError
-from jtv_cli.pipeline.retry import LONGEST_REQUEST, Attempts, RetryPolicy, call_within
+from jtv_cli.pipeline.retry import Attempts, RetryPolicy, call_within
 from jtv_cli.text import estimated_tokens
 
 if TYPE_CHECKING:
@@ -93,10 +93,9 @@ class Reranking:
             return self._reranker.rerank(query, texts).scores
         retry_policy, attempts = RetryPolicy(self._max_wait), Attempts(time.monotonic())
         while True:
-            left = attempts.began + self._max_wait - time.monotonic()
             try:
                 found = call_within(
-                    left if self._max_wait else LONGEST_REQUEST,
+                    retry_policy.seconds_left(attempts, time.monotonic()),
                     lambda: self._reranker.rerank(query, texts),
                     "rerank",
                 )

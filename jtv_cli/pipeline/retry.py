@@ -54,6 +54,10 @@ class RetryPolicy(NamedTuple):
             return None
         return pause
 
+    def seconds_left(self, attempts: Attempts, now: float) -> float:
+        """Return the seconds that the next attempt may take: LONGEST_REQUEST without retries."""
+        return attempts.began + self.max_wait - now if self.max_wait else LONGEST_REQUEST
+
     def _pause(self, error: ServiceError, failed: int) -> float | None:
         if isinstance(error, RateLimited) and error.kind == "concurrency":
             return max(error.retry_after or 0.0, _backoff(failed, _LONGEST_CONCURRENCY_PAUSE))

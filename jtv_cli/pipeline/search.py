@@ -17,7 +17,7 @@ from jtv_cli.errors import (
 from jtv_cli.pipeline.diversity import keep_per_source, maximal_marginal_relevance
 from jtv_cli.pipeline.fusion import fuse, keyword_weight
 from jtv_cli.pipeline.matching import list_matching
-from jtv_cli.pipeline.retry import LONGEST_REQUEST, Attempts, RetryPolicy, call_within
+from jtv_cli.pipeline.retry import Attempts, RetryPolicy, call_within
 from jtv_cli.records import (
     RECALL_AT,
     IndexState,
@@ -344,7 +344,7 @@ def _embed(queries: Sequence[str], embedder: Embedder, max_wait: float) -> Vecto
         return embedder.embed(queries, Purpose.QUERY).vectors
     retry_policy, attempts = RetryPolicy(max_wait), Attempts(time.monotonic())
     while True:
-        left = attempts.began + max_wait - time.monotonic() if max_wait else LONGEST_REQUEST
+        left = retry_policy.seconds_left(attempts, time.monotonic())
         try:
             return call_within(
                 left, lambda: embedder.embed(queries, Purpose.QUERY), "embeddings"
