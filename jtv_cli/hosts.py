@@ -26,23 +26,11 @@ def resolve(host: str, port: int, seconds: float) -> Sequence[tuple[Any, ...]]:
     Raises OSError if the host has no address, TimeoutError if the time is up.
     """
     import socket
-    from queue import Empty, SimpleQueue
-    from threading import Thread
+    from queue import Empty
 
-    answers: SimpleQueue[list[Any] | Exception] = SimpleQueue()
+    from jtv_cli.threads import run_within
 
-    def look_up() -> None:
-        try:
-            answers.put(socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM))
-        except Exception as error:
-            answers.put(error)
-
-    # A daemon, because the process must not wait for the resolver when it ends.
-    Thread(target=look_up, daemon=True).start()
     try:
-        answer = answers.get(timeout=max(seconds, 0.0))
+        return run_within(seconds, lambda: socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM))
     except Empty:
         raise TimeoutError("the name lookup timed out") from None
-    if isinstance(answer, Exception):
-        raise answer
-    return answer

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(jtv_cli.__file__).parent
 
-SHARED = {"errors", "records", "text", "source_names", "batching", "hosts"}
+SHARED = {"errors", "records", "text", "source_names", "batching", "hosts", "threads"}
 # Which of jtv's own packages and modules each may import, beside itself and the shared ones.
 MAY_IMPORT = {
     "__init__": {"api"},
@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "source_names": set(),
     "batching": set(),
     "hosts": set(),
+    "threads": set(),
     "sources": set(),
     "pipeline": {"sources", "embedders", "stores"},
     "transfer": {"stores"},

@@ -17,6 +17,7 @@ from jtv_cli.records import Check, IndexState, Outcome, Purpose, TableSpec
 from jtv_cli.render.output import OutputClosed
 from jtv_cli.render.units import format_count, format_index
 from jtv_cli.text import printable
+from jtv_cli.threads import get_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -86,7 +87,7 @@ def run_checks(group: CheckGroup) -> Iterator[CheckResult]:
     Thread(target=_run, args=(group, results), daemon=True).start()
     while True:
         try:
-            result = results.get(timeout=group.seconds)
+            result = get_within(group.seconds, results)
         except Empty:
             detail = f"no answer within {group.seconds:g} seconds"
             yield CheckResult(Check(group.name, Outcome.FAILED, detail), group.exit_code)

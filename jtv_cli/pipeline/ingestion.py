@@ -9,12 +9,11 @@ huge, because threads would only take the interpreter from each other.
 
 from __future__ import annotations
 
-import sys
 import time
 from contextlib import suppress
 from math import inf
 from queue import Empty, SimpleQueue
-from threading import TIMEOUT_MAX, Thread
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from jtv_cli.errors import ServiceError, StoreError, UsageError
@@ -33,6 +32,7 @@ from jtv_cli.pipeline.scheduler import BatchScheduler, Decision, GiveUp, Retry, 
 from jtv_cli.pipeline.stats import IngestStats
 from jtv_cli.records import Purpose
 from jtv_cli.sources.blocks import RecordBlock
+from jtv_cli.threads import get_within
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -138,16 +138,6 @@ def _read(blocks: Iterable[Block], run: _Run) -> None:
         run.events.put(InputEnded())
 
 
-def _event_queue() -> SimpleQueue[Event]:
-    """Return a queue for many threads. In Python 3.10, the one in C was seen to lose events."""
-    if sys.version_info >= (3, 11):
-        return SimpleQueue()
-    from queue import _PySimpleQueue  # type: ignore[attr-defined]
-
-    queue: SimpleQueue[Event] = _PySimpleQueue()
-    return queue
-
-
 class _Run:
     """One run of the event loop.
 
@@ -164,7 +154,7 @@ class _Run:
         observer: Observer,
         cutter: TextCutter | None,
     ) -> None:
-        self.events = _event_queue()
+        self.events: SimpleQueue[Event] = SimpleQueue()
         self.wanted: SimpleQueue[bool] = SimpleQueue()
         self.error: BaseException | None = None
         self.unreadable: UsageError | None = None
@@ -208,7 +198,7 @@ class _Run:
         """
         while not self._has_ended:
             with suppress(Empty):
-                self._end.get(timeout=_BUSY_SECONDS)
+                get_within(_BUSY_SECONDS, self._end)
             if self._is_stopping and self._is_busy():
                 self._is_stopping = False
                 self._observer.on_notice("waiting until what was answered is stored")
@@ -349,7 +339,7 @@ class _Run:
         seconds = max(0.0, until - time.monotonic()) if wait else 0.0
         self._busy_since = None
         try:
-            return self.events.get(timeout=min(seconds, TIMEOUT_MAX))
+            return get_within(seconds, self.events)
         except Empty:
             return None
         finally:
@@ -454,7 +444,7 @@ class _Run:
         if self._block is None and not self._input_ended:
             # The reader may have read something that it has not passed on yet.
             with suppress(Empty):
-                self._handle(self.events.get(timeout=_LATE_SECONDS))
+                self._handle(get_within(_LATE_SECONDS, self.events))
         self._input_ended = True
         if self._block is not None:
             block, self._block = self._block, None

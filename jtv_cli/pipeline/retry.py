@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
-from threading import TIMEOUT_MAX, Thread
+from queue import Empty
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from jtv_cli.errors import RateLimited, ServiceDown, ServiceError
+from jtv_cli.threads import run_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,20 +82,8 @@ def call_within(seconds: float, request: Callable[[], Result], service: str) -> 
     The thread is abandoned after so many seconds, and ServiceDown is raised, which names the
     service.
     """
-    answers: SimpleQueue[tuple[Result] | BaseException] = SimpleQueue()
-
-    def run() -> None:
-        try:
-            answers.put((request(),))
-        except BaseException as error:
-            answers.put(error)
-
-    Thread(target=run, daemon=True).start()
     try:
-        answer = answers.get(timeout=min(max(seconds, 0.0), TIMEOUT_MAX))
+        return run_within(seconds, request)
     except Empty:
         message = f"the {service} service did not answer in time"
         raise ServiceDown(message, hint="run the same command again later") from None
-    if isinstance(answer, BaseException):
-        raise answer
-    return answer[0]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.errors import UsageError
 from jtv_cli.sources.directory import IGNORE_FILES, PathMatcher, find_files
+from jtv_cli.threads import get_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -156,9 +157,8 @@ class Watcher:
         has_named = len(look.roots) < len(self._paths)
         while (left := end - time.monotonic()) > 0:
             try:
-                problem = self._events.get(
-                    timeout=min(left, _SHORTEST_PAUSE_SECONDS) if has_named else left
-                )
+                seconds = min(left, _SHORTEST_PAUSE_SECONDS) if has_named else left
+                problem = get_within(seconds, self._events)
             except Empty:
                 if has_named and self._look_at_named() != (look.named, look.roots):
                     return
