@@ -52,6 +52,16 @@ def test_set_up_is_one_line(marker: str) -> None:
     assert block(marker).count("\n") == 1
 
 
+def test_contributing_sets_up_with_the_same_commands() -> None:
+    """CI runs those of the README from a clean clone."""
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    match = re.search(r"## Set up\n\n```sh\n(.*?)```", page, re.DOTALL)
+    assert match
+    _, commands = match[1].split("cd jtv\n")
+    steps = block("test command").replace(" --quiet", "").strip().split(" && ")
+    assert re.split(r" && |\n", commands.strip()) == steps
+
+
 def test_trying_it_sets_nothing_that_later_commands_would_use() -> None:
     """A store that stays in the environment would be used in the place of a cluster."""
     tried = block("try command")
