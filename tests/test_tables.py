@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jtv_cli.render.layout import cell_width, cut, excerpt, fold, hang
+from jtv_cli.render.layout import cell_width, cut, excerpt, fold, hang, unwrapped
 from terminal import Terminal
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ def test_a_newline_is_a_line_break(filled: Jtv) -> None:
         lines = shown(filled, *command)
         [start] = [number for number, line in enumerate(lines) if "def egg" in line]
         column = lines[start].index("def")
-        assert [line[column:] for line in lines[start : start + 6]] == [
-            *("def egg():", "    return 1", "", "", "print(egg())", "dir/a.jsonl:2")
+        assert [line[column:] for line in lines[start : start + 4]] == [
+            *("def egg():", "    return 1", "print(egg())", "dir/a.jsonl:2")
         ]
     assert shown(filled, "show", "2")[:8] == [
         *("id       2", "read in  dir/a.jsonl:2", "", "def egg():", "    return 1", "", ""),
@@ -202,6 +202,27 @@ class TestLayout:
 
     def test_a_sequence_is_not_broken(self) -> None:
         assert list(fold("👩\u200d💻👩\u200d💻", 5)) == ["👩\u200d💻"] * 2
+
+    def test_prose_that_was_wrapped_is_joined(self) -> None:
+        prose = "Semantic search finds texts by what they mean,\nnot by their words (a\nlittle)."
+        assert unwrapped(f"# Title\n\n{prose}\n\nNext.") == (
+            "# Title\nSemantic search finds texts by what they mean, not by their words (a\n"
+            "little).\nNext."
+        )
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "- the first item of a list that is rather long, as items are\n- the second",
+            "| a table | with two columns, and rows that are long enough |\n| its | row |",
+            "result = compute_something_with_a_long_name(argument_one,\nargument_two)\n    return",
+            "for (int i = 0; i < number_of_all_items_there_are; i++) {\nwork(i);\n}",
+            "1. the first step of the recipe is to heat the oven well\n2. the second is to wait",
+            "short lines\nof a poem\nstay lines",
+        ],
+    )
+    def test_lines_that_are_not_prose_stay(self, text: str) -> None:
+        assert unwrapped(text).split("\n") == text.split("\n")
 
     def test_a_message_hangs(self) -> None:
         assert hang("short", 5) == "short"

@@ -21,6 +21,13 @@ _INDENT = 2
 _JOINER = "\u200d"
 # From here on, a character may take no cell or two. All below take one, once escaped.
 _FIRST_UNEVEN = "\u0300"
+# Prose is wrapped at 60 characters or more, and the last word of a line may be long.
+_SHORTEST_WRAPPED = 45
+# What begins a line that does not continue the one before: indentation, an item of a list, a row
+# of a table, a quotation, a heading, a fence, a directive.
+_NEW_LINE = re.compile(r"\s|[|#><@$:]|[-+*•]\s|\d+[.)]\s|```|~~~")
+# A line that is not prose: a heading, a row, code.
+_NOT_PROSE = re.compile(r"[|#@$]|.* = |.*[{}\[;|\\=(]\s*$")
 
 
 def terminal_width(stream: TextIO | None) -> int:
@@ -36,6 +43,24 @@ def displayed(text: str) -> str:
     """Return a stored text as a terminal shows it: safe, its newlines as they are."""
     plain = text.replace("\r\n", "\n").replace("\t", _TAB)
     return escape(plain, keep_sequences=True, keep_newlines=True)
+
+
+def unwrapped(text: str) -> str:
+    """Return a text without blank lines, and with lines of prose that were wrapped joined.
+
+    An excerpt is narrower than what was written. Lists, tables, and code stay as they are.
+    """
+    lines: list[str] = []
+    for line in text.split("\n"):
+        if not line.strip():
+            is_wrapped = False
+            continue
+        if lines and is_wrapped and not _NEW_LINE.match(line):
+            lines[-1] += f" {line}"
+        else:
+            lines.append(line)
+        is_wrapped = len(line) >= _SHORTEST_WRAPPED and not _NOT_PROSE.match(line)
+    return "\n".join(lines)
 
 
 def cell_width(text: str) -> int:

@@ -16,7 +16,7 @@ from rich.style import Style
 
 from jtv_cli.render.escape import escape
 from jtv_cli.render.formats import format_distance, format_score, format_value
-from jtv_cli.render.layout import cell_width, displayed, excerpt, fold
+from jtv_cli.render.layout import cell_width, displayed, excerpt, fold, unwrapped
 from jtv_cli.source_names import shown_source
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class _Screen(NamedTuple):
             return [(line, _TEXT) for line in fold(displayed(content), width)]
         start = content[:_EXCERPT_SOURCE]
         most = max(_EXCERPT_LINES, -(-_EXCERPT_CELLS // width))
-        lines = excerpt(fold(displayed(start), width), most, width, self.pattern)
+        lines = excerpt(fold(unwrapped(displayed(start)), width), most, width, self.pattern)
         return [(line, _TEXT) for line in lines]
 
     def location(self, hit: Hit, width: int) -> list[_Part]:
