@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,16 +9,15 @@ import orjson
 
 from jtv_cli.embedders import BatchLimit
 from jtv_cli.embedders.api.endpoint import check_key, parse_base
-from jtv_cli.embedders.api.replies import largest_reply, read_reply, seconds_to_reset
+from jtv_cli.embedders.api.replies import largest_reply, read_reply
 from jtv_cli.embedders.api.transport import Transport
-from jtv_cli.errors import RateLimited, UsageError
+from jtv_cli.errors import UsageError
 from jtv_cli.records import Embeddings, Purpose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jtv_cli.embedders import Model
-    from jtv_cli.embedders.api.replies import Reply
 
 # 512 texts are the most the API takes in one request; 32,000 tokens are a
 # third of a free key's 100,000 a minute, so that its two concurrent requests fit
@@ -61,12 +58,9 @@ class ApiEmbedder:
         self.model = model
         self.batch_limit = _JINA_LIMIT if self._is_jina else _COMPATIBLE_LIMIT
         self._truncate = truncate
+        if self._is_jina:
+            endpoint = endpoint._replace(other_url="")
         self._transport = Transport(endpoint, key)
-        self._place = endpoint.place
-        # On the clock of `time.monotonic`, from the headers of the last reply.
-        self._not_before = 0.0
-        self._url = endpoint.url
-        self._other_url = "" if self._is_jina else endpoint.other_url
 
     def embed(self, texts: Sequence[str], purpose: Purpose) -> Embeddings:
         """Return one vector for each text, in their order, from one request.
@@ -78,33 +72,10 @@ class ApiEmbedder:
         """
         if not texts:
             return Embeddings(np.empty((0, self.model.dimensions), dtype=np.float32))
-        self._respect_limits()
-        reply = self._post(self._body(texts, purpose), len(texts))
-        embeddings = read_reply(reply, self.model, texts)
-        self._other_url = ""
-        if (wait := seconds_to_reset(reply.headers, embeddings.tokens)) is not None:
-            self._not_before = time.monotonic() + wait
-        return embeddings
-
-    def _respect_limits(self) -> None:
-        """Raise RateLimited, rather than send a request that the service will refuse."""
-        wait = self._not_before - time.monotonic()
-        if wait > 0:
-            message = f"the rate limit that {self._place} states is used up"
-            hint = "run the same command again in a minute"
-            raise RateLimited(message, kind="rate", retry_after=wait, hint=hint)
-
-    def _post(self, body: bytes, texts: int) -> Reply:
-        """Send a request; until one was answered with vectors, to the other URL too."""
-        largest = largest_reply(texts, self.model.dimensions)
-        url, other_url = self._url, self._other_url  # another thread may change them
-        reply = self._transport.post(url, body, largest)
-        if reply.status == HTTPStatus.NOT_FOUND and other_url:
-            other = self._transport.post(other_url, body, largest)
-            if other.status != HTTPStatus.NOT_FOUND:
-                self._url = other_url
-                return other
-        return reply
+        largest = largest_reply(len(texts), self.model.dimensions)
+        return self._transport.ask(
+            self._body(texts, purpose), largest, lambda reply: read_reply(reply, self.model, texts)
+        )
 
     def _body(self, texts: Sequence[str], purpose: Purpose) -> bytes:
         model = self.model

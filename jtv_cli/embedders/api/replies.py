@@ -77,25 +77,13 @@ def read_reply(reply: Reply, model: Model, texts: Sequence[str]) -> Embeddings:
     Raises BatchTooLarge, TextTooLong, RateLimited, ServiceDown or ServiceRefused, or one
     of their subclasses. No message has the texts in it, nor anything kept secret.
     """
-    payload = _json(reply.body)
-    if not 200 <= reply.status < 300:
-        raise _refusal(reply, payload, texts)
-    answer = _answer(reply, payload, texts, otherwise="without a vector for each text")
-    if _is_page(reply):
-        raise ServiceRefused(answer, hint="check JINA_API_BASE")
-    if payload is None:
-        # Cut short, or a NaN among the numbers: servers write it, though JSON has none.
-        raise TextsFailed(answer, hint=AGAIN)
-    items = payload.get("data") if isinstance(payload, dict) else None
-    if not isinstance(items, list):
-        raise _oversize(payload, answer) or ServiceRefused(
-            answer, hint="check JINA_API_BASE and the model's name"
-        )
+    place = "JINA_API_BASE"
+    payload, items, answer = _read(reply, texts, "data", "a vector for each text", place)
     try:
         rows = dict(_rows(items))
     except (KeyError, TypeError, ValueError):
         rows = {}
-    if len(items) != len(texts) or rows.keys() != set(range(len(texts))):
+    if not _are_complete(rows, items, texts):
         raise TextsFailed(answer, hint=AGAIN)
     return Embeddings(_vectors(rows, model, reply.place), _tokens(payload))
 
@@ -106,26 +94,51 @@ def read_scores(reply: Reply, query: str, documents: Sequence[str]) -> RerankSco
     Raises RateLimited, ServiceDown or ServiceRefused, or one of their subclasses. No message
     has the query or the documents in it, nor anything kept secret.
     """
-    texts = [query, *documents]
-    payload = _json(reply.body)
-    if not 200 <= reply.status < 300:
-        raise _refusal(reply, payload, texts)
-    answer = _answer(reply, payload, texts, otherwise="without a score for each document")
-    if _is_page(reply):
-        raise ServiceRefused(answer, hint="check the base URL of the rerank API")
-    if payload is None:
-        raise ServiceDown(answer, hint=AGAIN)
-    results = payload.get("results") if isinstance(payload, dict) else None
-    if not isinstance(results, list):
-        raise ServiceRefused(answer, hint="check the base URL of the rerank API and the model")
+    place = "the base URL of the rerank API"
+    payload, results, answer = _read(
+        reply, [query, *documents], "results", "a score for each document", place
+    )
     try:
         found = {_index(each["index"]): float(each["relevance_score"]) for each in results}
     except (KeyError, TypeError, ValueError):
         found = {}
-    is_complete = found.keys() == set(range(len(documents))) and len(results) == len(documents)
-    if not is_complete or not all(map(isfinite, found.values())):
+    if not (_are_complete(found, results, documents) and all(map(isfinite, found.values()))):
         raise ServiceDown(answer, hint=AGAIN)
     return RerankScores([found[number] for number in range(len(documents))], _tokens(payload))
+
+
+def _read(
+    reply: Reply, texts: Sequence[str], name: str, wanted: str, place: str
+) -> tuple[Mapping[str, Any], Sequence[Any], str]:
+    """Return what a reply says, its list of that name, and a clause that names the answer.
+
+    `place` is where the user has set the address of the service.
+
+    Raises ServiceError if there is no such list.
+    """
+    try:
+        payload = orjson.loads(reply.body)
+    except orjson.JSONDecodeError:
+        payload = None
+    if not 200 <= reply.status < 300:
+        raise _refusal(reply, payload, texts)
+    answer = _answer(reply, payload, texts, otherwise=f"without {wanted}")
+    if _is_page(reply):
+        raise ServiceRefused(answer, hint=f"check {place}")
+    if payload is None:
+        # Cut short, or a NaN among the numbers: servers write it, though JSON has none.
+        raise TextsFailed(answer, hint=AGAIN)
+    items = payload.get(name) if isinstance(payload, dict) else None
+    if not isinstance(items, list):
+        hint = f"check {place} and the model's name"
+        raise _oversize(payload, answer) or ServiceRefused(answer, hint=hint)
+    return payload, items, answer
+
+
+def _are_complete(
+    found: Mapping[int, object], items: Sequence[object], texts: Sequence[str]
+) -> bool:
+    return len(items) == len(texts) and found.keys() == set(range(len(texts)))
 
 
 def _rows(items: Sequence[Any]) -> Iterator[tuple[int, Vectors]]:
@@ -133,13 +146,6 @@ def _rows(items: Sequence[Any]) -> Iterator[tuple[int, Vectors]]:
     is_indexed = any("index" in item for item in items)
     for number, item in enumerate(items):
         yield _index(item["index"]) if is_indexed else number, _row(item["embedding"])
-
-
-def _json(body: bytes) -> Any:  # noqa: ANN401
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
 
 
 def _index(value: object) -> int:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from jtv_cli.embedders.api.endpoint import check_key, parse_base
-from jtv_cli.embedders.api.replies import read_scores, seconds_to_reset
+from jtv_cli.embedders.api.replies import read_scores
 from jtv_cli.embedders.api.transport import Transport
-from jtv_cli.errors import RateLimited, UsageError
+from jtv_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jtv_cli.embedders.api.replies import Reply
     from jtv_cli.records import RerankScores
 
 _REPLY_BYTES = 1 << 20
@@ -47,12 +44,10 @@ class ApiReranker:
                 " if it is part of the query, put the query before --rerank",
             )
         key = check_key(api_key, endpoint)
+        if endpoint.is_jina:
+            endpoint = endpoint._replace(other_url="")
         self.model = model
         self._transport = Transport(endpoint, key)
-        self._place = endpoint.place
-        self._not_before = 0.0
-        self._url = endpoint.url
-        self._other_url = "" if endpoint.is_jina else endpoint.other_url
 
     def rerank(self, query: str, documents: Sequence[str]) -> RerankScores:
         """Return the relevance of each document to the query, from one request.
@@ -61,11 +56,6 @@ class ApiReranker:
         """
         import orjson
 
-        wait = self._not_before - time.monotonic()
-        if wait > 0:
-            message = f"the rate limit that {self._place} states is used up"
-            hint = "run the same command again in a minute"
-            raise RateLimited(message, kind="rate", retry_after=wait, hint=hint)
         fields: dict[str, Any] = {
             "model": self.model,
             "query": query,
@@ -73,20 +63,7 @@ class ApiReranker:
             "top_n": len(documents),
             "return_documents": False,
         }
-        characters = sum(map(len, documents))
-        reply = self._post(orjson.dumps(fields), _REPLY_BYTES + _BYTES_PER_CHARACTER * characters)
-        scores = read_scores(reply, query, documents)
-        self._other_url = ""
-        if (wait_for_reset := seconds_to_reset(reply.headers, scores.tokens)) is not None:
-            self._not_before = time.monotonic() + wait_for_reset
-        return scores
-
-    def _post(self, body: bytes, largest: int) -> Reply:
-        """Send a request; until one was answered with scores, to the other URL too."""
-        reply = self._transport.post(self._url, body, largest)
-        if reply.status == HTTPStatus.NOT_FOUND and self._other_url:
-            other = self._transport.post(self._other_url, body, largest)
-            if other.status != HTTPStatus.NOT_FOUND:
-                self._url = self._other_url
-                return other
-        return reply
+        largest = _REPLY_BYTES + _BYTES_PER_CHARACTER * sum(map(len, documents))
+        return self._transport.ask(
+            orjson.dumps(fields), largest, lambda reply: read_scores(reply, query, documents)
+        )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import socket
-import threading
+import time
 import zlib
-from contextlib import contextmanager, suppress
 from functools import cached_property
+from http import HTTPStatus
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, NoReturn
+from queue import Empty
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -17,20 +17,22 @@ from requests import exceptions
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from requests.utils import select_proxy
-from urllib3 import connectionpool
-from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, NameResolutionError, ProtocolError, ReadTimeoutError
 
 from jtv_cli import __version__
 from jtv_cli.embedders import MOST_AT_ONCE
-from jtv_cli.embedders.api.replies import AGAIN, Reply
-from jtv_cli.errors import ServiceDown, ServiceError, ServiceRefused
+from jtv_cli.embedders.api.replies import AGAIN, Reply, seconds_to_reset
+from jtv_cli.errors import RateLimited, ServiceDown, ServiceError, ServiceRefused
+from jtv_cli.threads import run_within
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from jtv_cli.embedders.api.endpoint import Endpoint
+    from jtv_cli.records import Embeddings, RerankScores
+
+    Answer = TypeVar("Answer", Embeddings, RerankScores)
 
 CONNECT_TIMEOUT = 10.0
 """Seconds to wait for a connection."""
@@ -61,43 +63,71 @@ class Transport:
         self._endpoint = endpoint
         self._session = open_session(key)
         self._has_connected = False
+        self._url, self._other_url = endpoint.url, endpoint.other_url
+        # On the clock of `time.monotonic`, from the headers of the last reply.
+        self._not_before = 0.0
 
-    def post(self, url: str, body: bytes, largest: int) -> Reply:
-        """Send a JSON body and return the reply, whatever its status.
+    def ask(self, body: bytes, largest: int, read: Callable[[Reply], Answer]) -> Answer:
+        """Send a JSON body, and return what `read` makes of the reply, whatever its status.
 
-        `url` is one of the endpoint's, `largest` is the most bytes that a reply with
-        vectors may have, unpacked.
+        `largest` is the most bytes that a reply with an answer may have, unpacked. Until one
+        was answered, a request is sent to the endpoint's other URL too.
 
-        Raises ServiceDown or ServiceRefused where no whole reply comes.
+        Raises what `read` raises, RateLimited instead of sending a request that the service
+        will refuse, and ServiceDown or ServiceRefused where no whole reply comes.
         """
+        if (wait := self._not_before - time.monotonic()) > 0:
+            message = f"the rate limit that {self._endpoint.place} states is used up"
+            hint = "run the same command again in a minute"
+            raise RateLimited(message, kind="rate", retry_after=wait, hint=hint)
+        url, other_url = self._url, self._other_url  # another thread may change them
+        reply = self._post(url, body, largest)
+        if reply.status == HTTPStatus.NOT_FOUND and other_url:
+            other = self._post(other_url, body, largest)
+            if other.status != HTTPStatus.NOT_FOUND:
+                self._url, reply = other_url, other
+        answer = read(reply)
+        self._other_url = ""
+        if (until_reset := seconds_to_reset(reply.headers, answer.tokens)) is not None:
+            self._not_before = time.monotonic() + until_reset
+        return answer
+
+    def _post(self, url: str, body: bytes, largest: int) -> Reply:
+        """Return the reply to one request.
+
+        The timeouts of a socket start anew with each byte, so that a reply that drips in, or
+        an endless row of "100 Continue", would never end. So it is read in a thread of its own.
+        """
+        place = self._endpoint.place
         try:
-            with _deadline(REQUEST_TIMEOUT) as deadline, self._post(url, body) as response:
-                self._has_connected = True
-                content = _read(response, largest)
+            reply = run_within(REQUEST_TIMEOUT, lambda: self._receive(url, body, largest))
+        except Empty:
+            raise self._down(_NO_REPLY.format("{}", REQUEST_TIMEOUT), AGAIN) from None
         # Not every failure below requests is turned into one of its exceptions.
         except (OSError, HTTPError, ValueError) as error:
-            if deadline.has_passed:
-                raise self._down(_NO_REPLY.format("{}", REQUEST_TIMEOUT), AGAIN) from None
             self._raise_failure(error)
-        if deadline.has_passed:
-            raise self._down(_NO_REPLY.format("{}", REQUEST_TIMEOUT), AGAIN)
-        place = self._endpoint.place
-        if content is None:
+        if reply is None:
             raise ServiceRefused(
                 f"{place} answered with more than {largest >> 20:,} MiB, too much for this batch",
                 hint="check JINA_API_BASE",
             )
-        return Reply(place, response.status_code, response.headers, content)
+        return reply
 
-    def _post(self, url: str, body: bytes) -> requests.Response:
-        return self._session.post(
+    def _receive(self, url: str, body: bytes, largest: int) -> Reply | None:
+        """Return the reply to one request, None where it is too large."""
+        with self._session.post(
             url,
             data=body,
             timeout=(CONNECT_TIMEOUT, REQUEST_TIMEOUT),
             allow_redirects=False,
             proxies=self._proxies,
             stream=True,
-        )
+        ) as response:
+            self._has_connected = True
+            content = _read(response, largest)
+        if content is None:
+            return None
+        return Reply(self._endpoint.place, response.status_code, response.headers, content)
 
     @cached_property
     def _proxies(self) -> dict[str, str]:
@@ -182,7 +212,7 @@ def open_session(key: str | None = None) -> requests.Session:
 
 
 class _Adapter(HTTPAdapter):
-    """Connections with a deadline; https trusts the system's CA store too."""
+    """Connections of which https ones trust the system's CA store too."""
 
     def build_connection_pool_key_attributes(
         self, request: Any, verify: Any, cert: Any = None
@@ -200,113 +230,6 @@ class _Adapter(HTTPAdapter):
         import truststore
 
         return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-    def get_connection_with_tls_context(self, *arguments: Any, **options: Any) -> Any:
-        pool: Any = super().get_connection_with_tls_context(*arguments, **options)
-        is_https = isinstance(pool, connectionpool.HTTPSConnectionPool)
-        pool.ConnectionCls = _watched_class(pool.ConnectionCls, is_https=is_https)
-        return pool
-
-
-# Deadlines
-
-
-class _Deadline:
-    """Shuts down the connection of a request that takes too long as a whole.
-
-    The timeouts of a socket start anew with each byte, so that a reply that drips in,
-    or an endless row of "100 Continue", would never end.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self.has_passed = False
-        self._socket: Any = None
-        self._lock = threading.Lock()
-        self._timer = threading.Timer(seconds, self._pass)
-        self._timer.daemon = True
-
-    def start(self) -> None:
-        self._timer.start()
-
-    def cancel(self) -> None:
-        self._timer.cancel()
-        with self._lock:
-            self._socket = None
-
-    def watch(self, connected: object) -> None:
-        with self._lock:
-            self._socket = connected
-            if self.has_passed:
-                self._shut_down()
-
-    def _pass(self) -> None:
-        with self._lock:
-            self.has_passed = True
-            self._shut_down()
-
-    def _shut_down(self) -> None:
-        # urllib3's TLS through a proxy that is reached by TLS is no socket, but has one.
-        plain = getattr(self._socket, "socket", self._socket)
-        if isinstance(plain, socket.socket):
-            with suppress(OSError):
-                # Not the TLS socket's own, which another thread is reading from.
-                socket.socket.shutdown(plain, socket.SHUT_RDWR)
-
-
-_current = threading.local()
-
-
-@contextmanager
-def _deadline(seconds: float) -> Iterator[_Deadline]:
-    """Apply a deadline to the connections that this thread uses within the block."""
-    deadline = _Deadline(seconds)
-    _current.deadline = deadline
-    deadline.start()
-    try:
-        yield deadline
-    finally:
-        deadline.cancel()
-        _current.deadline = None
-
-
-class _Watched:
-    """A connection that registers its socket with the current deadline."""
-
-    _watched: Any = None
-
-    @property
-    def sock(self) -> Any:
-        return self._watched
-
-    @sock.setter
-    def sock(self, connected: object) -> None:
-        self._watched = connected
-        self._register()
-
-    def request(self, *arguments: Any, **options: Any) -> None:
-        self._register()
-        super().request(*arguments, **options)  # type: ignore[misc]
-
-    def _register(self) -> None:
-        deadline: _Deadline | None = getattr(_current, "deadline", None)
-        if deadline is not None and self._watched is not None:
-            deadline.watch(self._watched)
-
-
-class _WatchedHttp(_Watched, HTTPConnection):
-    """For http."""
-
-
-class _WatchedHttps(_Watched, HTTPSConnection):
-    """For https."""
-
-
-def _watched_class(kind: type, *, is_https: bool) -> type:
-    if issubclass(kind, _Watched):
-        return kind
-    if kind in (HTTPConnection, HTTPSConnection):
-        return _WatchedHttps if is_https else _WatchedHttp
-    return type(f"_Watched{kind.__name__}", (_Watched, kind), {})  # through a SOCKS proxy
 
 
 # Replies
