@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,10 +42,16 @@ SCRIPT = Path(sys.executable).with_name("jtv")
 SAMPLE_TEXTS = Path(__file__).parent.parent / "sample_texts.txt"
 
 
-@functools.cache
+_starting = threading.Lock()
+
+
 def fork_server() -> ForkServer:
-    """Return the one fork server of this process."""
-    return ForkServer()
+    """Return the one fork server of this process, for any thread of it."""
+    with _starting:
+        return _fork_server()
+
+
+_fork_server = functools.cache(ForkServer)
 
 
 class Prepare(Protocol):
