@@ -142,7 +142,11 @@ class Connection(sqlite3.Connection):
 
     def require_same_file(self) -> None:
         """Raise StoreError if the file was removed or replaced: writes to it would be lost."""
-        if not (self.path.exists() and os.path.samestat(self.path.stat(), self.file)):
+        try:
+            is_same = os.path.samestat(self.path.stat(), self.file)
+        except FileNotFoundError:
+            is_same = False
+        if not is_same:
             raise StoreError(
                 f"{printable(str(self.path))} was removed or replaced meanwhile",
                 hint="put it back, or create a new one with: jtv init",
@@ -293,9 +297,11 @@ def _first_application(path: Path) -> int:
 def _logged_application(log: Path) -> int | None:
     """Return the application id that a write-ahead log would give its file, None if none."""
     found = None
-    if not log.exists():
+    try:
+        opened = log.open("rb")
+    except FileNotFoundError:  # there is none, or the last to close the file has removed it
         return None
-    with log.open("rb") as file:
+    with opened as file:
         header = file.read(_LOG_HEADER.size)
         if len(header) < _LOG_HEADER.size:
             return None

@@ -101,5 +101,7 @@ def _exceeds_limit(connection: Connection, growth: int, logged: int) -> bool:
 
 
 def _log_size(connection: Connection) -> int:
-    log = log_of(connection.path)
-    return log.stat().st_size if log.exists() else 0
+    try:
+        return log_of(connection.path).stat().st_size
+    except FileNotFoundError:
+        return 0
