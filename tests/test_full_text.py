@@ -144,10 +144,10 @@ def test_it_is_in_step_with_the_rows_after_random_operations(
         tables = [table, other_store.open(SPEC.name)]
         for _ in range(40):
             one, action = rng.choice(tables), rng.randrange(5)
-            stored = [document.id for document in one.read()]
+            stored = [each.id for each in one.read()]
             if action < 2 or not stored:
                 texts = [random_text(rng) for _ in range(rng.randint(1, 30))] * rng.randint(1, 2)
-                known = [document.text for document in one.read()][:3]
+                known = [each.text for each in one.read()][:3]
                 one.add(
                     [
                         document(text, Occurrence("a.txt", n))
