@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import random
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from jtv_cli.sources import chunks as sources_chunks
 from jtv_cli.sources.chunks import Kind, cut
 from jtv_cli.sources.sections import cut_document
 from jtv_cli.text import estimated_tokens
@@ -147,6 +149,60 @@ class TestSizes:
             (1, "# A\n\none\ntwo", {"title": "A", "heading": "A"}, 4),
             (6, "## B\n\nthree", {"title": "A", "heading": "A > B"}, 8),
         ]
+
+
+class TestLongLines:
+    """What the library is given is bounded: its time may grow with the square of that."""
+
+    @pytest.mark.parametrize("kind", [Kind.TEXT, Kind.MARKDOWN])
+    @pytest.mark.parametrize(
+        "text",
+        [
+            pytest.param(" ".join(f"{n}. A sentence ends." for n in range(40_000)), id="sentences"),
+            pytest.param("valve pump river " * 60_000, id="words"),
+            pytest.param("汉字没有空格也没有标点" * 20_000, id="no punctuation"),
+            pytest.param("0123456789abcdef" * 60_000, id="no spaces"),
+            pytest.param("a" + "\u0301" * 400_000, id="one letter"),
+        ],
+    )
+    def test_the_library_is_given_little_at_a_time(
+        self, text: str, kind: Kind, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        given: list[int] = []
+
+        class Counting:
+            def __init__(self, capacity: int, *, is_markdown: bool) -> None:
+                self._splitter = splitter(capacity, is_markdown=is_markdown)
+                self._capacity = capacity
+
+            def chunk_indices(self, part: str) -> list[tuple[int, str]]:
+                given.append(len(part))
+                assert len(part) <= 8 * self._capacity
+                return self._splitter.chunk_indices(part)
+
+        splitter = sources_chunks._splitter
+        monkeypatch.setattr(sources_chunks, "_splitter", Counting)
+        found = [chunk for _, chunk in cut(text, 256, kind)]
+        assert "".join("".join(found).split()) == "".join(text.split())
+        assert len(text) <= sum(given) <= 1.5 * len(text)
+        assert len(found) < 2.5 * estimated_tokens(text) / 256
+
+    @pytest.mark.parametrize("text", ["# a" + " " * 100_000 + "x", "`" * 300_000, "~" * 300_000])
+    def test_a_long_line_of_marks_takes_no_time(self, text: str) -> None:
+        began = time.process_time()
+        assert "".join(each[1] for each in chunks(f"{text}\n\nx")).startswith(text)
+        assert time.process_time() - began < 10  # hours and a minute, if it is tried in every way
+
+    @pytest.mark.parametrize("space", [" ", ""])
+    def test_an_edit_in_a_long_line_changes_the_chunks_around_it(self, space: str) -> None:
+        end = "." if space else "。"
+        line = [f"{sentences(1, n)[:-1]}{end}" for n in range(6000)]
+        before = {chunk for _, chunk in cut(space.join(line), 256)}
+        assert len(before) > 500
+        for at in (0, 1000, 2999, 5999):
+            edited = [*line[:at], f"A new one{end}", *line[at:]]
+            after = {chunk for _, chunk in cut(space.join(edited), 256)}
+            assert len(after - before) <= 10
 
 
 class TestEdits:

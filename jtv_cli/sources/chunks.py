@@ -17,7 +17,7 @@ from zlib import crc32
 from jtv_cli.text import estimated_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from semantic_text_splitter import MarkdownSplitter, TextSplitter
 
@@ -29,8 +29,9 @@ DEFAULT_SIZE = 256
 _STEPS = 4
 # Characters after a possible cut that decide how it ranks among others.
 _RANKED_BY = 16
-# The library is given no more characters at a time; its time grows faster than its input.
-_MOST_CHARACTERS = 1 << 16
+# The library is given so many chunks at a time, or less: where it finds no sentences, its time
+# grows with the square of what it is given.
+_CHUNKS_IN_WINDOW = 8
 
 
 class Kind(Enum):
@@ -55,9 +56,13 @@ _PLACES = {
     Kind.TEXT: (_PARAGRAPH, _INDENTED_PARAGRAPH, _MARKDOWN_ITEM),
     Kind.CODE: (_PARAGRAPH, _INDENTED_PARAGRAPH, _UNINDENTED_LINE, _LINE),
 }
+# Where a text without any of these may be divided into windows.
+_SENTENCE_END = re.compile(r"[.!?][\"')\]]*\s+|[。！？][」』”）]*")
+_WORD_END = re.compile(r"\s+|[、，；]")
 _FENCE = re.compile(
-    r"^[ \t]*(`{3,}|~{3,})[^\n]*\n(?s:.*?)(?:^[ \t]*\1[`~]*[ \t\r]*$|\Z)", re.MULTILINE
+    r"^[ \t]*(`{3,}(?!`)|~{3,}(?!~))[^\n]*\n(?s:.*?)(?:^[ \t]*\1[`~]*[ \t\r]*$|\Z)", re.MULTILINE
 )
+_SPACE = re.compile(r"\s*")
 _BLANK_LINES = re.compile(r"(?:[ \t\r]*\n)+")
 
 
@@ -68,12 +73,14 @@ def cut(text: str, size: int, kind: Kind = Kind.TEXT, *, uncut: int = 0) -> list
     Together, the chunks have everything but white space of the text. The first `uncut`
     characters, such as a heading, are not a chunk by themselves.
     """
-    return [
-        (start, text[start:end])
-        for span in _spans(text, size, kind, uncut)
-        if (trimmed := _trimmed(text, *span))
-        for start, end in [trimmed]
-    ]
+    chunks: list[tuple[int, str]] = []
+    for start, end in _spans(text, size, kind, uncut):
+        chunk = text[start:end].rstrip()
+        blank = _BLANK_LINES.match(chunk) if chunk[:1].isspace() else None
+        offset = blank.end() if blank else 0
+        if offset < len(chunk):
+            chunks.append((start + offset, chunk[offset:]))
+    return chunks
 
 
 def rank(text: str, offset: int) -> int:
@@ -84,101 +91,118 @@ def rank(text: str, offset: int) -> int:
     return crc32(text[offset : offset + _RANKED_BY].encode("utf-8", "surrogatepass"))
 
 
-def _spans(text: str, size: int, kind: Kind, uncut: int) -> Iterator[tuple[int, int]]:
-    """Yield the start and the end of each chunk, with the white space around it."""
+def _spans(text: str, size: int, kind: Kind, uncut: int) -> list[tuple[int, int]]:
+    """Return the start and the end of each chunk, with the white space around it."""
     if len(text) < size and text.isascii():  # no text has more tokens than that
-        yield 0, len(text)
-        return
+        return [(0, len(text))]
     tokens = estimated_tokens(text)
     if tokens <= size:
-        yield 0, len(text)
-        return
+        return [(0, len(text))]
     step = floor(_STEPS * log2(len(text) / tokens))
     capacity = max(1, int(size * 2 ** (step / _STEPS)))
-    fences = [match.span() for match in _FENCE.finditer(text)] if kind is Kind.MARKDOWN else []
-    levels = [_offsets(pattern, text, fences) for pattern in _PLACES[kind]]
-    if fences:  # what is too long for a chunk although it is a fence
-        levels += [[match.end() for match in each.finditer(text)] for each in _PLACES[Kind.CODE]]
-    if uncut:
-        uncut = len(text) - len(text[uncut:].lstrip())  # the blank lines below a heading, too
-        levels = [each[bisect_right(each, uncut) :] for each in levels]
-    yield from _split(text, (0, len(text)), capacity, levels, (kind, uncut))
+    spans: list[tuple[int, int]] = []
+    _Cutter(text, capacity, kind, uncut).split(0, len(text), 0, spans)
+    return spans
 
 
-def _offsets(
-    pattern: re.Pattern[str], text: str, fences: Sequence[tuple[int, int]]
-) -> Sequence[int]:
-    """Return the offsets at which a pattern allows a cut, none of them within a fence."""
-    found = [match.end() for match in pattern.finditer(text)]
-    if not fences:
-        return found
-    starts = [start for start, _ in fences]
-    return [
-        offset
-        for offset in found
-        if not (at := bisect_left(starts, offset)) or offset >= fences[at - 1][1]
-    ]
+class _Cutter:
+    """Divides a text into spans that are within a capacity, in characters."""
 
+    def __init__(self, text: str, capacity: int, kind: Kind, uncut: int) -> None:
+        self._text = text
+        self._capacity = capacity
+        self._is_markdown = kind is Kind.MARKDOWN
+        self._fences: list[tuple[int, int]] = []
+        if self._is_markdown and ("```" in text or "~~~" in text):
+            self._fences = [match.span() for match in _FENCE.finditer(text)]
+        self._patterns = _PLACES[kind]
+        if self._fences:  # what is too long for a chunk although it is a fence
+            self._patterns += _PLACES[Kind.CODE]
+        # The blank lines below a heading are not cut off either.
+        self._uncut = _SPACE.match(text, uncut).end() if uncut else 0  # type: ignore[union-attr]
+        self._levels: list[Sequence[int]] = []
 
-def _split(
-    text: str,
-    span: tuple[int, int],
-    capacity: int,
-    levels: Sequence[Sequence[int]],
-    options: tuple[Kind, int],
-    level: int = 0,
-) -> Iterator[tuple[int, int]]:
-    """Yield the parts of a span that are within the capacity, in characters.
+    def split(self, start: int, end: int, level: int, spans: list[tuple[int, int]]) -> None:
+        """Append the parts of a span to `spans`.
 
-    A span that is too long is divided at the best offset in its middle half, or at the one
-    nearest to it; its parts in the same way. This is the shape of a treap: an edit that does
-    not change an offset's rank leaves the divisions as they are.
-    """
-    start, end = span
-    if end - start <= capacity:
-        yield span
-        return
-    while level < len(levels):
-        offsets = levels[level]
-        first, last = bisect_right(offsets, start), bisect_left(offsets, end)
-        if first < last:
-            break
-        level += 1
-    else:
-        yield from _split_by_library(text, span, capacity, *options)
-        return
-    # A multiple, so that a span that is a little longer has the same middle.
-    quarter = max(1, (end - start) // capacity) * capacity // 4
-    low = bisect_left(offsets, start + quarter, first, last)
-    high = bisect_right(offsets, end - quarter, first, last)
-    if low < high:
-        at = min(offsets[low:high], key=lambda offset: (rank(text, offset), offset))
-    else:
-        middle = (start + end) // 2
-        at = min(offsets[first:last], key=lambda offset: (abs(offset - middle), offset))
-    yield from _split(text, (start, at), capacity, levels, options, level)
-    yield from _split(text, (at, end), capacity, levels, options, level)
-
-
-def _split_by_library(
-    text: str, span: tuple[int, int], capacity: int, kind: Kind, uncut: int
-) -> Iterator[tuple[int, int]]:
-    """Yield the parts of a span without any place to cut it: at sentences, words, letters."""
-    splitter = _splitter(capacity, is_markdown=kind is Kind.MARKDOWN)
-    first, end = span
-    start = max(first, uncut)
-    while start < end:
-        part = text[start : min(end, start + _MOST_CHARACTERS)]
-        found = splitter.chunk_indices(part)
-        if start + len(part) < end and len(found) > 1:
-            found.pop()  # it goes on in the next part
-            after = found[-1][0] + len(found[-1][1])
+        A span that is too long is divided at the best offset in its middle half, or at the one
+        nearest to it; its parts in the same way. This is the shape of a treap: an edit that does
+        not change an offset's rank leaves the divisions as they are.
+        """
+        if end - start <= self._capacity:
+            spans.append((start, end))
+            return
+        while level < len(self._patterns):
+            offsets = self._offsets(level)
+            first, last = bisect_right(offsets, start), bisect_left(offsets, end)
+            if first < last:
+                break
+            level += 1
         else:
-            after = len(part)
-        for offset, chunk in found:
-            yield min(first, start + offset), start + offset + len(chunk)
-            first = end
-        start += after
+            self._split_by_library(start, end, spans)
+            return
+        at = offsets[first] if last - first == 1 else self._best(offsets[first:last], start, end)
+        self.split(start, at, level, spans)
+        self.split(at, end, level, spans)
+
+    def _best(self, offsets: Sequence[int], start: int, end: int) -> int:
+        # A multiple, so that a span that is a little longer has the same middle.
+        quarter = max(1, (end - start) // self._capacity) * self._capacity // 4
+        low = bisect_left(offsets, start + quarter)
+        high = bisect_right(offsets, end - quarter)
+        if low < high:
+            return min(offsets[low:high], key=lambda offset: (rank(self._text, offset), offset))
+        middle = (start + end) // 2
+        return min(offsets, key=lambda offset: (abs(offset - middle), offset))
+
+    def _offsets(self, level: int) -> Sequence[int]:
+        """Return the offsets at which a pattern allows a cut.
+
+        Only the patterns of code allow it within a fence.
+        """
+        for pattern in self._patterns[len(self._levels) : level + 1]:
+            found = [match.end() for match in pattern.finditer(self._text, self._uncut)]
+            if self._fences and len(self._levels) < len(self._patterns) - len(_PLACES[Kind.CODE]):
+                starts = [start for start, _ in self._fences]
+                found = [
+                    offset
+                    for offset in found
+                    if not (at := bisect_left(starts, offset)) or offset >= self._fences[at - 1][1]
+                ]
+            self._levels.append(found)
+        return self._levels[level]
+
+    def _split_by_library(self, start: int, end: int, spans: list[tuple[int, int]]) -> None:
+        """Append the parts of a span without any offset: cut at sentences, words, letters."""
+        splitter = _splitter(self._capacity, is_markdown=self._is_markdown)
+        first = start
+        start = max(start, self._uncut)
+        while start < end:
+            stop = self._end_of_window(start, end)
+            window = self._text[start : stop or start + self._capacity * _CHUNKS_IN_WINDOW // 2]
+            found = splitter.chunk_indices(window)
+            if stop is None and len(found) > 1:
+                found.pop()  # it goes on in the next window
+                stop = start + found[-1][0] + len(found[-1][1])
+            for offset, chunk in found:
+                spans.append((min(first, start + offset), start + offset + len(chunk)))
+                first = end
+            start = stop or start + len(window)
+
+    def _end_of_window(self, start: int, end: int) -> int | None:
+        """Return where to divide a span before the library cuts it, None where nothing suggests it.
+
+        That is at the best sentence in the second half of a window, or the best word.
+        """
+        largest = self._capacity * _CHUNKS_IN_WINDOW
+        if end - start <= largest:
+            return end
+        half, last = start + largest // 2, start + largest
+        for pattern in (_SENTENCE_END, _WORD_END):
+            offsets = [match.end() for match in pattern.finditer(self._text, half, last)]
+            if offsets:
+                return min(offsets, key=lambda offset: (rank(self._text, offset), offset))
+        return None
 
 
 @lru_cache(16)
@@ -186,11 +210,3 @@ def _splitter(capacity: int, *, is_markdown: bool) -> MarkdownSplitter | TextSpl
     from semantic_text_splitter import MarkdownSplitter, TextSplitter
 
     return MarkdownSplitter(capacity) if is_markdown else TextSplitter(capacity)
-
-
-def _trimmed(text: str, start: int, end: int) -> tuple[int, int] | None:
-    """Return a span without blank lines at its start and white space at its end, if any is left."""
-    end = start + len(text[start:end].rstrip())
-    if blank := _BLANK_LINES.match(text, start, end):
-        start = blank.end()
-    return (start, end) if start < end else None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jtv_cli.sources.blocks import BadRecord, explain_bad_bytes
@@ -10,7 +12,7 @@ from jtv_cli.sources.chunks import DEFAULT_SIZE, Kind, cut, rank
 from jtv_cli.sources.source import LARGEST_RECORD, RECORD_TOO_LARGE, InputFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from jtv_cli.sources.blocks import RecordBlock, Text
     from jtv_cli.sources.source import Source
@@ -31,13 +33,13 @@ _LOW_RANK = (1 << 32) // 32
 # Front matter that does not end within so many lines is taken for text.
 _LONGEST_FRONT_MATTER = 200
 
-_HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*")
+_HEADING = re.compile(r" {0,3}(#{1,6})(?=[ \t]|$)")
 _FENCE = re.compile(r"[ \t]*(`{3,}(?=[^`]*$)|~{3,})")
 # Below a title; a longer title than its underline is none in reStructuredText.
 _UNDERLINE = re.compile(r" {0,3}(=+|-+|([*^~\"'`:.#_+])\2{3,})[ \t]*")
 # What cannot be the title above an underline: lists, quotes, tables, indented text.
 _NO_TITLE = re.compile(r"[ \t]*(?:[-*+|>]|\d{1,9}[.)]|#{1,6}[ \t])(?:[ \t]|$)|    |\t|\|")
-_FRONT_MATTER = ("---", "+++")
+_RULES = ("---", "+++")
 _ENTRY = re.compile(r"""["']?([\w][\w .-]*?)["']?\s*[:=](?:\s+(.*)|)""")
 _MOST_HEADINGS = 6
 
@@ -52,15 +54,9 @@ def read_document(source: Source) -> Iterator[RecordBlock]:
     texts: list[Text] = []
     bad: list[BadRecord] = []
     for start, lines, is_too_large in source.lines():
-        for number, line in enumerate(lines, start):
-            if is_too_large:
-                bad.append(BadRecord(number, RECORD_TOO_LARGE))
-            try:
-                decoded = line.decode()
-            except UnicodeDecodeError as error:
-                bad.append(BadRecord(number, explain_bad_bytes(error)))
-                decoded = ""
-            texts += chunker.add(number, decoded)
+        if is_too_large:
+            bad.append(BadRecord(start, RECORD_TOO_LARGE))
+        texts += chunker.add(start, _decoded(start, lines, bad))
         if len(texts) >= _TEXTS_IN_BLOCK or source.stream.may_wait:
             yield source.block(texts, 0, bad)
             texts, bad = [], []
@@ -89,7 +85,7 @@ def read_whole(source: Source) -> Iterator[RecordBlock]:
 
 
 def cut_document(
-    lines: Iterable[str],
+    lines: Sequence[str],
     kind: Kind,
     size: int = DEFAULT_SIZE,
     metadata: Mapping[str, Any] | None = None,
@@ -99,9 +95,22 @@ def cut_document(
     `size` is in estimated tokens.
     """
     chunker = Chunker(kind, size, metadata)
-    for number, line in enumerate(lines, 1):
-        yield from chunker.add(number, line)
+    yield from chunker.add(1, lines)
     yield from chunker.finish()
+
+
+def _decoded(start: int, lines: Sequence[bytes], bad: list[BadRecord]) -> list[str]:
+    """Return the lines as text; those that are not UTF-8 are empty, and are added to `bad`."""
+    with suppress(UnicodeDecodeError):
+        return b"\n".join(lines).decode().split("\n")
+    decoded: list[str] = []
+    for number, line in enumerate(lines, start):
+        try:
+            decoded.append(line.decode())
+        except UnicodeDecodeError as error:
+            bad.append(BadRecord(number, explain_bad_bytes(error)))
+            decoded.append("")
+    return decoded
 
 
 class _Section(NamedTuple):
@@ -131,26 +140,44 @@ class Chunker:
         self._held: _Section | None = None
         self._begin(1)
 
-    def add(self, number: int, line: str) -> list[Text]:
-        """Take the next line, without its end; return the chunks that are complete."""
-        line = line.removesuffix("\r")
-        if self._front_matter is not None:
-            return self._add_front_matter(number, line)
-        if number == 1 and self._kind is Kind.MARKDOWN and line.rstrip() in _FRONT_MATTER:
-            self._front_matter = [line]
+    def add(self, number: int, lines: Sequence[str]) -> list[Text]:
+        """Take lines without their ends, the first of this number; return the complete chunks."""
+        lines = [line.removesuffix("\r") for line in lines]
+        done: list[Text] = []
+        if number == 1 and self._kind is Kind.MARKDOWN and "".join(lines[:1]).rstrip() in _RULES:
+            self._front_matter = [lines.pop(0)]
+            number = 2
+        while self._front_matter is not None and lines:
+            done += self._add_front_matter(number, lines.pop(0))
+            number += 1
+        at = 0
+        if self._kind in (Kind.MARKDOWN, Kind.RST):
+            # Most lines begin with a letter, and are no headings.
+            for index in [i for i, line in enumerate(lines) if line and not line[0].isalnum()]:
+                if at < index:
+                    done += self._add_text(number + at, lines[at:index])
+                line = lines[index]
+                if not self._fence:
+                    done += self._look_for_heading(number + index, line)
+                elif (end := line.strip()).startswith(self._fence) and not end.strip(end[0]):
+                    self._fence = ""
+                at = index
+        return done + self._add_text(number + at, lines[at:])
+
+    def _add_text(self, number: int, lines: Sequence[str]) -> list[Text]:
+        """Take lines that are no headings, the first of this number."""
+        size = sum(map(len, lines)) + len(lines)
+        if self._size_of_lines + size <= _LONG_SECTION:
+            self._lines += lines
+            self._size_of_lines += size
             return []
         done: list[Text] = []
-        if self._kind in (Kind.MARKDOWN, Kind.RST):
-            if self._fence:
-                end = line.strip()
-                if end.startswith(self._fence) and not end.strip(self._fence[0]):
-                    self._fence = ""
-            elif line and not line[0].isalnum():  # as most lines are, which are no headings
-                done = self._look_for_heading(number, line)
-        if self._size_of_lines > _LONG_SECTION and self._may_divide(line):
-            done += self._end_section()
-            self._begin(number)
-        self._append(line)
+        for at, line in enumerate(lines, number):
+            if self._size_of_lines > _LONG_SECTION and self._may_divide(line):
+                done += self._end_section()
+                self._begin(at)
+            self._lines.append(line)
+            self._size_of_lines += len(line) + 1
         return done
 
     def finish(self) -> list[Text]:
@@ -167,12 +194,12 @@ class Chunker:
     @property
     def _has_body(self) -> bool:
         """Whether the section that is read has text below its headings."""
-        return any(line.strip() for line in self._lines[self._headings :])
+        return any(map(str.strip, islice(self._lines, self._headings, None)))
 
-    def _append(self, line: str) -> None:
-        self._lines.append(line)
-        self._size_of_lines += len(line) + 1
-        self._is_blank = not line or line.isspace()
+    @property
+    def _is_blank(self) -> bool:
+        """Whether there is no line before, or a blank one."""
+        return not self._lines or not self._lines[-1].strip()
 
     def _add_front_matter(self, number: int, line: str) -> list[Text]:
         front_matter = self._front_matter or []
@@ -191,19 +218,22 @@ class Chunker:
     def _give_back_front_matter(self) -> list[Text]:
         """Take lines for text that were taken for front matter."""
         lines, self._front_matter = self._front_matter or [], None
-        self._append(lines[0])
-        return [text for number, line in enumerate(lines[1:], 2) for text in self.add(number, line)]
+        return self._add_text(1, lines[:1]) + self.add(2, lines[1:])
 
     def _look_for_heading(self, number: int, line: str) -> list[Text]:
         """Begin a section if the line is a heading, or makes one of the line before."""
-        start = line.lstrip(" \t")[:1]
+        start = line[0] if line[0] not in " \t" else line.lstrip(" \t")[:1]
         is_markdown = self._kind is Kind.MARKDOWN
-        if is_markdown and start == "#" and (match := _HEADING.fullmatch(line)):
-            return self._begin_section(number, [], len(match[1]), match[2] or "")
+        if is_markdown and start == "#" and (match := _HEADING.match(line)):
+            heading = line[match.end() :].rstrip()
+            without = heading.rstrip("#")  # as in "# Title #"
+            if not without or without[-1].isspace():
+                heading = without
+            return self._begin_section(number, [], len(match[1]), heading.strip())
         if is_markdown and start in ("`", "~") and (fence := _FENCE.match(line)):
             self._fence = fence[1]
             return []
-        if not start or start.isalnum() or not self._lines or self._is_blank:
+        if not start or start.isalnum() or self._is_blank:
             return []
         title = self._lines[-1]
         if not (match := _UNDERLINE.fullmatch(line)) or _NO_TITLE.match(title):
@@ -240,8 +270,7 @@ class Chunker:
             self._path.append((level, heading))
             if level == 1:
                 self._metadata.setdefault("title", heading)
-        for line in lines:
-            self._append(line)
+        self._add_text(number, lines)
         self._headings = len(self._lines) + 1
         return done
 
@@ -257,7 +286,6 @@ class Chunker:
         self._lines: list[str] = []
         self._headings = 0
         self._size_of_lines = 0
-        self._is_blank = True
 
     def _end_section(self) -> list[Text]:
         """Hold the section that was read, and return the chunks of the one before."""
