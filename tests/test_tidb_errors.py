@@ -11,13 +11,17 @@ from urllib.parse import urlsplit
 
 import pymysql
 import pytest
-import sqlalchemy as sa
-from sqlalchemy.exc import OperationalError
 
 from discretion import PASSWORD, TEXTS, assert_discreet
 from jtv_cli.errors import JtvError, StoreError, TableMismatch
-from jtv_cli.stores.tidb.connection import Database
-from jtv_cli.stores.tidb.errors import RETRYABLE, TooLarge, says_no_tiflash, translated
+from jtv_cli.stores.tidb.connection import Connection, Database
+from jtv_cli.stores.tidb.errors import (
+    RETRYABLE,
+    DatabaseError,
+    TooLarge,
+    says_no_tiflash,
+    translated,
+)
 from jtv_cli.stores.tidb.url import parse_url
 from tidb_cluster import Cluster, TidbServer
 from tidb_proxy import Proxy
@@ -33,10 +37,10 @@ OFFLINE = ("--model", "hashing-v1")
 URL = f"mysql://someone:{PASSWORD}@db.example.com/shop"
 
 
-def error(code: int, text: str) -> OperationalError:
-    """Make what SQLAlchemy raises."""
+def error(code: int, text: str) -> DatabaseError:
+    """Make what a connection raises."""
     origin = pymysql.OperationalError(code, text)
-    failure = OperationalError("INSERT …", {}, origin, hide_parameters=True)
+    failure = DatabaseError(origin, "INSERT …")
     failure.__cause__ = origin
     return failure
 
@@ -96,10 +100,10 @@ class TestOnAServer:
         self, plain_tidb: str, monkeypatch: pytest.MonkeyPatch, idle_seconds: float
     ) -> None:
         """One that was just in use is not; if it is lost all the same, that is said."""
-        monkeypatch.setattr("jtv_cli.stores.tidb.dialect._IDLE_SECONDS", idle_seconds)
+        monkeypatch.setattr("jtv_cli.stores.tidb.connection._IDLE_SECONDS", idle_seconds)
         said: list[str] = []
         with closing(Database(parse_url(plain_tidb), said.append)) as database:
-            number = sa.text("SELECT CONNECTION_ID()")
+            number = "SELECT CONNECTION_ID()"
             first = database.read(lambda connection: connection.scalar(number))
             assert database.read(lambda connection: connection.scalar(number)) == first
             Cluster(plain_tidb).execute(f"KILL {first}")
@@ -112,13 +116,13 @@ class TestOnAServer:
         monkeypatch.setattr("jtv_cli.stores.tidb.connection._ANSWER_SECONDS", 1234)
 
         def seconds(connection: Any) -> float:
-            connection.scalar(sa.text("SELECT 1"))
-            waiting: socket.socket = connection.connection.dbapi_connection._sock
+            connection.scalar("SELECT 1")
+            waiting: socket.socket = connection.driver._sock
             return waiting.gettimeout() or 0
 
         with closing(Database(parse_url(plain_tidb), pytest.fail)) as database:
             assert database.read(seconds) == 1234
-            with database.slow_connection() as connection:
+            with closing(database.slow_connection()) as connection:
                 assert seconds(connection) > 1234
 
     def test_a_lock_is_not_waited_for_for_ever(
@@ -322,13 +326,12 @@ def test_a_connection_that_is_lost_over_tls(
     numbers: list[int] = []
     url = tls_tidb.replace("127.0.0.1", "localhost")
 
-    def work(connection: sa.Connection) -> None:
-        numbers.append(connection.scalar(sa.text("SELECT CONNECTION_ID()")) or 0)
+    def work(connection: Connection) -> None:
+        numbers.append(connection.scalar("SELECT CONNECTION_ID()") or 0)
         if len(numbers) == 1:
-            driver: Any = connection.connection.dbapi_connection
             # No record that the server could decipher, past OpenSSL.
-            os.write(driver._sock.fileno(), b"\x17\x03\x03\x00\x20" + bytes(32))
-            connection.scalar(sa.text("SELECT 1"))
+            os.write(connection.driver._sock.fileno(), b"\x17\x03\x03\x00\x20" + bytes(32))
+            connection.scalar("SELECT 1")
 
     with closing(Database(parse_url(f"{url}?ssl_ca={certificates}/ca.pem"), said.append)) as db:
         db.read(work)

@@ -360,7 +360,7 @@ def test_an_answer_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
             closing(Database(parse_url(url), pytest.fail)) as slow,
             pytest.raises(StoreError, match="did not answer in time"),
         ):
-            slow.read(lambda opened: opened.exec_driver_sql("SELECT 1"))
+            slow.read(lambda opened: opened.run("SELECT 1"))
         assert 0.5 < time.monotonic() - started < 10
         hung_up.set()
         thread.join()

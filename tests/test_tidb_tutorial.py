@@ -80,7 +80,7 @@ def test_nothing_is_removed_before_it_is_adopted(store: TidbStore) -> None:
 def test_places_have_an_index(store: TidbStore) -> None:
     store.apply(SPEC, store.plan(SPEC, index=False))
     rows = store._database.read(
-        lambda connection: connection.execute(sa.text(f"SHOW INDEX FROM {NAME}_occurrences")).all()
+        lambda connection: connection.rows(f"SHOW INDEX FROM {NAME}_occurrences")
     )
     columns = [row[4] for row in rows if row[2] == "by_source"]
     assert columns == ["source", "line", "document"]

@@ -11,11 +11,12 @@ import sqlalchemy as sa
 
 from jtv_cli.records import Condition, Operator
 from jtv_cli.stores.filters import NUMBER, needles
+from jtv_cli.stores.tidb.sql import compiled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from sqlalchemy import ColumnElement
+
+    from jtv_cli.records import Filter
 
 _ORDERS = {
     Operator.LESS: sa.ColumnElement.__lt__,
@@ -32,6 +33,9 @@ _NUMBER_TEXT = f'^"{NUMBER}"$'.replace(r"\.", "[.]")
 _ZONES = timedelta(days=2)
 
 
+_METADATA: ColumnElement[str] = sa.column("metadata", sa.Text)
+
+
 class Expression(NamedTuple):
     """What all metadata that meets a condition meets in SQL; nothing else does if it `is_exact`."""
 
@@ -39,25 +43,27 @@ class Expression(NamedTuple):
     is_exact: bool
 
 
-def all_of(metadata: ColumnElement[str], conditions: Iterable[Condition]) -> list[Expression]:
-    """Return the expression of each condition on a column of metadata."""
-    return [_Field(metadata, condition).expression() for condition in conditions]
+def conditions_of(filter: Filter) -> tuple[list[str], bool]:
+    """Return the SQL conditions on the column `metadata` that all occurrences that match meet.
 
-
-def any_of(metadata: ColumnElement[str], conditions: Iterable[Condition]) -> Expression:
-    """Return one expression for several conditions of which one must hold."""
-    expressions = all_of(metadata, conditions)
-    sql = sa.or_(*(each.sql for each in expressions))
-    return Expression(sql, all(each.is_exact for each in expressions))
+    The second value is whether nothing else meets them.
+    """
+    expressions = [_Field(condition).expression() for condition in filter.where]
+    if filter.where_any:
+        each = [_Field(condition).expression() for condition in filter.where_any]
+        sql = sa.or_(*(one.sql for one in each))
+        expressions.append(Expression(sql, all(one.is_exact for one in each)))
+    # In parentheses, as others are joined to them.
+    conditions = [f"({compiled(each.sql)})" for each in expressions]
+    return conditions, all(each.is_exact for each in expressions)
 
 
 class _Field:
-    """The field of a condition, in a column of metadata."""
+    """The field of a condition."""
 
-    def __init__(self, metadata: ColumnElement[str], condition: Condition) -> None:
-        self._metadata = metadata
+    def __init__(self, condition: Condition) -> None:
         self._condition = condition
-        self._value = _extract(metadata, condition.field)
+        self._value = _extract(condition.field)
         self._type = sa.func.json_type(self._value)
 
     def expression(self) -> Expression:
@@ -145,21 +151,21 @@ class _Field:
             return sa.true()
 
     def _has_text(self, text: str) -> ColumnElement[bool]:
-        return sa.func.instr(self._metadata, text) > 0
+        return sa.func.instr(_METADATA, text) > 0
 
 
-def _extract(metadata: ColumnElement[str], field: str) -> ColumnElement[object]:
+def _extract(field: str) -> ColumnElement[object]:
     """Return the value of a key of that name or, if there is none, at the end of a path."""
     keys = field.split(".")
     whole, path = (
         reduce(lambda path, key: f"{path}.{orjson.dumps(key).decode()}", each, "$")
         for each in ([field], keys)
     )
-    named = sa.func.json_extract(metadata, whole)
+    named = sa.func.json_extract(_METADATA, whole)
     if len(keys) == 1:
         return named
-    has_name = sa.func.json_contains_path(metadata, "one", whole) == 1
-    return sa.func.if_(has_name, named, sa.func.json_extract(metadata, path))
+    has_name = sa.func.json_contains_path(_METADATA, "one", whole) == 1
+    return sa.func.if_(has_name, named, sa.func.json_extract(_METADATA, path))
 
 
 def _json(text: bytes) -> ColumnElement[object]:

@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, contextmanager
-from functools import cached_property
+from collections import deque
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import sqlalchemy as sa
 from pymysql import err
 from pymysql.constants import CLIENT
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
 
 from jtv_cli.errors import StoreError
-from jtv_cli.stores.tidb.dialect import URL, ping_when_idle
+from jtv_cli.stores.tidb.driver import log_in
 from jtv_cli.stores.tidb.errors import (
     CANNOT_CONNECT,
     NO_HANDSHAKE,
     RETRYABLE,
+    DatabaseError,
     code_of,
     is_retryable,
     is_timeout,
     tls_error,
     translated,
 )
+from jtv_cli.stores.tidb.sql import literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-
-    from sqlalchemy import Connection, Engine, Executable
 
     from jtv_cli.errors import JtvError
     from jtv_cli.stores.tidb.url import Address
@@ -43,13 +40,91 @@ _CONNECT_SECONDS = 15
 _ANSWER_SECONDS = 300
 # A statement that alters a table takes longer, and may have to wait for another one.
 _CHANGE_SECONDS = 3600
+# A connection that was idle for longer is pinged before it is used again.
+_IDLE_SECONDS = 10.0
 # TiDB Cloud's gateway drops connections that were idle for 340 seconds.
-_RECYCLE_SECONDS = 300
+_RECYCLE_SECONDS = 300.0
 _LOCK_SECONDS = 60
-_SHOWN_CHARACTERS = 500
 # Half a minute altogether: enough for a server to restart, or a gateway to fail over.
 _BACKOFF_SECONDS = (0.2, 1.0, 3.0, 10.0, 15.0)
 _COMMIT = "COMMIT"
+
+
+class Connection:
+    """A connection whose statements are transactions of their own unless one was begun.
+
+    Its methods raise DatabaseError.
+    """
+
+    def __init__(self, driver: Any) -> None:  # noqa: ANN401  # a DriverConnection
+        self.driver = driver
+        self.idle_since = time.monotonic()
+        self.looked_up: dict[object, Any] = {}
+        """What needs to be looked up once in a connection."""
+
+    def rows(self, statement: str) -> Rows:
+        """Return the rows of a statement."""
+        return self.fetch_all(statement)[0]
+
+    def scalar(self, statement: str) -> Any:  # noqa: ANN401  # as the column's type
+        """Return the first value of the first row of a statement, None if there is no row."""
+        rows = self.rows(statement)
+        return rows[0][0] if rows else None
+
+    def run(self, statement: str, texts: Sequence[str | None] = ()) -> int:
+        """Run a statement, with a text for each `%s` if any; return how many rows it changed."""
+        cursor = self.driver.cursor()
+        try:
+            cursor.execute(statement, texts or None)
+        except err.MySQLError as error:
+            raise DatabaseError(error, statement) from error
+        return int(cursor.rowcount)
+
+    def run_prepared(self, statement: str, types: bytes, values: bytes) -> int | None:
+        """Run a statement in the binary protocol, as `DriverConnection.run_prepared` does."""
+        try:
+            return self.driver.run_prepared(statement, types, values)  # type: ignore[no-any-return]
+        except err.MySQLError as error:
+            raise DatabaseError(error, statement) from error
+
+    def fetch_all(self, *statements: str, optional: int = 0) -> list[Rows]:
+        """Run statements in one round trip, and return the rows of each.
+
+        If one fails, the server does not run those after it. The server may refuse the last
+        `optional` ones, for lack of a privilege or of a table: then their rows are missing.
+        """
+        cursor = self.driver.cursor()
+        text = ";\n".join(statements)
+        found: list[Rows] = []
+        try:
+            cursor.execute(text)
+            found.append(cursor.fetchall())
+            while cursor.nextset():
+                found.append(cursor.fetchall())
+        except err.MySQLError as error:
+            is_refused = self.driver.open and code_of(error) not in RETRYABLE
+            if not is_refused or len(found) < len(statements) - optional:
+                raise DatabaseError(error, text) from error
+        return found
+
+    def is_alive(self) -> bool:
+        """Return whether the server should still answer; ask it after some time without use."""
+        idle = time.monotonic() - self.idle_since
+        if idle > _IDLE_SECONDS and idle < _RECYCLE_SECONDS:
+            try:
+                self.driver.ping(reconnect=False)
+            except err.MySQLError:
+                return False
+        return bool(self.driver.open) and idle < _RECYCLE_SECONDS
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self.driver.open:
+            self.driver.close()
+
+    def abandon(self) -> None:
+        """Close the connection without a goodbye, which the server may not be able to read."""
+        self.driver.abandon()
 
 
 class Database:
@@ -62,7 +137,7 @@ class Database:
         self.location = address.location
         self.on_notice = on_notice
         self._address = address
-        self._engine = self._create_engine(read_timeout=_ANSWER_SECONDS)
+        self._idle: deque[Connection] = deque()
         self._was_connected = False
 
     def read(self, work: Callable[[Connection], Result], *, is_slow: bool = False) -> Result:
@@ -73,11 +148,21 @@ class Database:
 
         Raises StoreError.
         """
-        engine = self._slow_engine if is_slow else self._engine
 
         def attempt() -> Result:
-            with self._connect(engine) as connection:
-                return work(connection)
+            connection = self._open(_CHANGE_SECONDS) if is_slow else self._take()
+            try:
+                result = work(connection)
+            except BaseException:
+                # An answer may be on its way. The server rolls back an open transaction.
+                connection.abandon()
+                raise
+            connection.idle_since = time.monotonic()
+            if is_slow:
+                connection.close()
+            else:
+                self._idle.append(connection)
+            return result
 
         return self._retried(attempt)
 
@@ -91,14 +176,9 @@ class Database:
         """
 
         def in_transaction(connection: Connection) -> Result:
-            connection.exec_driver_sql("BEGIN")
-            try:
-                result = work(connection)
-                connection.exec_driver_sql(_COMMIT)
-            except BaseException:
-                # The server rolls back the transaction of a connection that is closed.
-                connection.invalidate()
-                raise
+            connection.run("BEGIN")
+            result = work(connection)
+            connection.run(_COMMIT)
             return result
 
         return self.read(in_transaction)
@@ -111,21 +191,28 @@ class Database:
         """
         # A lock's name has at most 64 characters; those of database and table together may
         # have more.
-        statement = sa.text("SELECT GET_LOCK(MD5(CONCAT(DATABASE(), ' ', :name)), :seconds)")
-        parameters = {"name": name, "seconds": _LOCK_SECONDS}
-        with ExitStack() as connections:
+        key = f"MD5(CONCAT(DATABASE(), ' ', {literal(name)}))"
 
-            def acquire() -> object:
-                connection = connections.enter_context(self._connect(self._engine))
-                # The server releases the lock when its connection ends, here with the block.
-                connection.detach()
-                return connection.scalar(statement, parameters)
+        def acquire() -> Connection | None:
+            connection = self._take()
+            try:
+                has_lock = connection.scalar(f"SELECT GET_LOCK({key}, {_LOCK_SECONDS})")
+            except BaseException:
+                connection.abandon()
+                raise
+            if has_lock:
+                return connection
+            connection.close()
+            return None
 
-            if not self._retried(acquire):
-                raise StoreError(
-                    f"another process is working on the same table in {self.location}",
-                    hint="run the same command again when it is done",
-                )
+        connection = self._retried(acquire)
+        if connection is None:
+            raise StoreError(
+                f"another process is working on the same table in {self.location}",
+                hint="run the same command again when it is done",
+            )
+        # The server releases the lock when its connection ends.
+        with closing(connection):
             yield
 
     def slow_connection(self) -> Connection:
@@ -133,58 +220,53 @@ class Database:
 
         Raises StoreError.
         """
-        return self._retried(lambda: self._connect(self._slow_engine))
+        return self._retried(lambda: self._open(_CHANGE_SECONDS))
 
-    def translated(self, error: DBAPIError) -> JtvError:
+    def translated(self, error: DatabaseError) -> JtvError:
         """Return the error that a user sees for an error of the driver or the server."""
         return translated(error, self._address)
 
     def close(self) -> None:
         """Close the connections."""
-        self._engine.dispose()
+        while self._idle:
+            self._idle.pop().close()
 
-    @cached_property
-    def _slow_engine(self) -> Engine:
-        return self._create_engine(read_timeout=_CHANGE_SECONDS, poolclass=NullPool)
+    def _take(self) -> Connection:
+        """Return the connection that was used last, or another one."""
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return self._open(_ANSWER_SECONDS)
+            if connection.is_alive():
+                return connection
+            connection.abandon()
 
-    def _connect(self, engine: Engine) -> Connection:
-        connection = engine.connect()
-        self._was_connected = True
-        return connection
-
-    def _create_engine(self, *, read_timeout: int, **options: object) -> Engine:
-        engine = sa.create_engine(
-            URL,
-            pool_recycle=_RECYCLE_SECONDS,
-            # SQLAlchemy's errors would otherwise show users' texts.
-            hide_parameters=True,
-            connect_args={
+    def _open(self, read_timeout: int) -> Connection:
+        try:
+            driver = log_in(
                 **self._address.connect_args(),
                 # Only `write` begins transactions.
-                "autocommit": True,
-                "connect_timeout": _CONNECT_SECONDS,
-                "read_timeout": read_timeout,
-                "write_timeout": _ANSWER_SECONDS,
-                # Without CLIENT.FOUND_ROWS, which SQLAlchemy would set, row counts are those of
-                # the rows changed.
+                autocommit=True,
+                connect_timeout=_CONNECT_SECONDS,
+                read_timeout=read_timeout,
+                write_timeout=_ANSWER_SECONDS,
                 # Several statements in one round trip: `fetch_all`. All values are escaped.
-                "client_flag": CLIENT.MULTI_STATEMENTS,
-            },
-            **options,
-        )
-        ping_when_idle(engine)
-        return engine
+                client_flag=CLIENT.MULTI_STATEMENTS,
+            )
+        except err.MySQLError as error:
+            raise DatabaseError(error) from error
+        self._was_connected = True
+        return Connection(driver)
 
     def _retried(self, attempt: Callable[[], Result]) -> Result:
         last_notice = ""
         for pause in (*_BACKOFF_SECONDS, None):
             try:
                 return attempt()
-            except DBAPIError as error:
+            except DatabaseError as error:
                 failure = self.translated(error)
                 if pause is None or not self._is_retryable(error):
-                    # A traceback shows the statement, and an INSERT has a megabyte of vectors.
-                    error.statement = (error.statement or "")[:_SHOWN_CHARACTERS]
                     raise failure from error
                 outcome = "; retrying"
                 if error.statement == _COMMIT:
@@ -195,61 +277,9 @@ class Database:
                 time.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
 
-    def _is_retryable(self, error: DBAPIError) -> bool:
+    def _is_retryable(self, error: DatabaseError) -> bool:
         if is_timeout(error) or tls_error(error, self._address.tls) is not None:
             return False
         # A server that has answered before is restarting; any other is not there.
         is_away = code_of(error) in {CANNOT_CONNECT, NO_HANDSHAKE} and self._was_connected
         return is_away or is_retryable(error)
-
-
-def fetch_all(
-    connection: Connection, *statements: str | Executable, optional: int = 0
-) -> list[Rows]:
-    """Run statements in one round trip, and return the rows of each, as the driver decodes them.
-
-    If one fails, the server does not run those after it. The server may refuse the last
-    `optional` ones, for lack of a privilege or of a table: then their rows are missing.
-
-    Raises DBAPIError.
-    """
-    cursor = connection.connection.cursor()
-    text = ";\n".join(rendered(connection, statement) for statement in statements)
-    found: list[Rows] = []
-    try:
-        cursor.execute(text)
-        found.append(cursor.fetchall())
-        while cursor.nextset():
-            found.append(cursor.fetchall())
-    except err.MySQLError as error:
-        if not cursor.connection.open:
-            connection.invalidate(error)
-        failure = DBAPIError.instance(text, None, error, err.MySQLError, hide_parameters=True)
-        is_refused = cursor.connection.open and code_of(failure) not in RETRYABLE
-        if not is_refused or len(found) < len(statements) - optional:
-            raise failure from error
-    return found
-
-
-def run_prepared(connection: Connection, sql: str, types: bytes, values: bytes) -> int | None:
-    """Run a statement in the binary protocol, as `DriverConnection.run_prepared` does.
-
-    Raises DBAPIError.
-    """
-    driver: Any = connection.connection.driver_connection
-    try:
-        return driver.run_prepared(sql, types, values)  # type: ignore[no-any-return]
-    except err.MySQLError as error:
-        if not driver.open:
-            connection.invalidate(error)
-        raise DBAPIError.instance(sql, None, error, err.MySQLError, hide_parameters=True) from error
-
-
-def rendered(connection: Connection, statement: str | Executable) -> str:
-    """Return a statement with its parameters as literals."""
-    if isinstance(statement, str):
-        return statement
-    compiled = statement.compile(  # type: ignore[attr-defined]
-        dialect=connection.dialect, compile_kwargs={"render_postcompile": True}
-    )
-    return str(connection.connection.cursor().mogrify(str(compiled), compiled.params))

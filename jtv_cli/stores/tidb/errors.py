@@ -9,10 +9,26 @@ from typing import TYPE_CHECKING
 from jtv_cli.errors import JtvError, StoreError, TableMismatch
 
 if TYPE_CHECKING:
-    from sqlalchemy.exc import DBAPIError
+    from pymysql.err import MySQLError
 
     from jtv_cli.stores.tidb.tls import Tls
     from jtv_cli.stores.tidb.url import Address
+
+
+_SHOWN_CHARACTERS = 500
+
+
+class DatabaseError(Exception):
+    """An error of the driver or the server; `statement` is None for one of a connection.
+
+    Its text has the beginning of the statement, without the literals: they may be users' texts.
+    """
+
+    def __init__(self, orig: MySQLError, statement: str | None = None) -> None:
+        beginning = (statement or "").partition("'")[0][:_SHOWN_CHARACTERS]
+        super().__init__(f"{orig} [{beginning}]")
+        self.orig = orig
+        self.statement = statement
 
 
 class TooLarge(StoreError):
@@ -70,22 +86,22 @@ _CONNECTION_BROKE = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallErro
 def code_of(error: BaseException) -> int:
     """Return the MySQL error code, 0 if there is none."""
     origin = getattr(error, "orig", error)
-    code = origin.args[0] if origin is not None and origin.args else 0
+    code = origin.args[0] if origin.args else 0
     return code if isinstance(code, int) else 0
 
 
-def is_timeout(error: DBAPIError) -> bool:
+def is_timeout(error: DatabaseError) -> bool:
     """Return whether a connection or an answer took too long."""
     return "timed out" in str(error.orig)
 
 
-def is_retryable(error: DBAPIError) -> bool:
+def is_retryable(error: DatabaseError) -> bool:
     """Return whether the same work may succeed a moment later."""
     code = code_of(error)
     return code in RETRYABLE or (code == _UNKNOWN and _LOCK_CONFLICT in str(error.orig))
 
 
-def says_no_tiflash(error: DBAPIError) -> bool:
+def says_no_tiflash(error: DatabaseError) -> bool:
     """Return whether the server refused an index because the cluster has no TiFlash."""
     text = str(error.orig)
     return (
@@ -116,7 +132,7 @@ def version_error(version: str, location: str) -> StoreError | None:
     )
 
 
-def translated(error: DBAPIError, address: Address) -> JtvError:
+def translated(error: DatabaseError, address: Address) -> JtvError:
     """Return the error that a user sees for an error of the driver or the server."""
     if (failure := tls_error(error, address.tls)) is not None:
         return failure
@@ -138,7 +154,7 @@ def translated(error: DBAPIError, address: Address) -> JtvError:
     return _statement_error(error, where)
 
 
-def tls_error(error: DBAPIError, tls: Tls) -> StoreError | None:
+def tls_error(error: DatabaseError, tls: Tls) -> StoreError | None:
     """Return the error for a connection that TLS has failed, None where the reason is another.
 
     A retry would fail in the same way, although some come with the code of a lost connection.
@@ -199,7 +215,7 @@ def _certificate_error(error: ssl.SSLCertVerificationError, tls: Tls) -> StoreEr
     return StoreError(f"{certificate} is not valid: {error.verify_message}", hint=hint)
 
 
-def _connection_error(code: int, error: DBAPIError, where: str) -> StoreError | None:
+def _connection_error(code: int, error: DatabaseError, where: str) -> StoreError | None:
     """Return the error where there is no connection to a TiDB, None where there is one."""
     if code == CANNOT_CONNECT:
         return StoreError(f"cannot connect to {where}", hint=_CHECK_HOST)
@@ -218,7 +234,7 @@ def _connection_error(code: int, error: DBAPIError, where: str) -> StoreError | 
     return None
 
 
-def _statement_error(error: DBAPIError, where: str) -> StoreError:
+def _statement_error(error: DatabaseError, where: str) -> StoreError:
     """Return the error for a statement that the server refused."""
     code, text = code_of(error), str(getattr(error.orig, "args", ("", ""))[-1])
     if code in _TOO_LARGE:

@@ -7,31 +7,37 @@ Japanese among them. See https://docs.pingcap.com/tidbcloud/vector-search-full-t
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
-
-import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
+from typing import TYPE_CHECKING
 
 from jtv_cli.errors import NoFullText
 from jtv_cli.records import IndexState, IndexStatus
-from jtv_cli.stores.tidb.errors import DUPLICATE_INDEX, NO_FULL_TEXT, code_of, is_serverless
-from jtv_cli.stores.tidb.schema import fetch_own
-from jtv_cli.stores.tidb.search import Matching, distance, to_hits, with_first_occurrence
+from jtv_cli.stores.tidb.errors import (
+    DUPLICATE_INDEX,
+    NO_FULL_TEXT,
+    DatabaseError,
+    code_of,
+    is_serverless,
+)
+from jtv_cli.stores.tidb.search import (
+    Matching,
+    distance_of,
+    fetch_hits,
+    matching_hits,
+    select_measured,
+    with_first_occurrence,
+)
+from jtv_cli.stores.tidb.sql import literal, literals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy import Connection, Select
-
     from jtv_cli.records import Filter, Hit, Vectors
-    from jtv_cli.stores.tidb.connection import Database
+    from jtv_cli.stores.tidb.connection import Connection, Database
     from jtv_cli.stores.tidb.schema import Schema
 
 # How many times k documents to ask the index for where some of them may be of no use.
 _OVER_FETCH = 10
-_NO_DISTANCE = sa.null().label("distance")
 
-_VERSION = sa.text("SELECT VERSION()")
 _NAME = "jtv_full_text"
 _ADD = (
     f"ADD FULLTEXT INDEX {_NAME} (content) WITH PARSER MULTILINGUAL ADD_COLUMNAR_REPLICA_ON_DEMAND"
@@ -59,7 +65,7 @@ class FullTextIndex:
         """Raise NoFullText if the table has no full-text index."""
         if self._database.read(self._name) is not None:
             return
-        version = self._database.read(lambda connection: connection.scalar(_VERSION))
+        version = self._database.read(lambda connection: connection.scalar("SELECT VERSION()"))
         if is_serverless(str(version)):
             raise NoFullText.of_table(self._table)
         raise self._unsupported()
@@ -81,15 +87,14 @@ class FullTextIndex:
         """
         name = self._database.read(self._name)
         if name is not None:
-            # The driver takes % for a placeholder.
-            drop = f"ALTER TABLE `{self._table}` DROP INDEX {name.replace('%', '%%')}"
-            self._database.read(lambda connection: connection.exec_driver_sql(drop))
+            drop = f"ALTER TABLE `{self._table}` DROP INDEX {name}"
+            self._database.read(lambda connection: connection.run(drop))
         return name is not None
 
     def _add(self, connection: Connection) -> None:
         try:
-            connection.exec_driver_sql(f"ALTER TABLE `{self._table}` {_ADD}")
-        except DBAPIError as error:
+            connection.run(f"ALTER TABLE `{self._table}` {_ADD}")
+        except DatabaseError as error:
             if code_of(error) in NO_FULL_TEXT:
                 raise self._unsupported() from error
             # An attempt whose connection was lost, or another process, may have created it.
@@ -98,8 +103,8 @@ class FullTextIndex:
 
     def _name(self, connection: Connection) -> str | None:
         """Return the name of the index, quoted, None if there is none."""
-        row = connection.exec_driver_sql(f"SHOW CREATE TABLE `{self._table}`").one()
-        found = _ON_CONTENT.search(row[1])
+        [created] = connection.rows(f"SHOW CREATE TABLE `{self._table}`")
+        found = _ON_CONTENT.search(created[1])
         return found[1] if found else None
 
     def _unsupported(self) -> NoFullText:
@@ -130,34 +135,26 @@ def best_matches(
     is_filtered = filter is not None or (vector is not None and far < 2.0)
     wanted = k * _OVER_FETCH if is_filtered else k
     while True:
-        ids = [row.id for row in connection.execute(match_statement(schema, query, wanted))]
-        columns = schema.documents.c
-        measured = _NO_DISTANCE if vector is None else distance(schema, vector)
-        statement = sa.select(columns.id, columns.content, measured)
-        chosen = with_first_occurrence(schema, statement.where(columns.id.in_(ids)))
-        [found] = fetch_own(connection, schema, chosen) if ids else [[]]
-        hits = {hit.id: hit for hit in to_hits(connection, schema, found, matching)}
-        near = [
+        ids = [number for (number,) in connection.rows(match_statement(schema, query, wanted))]
+        near = f"{select_measured(schema, vector)} WHERE id IN {literals(ids)}"
+        chosen = with_first_occurrence(schema, near)
+        [found] = fetch_hits(connection, schema, chosen) if ids else [[]]
+        hits = {hit.id: hit for hit in matching_hits(connection, schema, found, matching)}
+        best = [
             hits[number]
             for number in ids
-            if number in hits and (vector is None or is_near(hits[number], far))
+            if number in hits and (vector is None or distance_of(hits[number]) <= far)
         ]
-        if len(near) >= k or len(ids) < wanted:
-            return near[:k]
+        if len(best) >= k or len(ids) < wanted:
+            return best[:k]
         wanted *= _OVER_FETCH
 
 
-def match_statement(schema: Schema, query: str, k: int) -> Select[Any]:
+def match_statement(schema: Schema, query: str, k: int) -> str:
     """Return the statement for the ids of the k documents that match a query best.
 
     The index answers this form alone: the match as the only condition and as the order, with
     a limit.
     """
-    columns = schema.documents.c
-    match = sa.func.fts_match_word(sa.bindparam("query", query), columns.content)
-    return sa.select(columns.id).where(match).order_by(match.desc()).limit(k)
-
-
-def is_near(hit: Hit, far: float) -> bool:
-    """Return whether a hit has a distance of `far` at most."""
-    return hit.distance is not None and hit.distance <= far
+    match = f"FTS_MATCH_WORD({literal(query)}, content)"
+    return f"SELECT id FROM {schema.documents} WHERE {match} ORDER BY {match} DESC LIMIT {k}"

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import closing
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
-import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
-
 from jtv_cli.errors import StoreError
 from jtv_cli.records import IndexState, IndexStatus
-from jtv_cli.stores.tidb.connection import fetch_all
 from jtv_cli.stores.tidb.errors import (
     CONNECTION_LOST,
     DUPLICATE_INDEX,
+    DatabaseError,
     code_of,
     says_no_tiflash,
 )
+from jtv_cli.stores.tidb.sql import literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sqlalchemy import Connection, Executable
-
-    from jtv_cli.stores.tidb.connection import Database, Rows
+    from jtv_cli.stores.tidb.connection import Connection, Database, Rows
 
 _NAME = "jtv_vector"
 _ADD = f"ADD VECTOR INDEX {_NAME} ((VEC_COSINE_DISTANCE(content_vec))) USING HNSW"
@@ -34,21 +31,22 @@ _COSINE = re.compile(
     r"VECTOR INDEX (`(?:[^`]|``)+`)\s*\(\(VEC_COSINE_DISTANCE\(`content_vec`\)\)\)", re.IGNORECASE
 )
 
-_REPLICA = sa.text(
+# Each with the name of the table as a literal.
+_REPLICA = (
     "SELECT available, progress FROM information_schema.tiflash_replica"
-    " WHERE table_schema = DATABASE() AND table_name = :table AND replica_count > 0"
+    " WHERE table_schema = DATABASE() AND table_name = {0} AND replica_count > 0"
 )
 # TiDB passes conditions on single columns to TiFlash in lower case, where they miss names with
 # capitals: hence one lower-cased string.
-_PROGRESS = sa.text(
+_PROGRESS = (
     "SELECT index_name, SUM(rows_stable_indexed + rows_delta_indexed),"
     " SUM(rows_stable_not_indexed + rows_delta_not_indexed),"
     " COALESCE(MAX(error_message), '') FROM information_schema.tiflash_indexes"
-    " WHERE LOWER(CONCAT(tidb_database, '.', tidb_table)) = LOWER(CONCAT(DATABASE(), '.', :table))"
+    " WHERE LOWER(CONCAT(tidb_database, '.', tidb_table)) = LOWER(CONCAT(DATABASE(), '.', {0}))"
     " GROUP BY index_name"
 )
-_JOBS = sa.text(
-    "ADMIN SHOW DDL JOBS WHERE db_name = DATABASE() AND table_name = :table"
+_JOBS = (
+    "ADMIN SHOW DDL JOBS WHERE db_name = DATABASE() AND table_name = {0}"
     " AND job_type IN ('add vector index', 'add columnar index')"
     " AND state NOT IN ('synced', 'done', 'cancelled', 'rollback done')"
 )
@@ -102,9 +100,9 @@ class VectorIndex:
             self._database.on_notice(
                 "the cluster has no TiFlash, so the table cannot have a vector index"
             )
-        except DBAPIError as error:
+        except DatabaseError as error:
             if code_of(error) == _BACKFILL_FAILED:
-                raise self._failure(str(error.orig and error.orig.args[-1])) from error
+                raise self._failure(str(error.orig.args[-1])) from error
             raise self._database.translated(error) from error
 
     def rebuild(self, progress: Callable[[str], None]) -> None:
@@ -126,9 +124,8 @@ class VectorIndex:
         """Drop the index; return whether there was one. The replica stays."""
         name = self._database.read(self._name)
         if name is not None:
-            # The driver takes % for a placeholder.
-            drop = f"ALTER TABLE `{self._table}` DROP INDEX IF EXISTS {name.replace('%', '%%')}"
-            self._database.read(lambda connection: connection.exec_driver_sql(drop))
+            drop = f"ALTER TABLE `{self._table}` DROP INDEX IF EXISTS {name}"
+            self._database.read(lambda connection: connection.run(drop))
         return name is not None
 
     def _begin(self) -> _Statement:
@@ -136,12 +133,12 @@ class VectorIndex:
 
         It is sent once: the server may work on it although the connection was lost.
 
-        Raises DBAPIError if the server refuses, StoreError if it cannot be reached.
+        Raises DatabaseError if the server refuses, StoreError if it cannot be reached.
         """
         connection = self._database.slow_connection()
 
         def add() -> None:
-            with connection:
+            with closing(connection):
                 self._alter(connection, _ADD)
 
         statement = _Statement(add)
@@ -197,30 +194,30 @@ class VectorIndex:
 
     def _alter(self, connection: Connection, what: str) -> None:
         try:
-            connection.exec_driver_sql(f"ALTER TABLE `{self._table}` {what}")
-        except DBAPIError as error:
+            connection.run(f"ALTER TABLE `{self._table}` {what}")
+        except DatabaseError as error:
             if says_no_tiflash(error):
                 raise _NoTiflashError from error
             raise
 
     def _status(self, connection: Connection) -> IndexStatus:
-        return read_status(fetch_all(connection, *status_statements(self._table), optional=1))
+        return read_status(connection.fetch_all(*status_statements(self._table), optional=1))
 
     def _name(self, connection: Connection) -> str | None:
         """Return the name of the index, quoted, None if there is none."""
-        return _index_name(connection.exec_driver_sql(_show(self._table)).all())
+        return _index_name(connection.rows(_show(self._table)))
 
     def _has_replica(self, connection: Connection) -> bool:
-        return connection.execute(_REPLICA, {"table": self._table}).first() is not None
+        return bool(connection.rows(_REPLICA.format(literal(self._table))))
 
     def _is_adding(self, connection: Connection) -> bool:
         """Return whether the server is adding the index."""
-        return _is_adding(*fetch_all(connection, *_progress_and_jobs(self._table), optional=1))
+        return _is_adding(*connection.fetch_all(*_progress_and_jobs(self._table), optional=1))
 
 
-def status_statements(table: str) -> tuple[str | Executable, ...]:
+def status_statements(table: str) -> tuple[str, ...]:
     """Return the statements whose rows `read_status` takes; the last is optional."""
-    return _show(table), _REPLICA.bindparams(table=table), *_progress_and_jobs(table)
+    return _show(table), _REPLICA.format(literal(table)), *_progress_and_jobs(table)
 
 
 def read_status(rows: Sequence[Rows]) -> IndexStatus:
@@ -253,9 +250,9 @@ def _show(table: str) -> str:
     return f"SHOW CREATE TABLE `{table}`"
 
 
-def _progress_and_jobs(table: str) -> tuple[Executable, Executable]:
+def _progress_and_jobs(table: str) -> tuple[str, str]:
     """Return two statements, of which the second takes the privilege to see the server's jobs."""
-    return _PROGRESS.bindparams(table=table), _JOBS.bindparams(table=table)
+    return _PROGRESS.format(literal(table)), _JOBS.format(literal(table))
 
 
 def _index_name(created: Rows) -> str | None:

@@ -12,15 +12,12 @@ from jtv_cli.stores.tidb.schema import (
     has_identity,
     is_part,
     part_comment,
-    schema,
     set_comment,
 )
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from jtv_cli.records import TableSpec
-    from jtv_cli.stores.tidb.connection import Database
+    from jtv_cli.stores.tidb.connection import Connection, Database
 
 # Of the name of a table that is set aside: with what is added, it is not too long.
 _MOST_KEPT = 32
@@ -44,12 +41,12 @@ def rename_table(
         pairs = [(table.name, name), *((f"{table.name}{part}", f"{name}{part}") for part in PARTS)]
         if aside is None:
             # What an interrupted drop may have left.
-            drop_parts(connection, schema(table._replace(name=name)))
+            drop_parts(connection, name)
         else:
             parts = [p for p in PARTS if is_part(comment_of(connection, f"{name}{p}"))]
             pairs = [(f"{name}{part}", f"{aside.name}{part}") for part in ("", *parts)] + pairs
         renames = ", ".join(f"`{old}` TO `{new}`" for old, new in pairs)
-        connection.exec_driver_sql(f"RENAME TABLE {renames}")
+        connection.run(f"RENAME TABLE {renames}")
 
     def label(connection: Connection) -> None:
         for part in PARTS:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import sqlalchemy as sa
 from pymysql.constants import FIELD_TYPE
 
 from jtv_cli.batching import batched
 from jtv_cli.errors import StoreError
 from jtv_cli.records import Removed, SourceLine, SourceRange
 from jtv_cli.stores.source_lines import encode_metadata, lines_to_scan
-from jtv_cli.stores.tidb.connection import fetch_all, run_prepared
-from jtv_cli.stores.tidb.schema import NO_LINE, NO_SOURCE, end_line_of
+from jtv_cli.stores.tidb.schema import NO_LINE, NO_SOURCE
+from jtv_cli.stores.tidb.sql import literal, literals
 from jtv_cli.stores.tidb.statements import (
     KEYS,
     ahead,
@@ -26,10 +25,9 @@ from jtv_cli.text import text_hash
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, Select
-
     from jtv_cli.records import Document, Occurrence, Vectors
     from jtv_cli.stores.source_lines import StoredLine
+    from jtv_cli.stores.tidb.connection import Connection
     from jtv_cli.stores.tidb.schema import Schema
     from jtv_cli.stores.tidb.statements import Row
 
@@ -75,7 +73,7 @@ class Rows:
         if len(documents) < _WORTH_PREPARING * size:
             return self._insert_as_text(documents, vectors)
         row = ",".join(["(?,?,?)"] * size)
-        into = f"`{self._schema.documents.name}` ({_DOCUMENT_COLUMNS})"
+        into = f"{self._schema.documents} ({_DOCUMENT_COLUMNS})"
         statement = f"INSERT INTO {into} VALUES {row} ON DUPLICATE KEY UPDATE id = id"
         parts = (
             (some, those, document_values(some, those))
@@ -87,7 +85,7 @@ class Rows:
             count = None
             if len(some) == size and len(values) < self._packet_bytes - 32 * size:
                 types = bytes(_DOCUMENT_TYPES * size)
-                count = run_prepared(self._connection, statement, types, values)
+                count = self._connection.run_prepared(statement, types, values)
             inserted += self._insert_as_text(some, those) if count is None else count
         return inserted
 
@@ -95,17 +93,15 @@ class Rows:
         self, hashes: Sequence[bytes], lines: SourceRange | None = None
     ) -> tuple[dict[bytes, int], set[StoredLine]]:
         """Return the ids of those of the hashes that are stored, and occurrences in some lines."""
-        columns = self._schema.documents.c
-        statements = self._lookups((columns.content_hash, columns.id), hashes, lock=False)
-        more = [] if lines is None else [self.in_range(lines)]
-        rows = fetch_all(self._connection, *statements, *more)
-        stored = {tuple(row) for row in rows.pop()} if more else set()
+        statements = list(self._lookups(self._schema.documents, "content_hash", hashes))
+        more = [] if lines is None else [self._in_range(lines)]
+        rows = self._connection.fetch_all(*statements, *more)
+        stored = set(rows.pop()) if more else set()
         return {key: number for part in rows for key, number in part}, stored
 
     def lock_stored(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
         """Lock the documents that the transaction has stored; return their ids by hash."""
-        columns = self._schema.documents.c
-        ids = dict(map(tuple, self._lookup((columns.content_hash, columns.id), hashes, lock=True)))
+        ids = dict(self._lock(self._schema.documents, "content_hash", hashes))
         _require_all(hashes, ids)
         return ids
 
@@ -114,44 +110,32 @@ class Rows:
 
         They are locked by id, so that no two transactions wait for each other.
         """
-        rows = self._lookup((self._schema.documents.c.id,), sorted(documents), lock=True)
-        return sum(1 for _ in rows)
+        return sum(1 for _ in self._lock(self._schema.documents, "id", sorted(documents)))
 
     def delete(self, documents: Collection[int]) -> Removed:
         """Delete documents, which must be locked, with all their occurrences."""
-        occurrences = self._delete(self._schema.occurrences.c.document, documents)
-        return Removed(self._delete(self._schema.documents.c.id, documents), occurrences)
+        occurrences = self._delete(self._schema.occurrences, "document", documents)
+        return Removed(self._delete(self._schema.documents, "id", documents), occurrences)
 
     def occurrences(self, source: str | None, places: Sequence[SourceLine]) -> set[StoredLine]:
         """Return the stored occurrences in a source: at these places, and perhaps at others."""
         if lines := lines_to_scan(places):
-            found = self._connection.execute(self.in_range(SourceRange(source, *lines)))
-            return {tuple(row) for row in found}
-        number = self._source_number(source)
-        statement = self._select_occurrences()
+            return set(self._connection.rows(self._in_range(SourceRange(source, *lines))))
+        number = self._source_ids({source}).get(source)
         # With the number as a constant, each key is a point of the primary key.
-        known = self._connection.scalar(sa.select(number))
-        parts = [] if known is None else batched(places, KEYS)
-        statements = (statement.where(self._is_at(known, part)) for part in parts)
-        return {tuple(row) for one in statements for row in self._connection.execute(one)}
-
-    def in_range(self, lines: SourceRange) -> Select[Any]:
-        """Return the statement that reads the occurrences in some lines of a source."""
-        columns = self._schema.occurrences.c
-        is_in = columns.source == self._source_number(lines.source)
-        return self._select_occurrences().where(is_in, columns.line.between(*lines[1:]))
+        parts = [] if number is None else batched(places, KEYS)
+        statements = (f"{self._select_lines()} WHERE {_is_at(number, part)}" for part in parts)
+        return {row for one in statements for row in self._connection.rows(one)}
 
     def source_lines(self, source: str | None, after: SourceLine, limit: int) -> list[SourceLine]:
         """Return up to `limit` occurrences in a source by line, those after the given one."""
-        columns = self._schema.occurrences.c
-        statement = (
-            sa.select(columns.line, columns.document, sa.null(), end_line_of(self._schema))
-            .where(columns.source == self._source_number(source), columns.line >= after.line)
-            .where(sa.or_(columns.line > after.line, columns.document > after.document))
-            .order_by(columns.line, columns.document)
-            .limit(limit)
+        rows = self._connection.rows(
+            f"SELECT line, document, NULL, {self._schema.end_line} FROM {self._schema.occurrences}"
+            f" WHERE source = {self._source_number(source)} AND line >= {after.line}"
+            f" AND (line > {after.line} OR document > {after.document})"
+            f" ORDER BY line, document LIMIT {limit}"
         )
-        return [SourceLine(*row) for row in self._connection.execute(statement)]
+        return [SourceLine(*row) for row in rows]
 
     def insert_occurrences(self, occurrences: Iterable[tuple[int, Occurrence]]) -> int:
         """Insert occurrences of documents, by id; return how many were new."""
@@ -160,7 +144,7 @@ class Rows:
         sources = self._source_ids(names)
         if missing := [name for name in names if name is not None and name not in sources]:
             rows = [(f"(%s,x'{text_hash(name).hex()}')", (name,)) for name in missing]
-            self._insert(self._schema.sources, "source, source_hash", rows)
+            self._insert(self._schema.sources, "id", "source, source_hash", rows)
             sources |= self._source_ids(missing, lock=True)
             _require_all(missing, sources)
         has_end_line = self._schema.format > 1
@@ -169,7 +153,7 @@ class Rows:
             for document, where in occurrences
         )
         columns = "document, source, line, metadata" + (", end_line" if has_end_line else "")
-        return self._insert(self._schema.occurrences, columns, places)
+        return self._insert(self._schema.occurrences, "document", columns, places)
 
     def remove_occurrences(self, source: str | None, places: Sequence[SourceLine]) -> Removed:
         """Remove occurrences of locked documents, and documents with their last.
@@ -179,7 +163,11 @@ class Rows:
         removed = Removed()
         for count, touched in self._remove_occurrences(source, places):
             # A statement that changes rows sees what others have committed by now.
-            documents = self._delete(self._schema.documents.c.id, touched, self._no_occurrence())
+            table = self._schema.documents
+            has_none = (
+                f"NOT EXISTS (SELECT 1 FROM {self._schema.occurrences} WHERE document = {table}.id)"
+            )
+            documents = self._delete(table, "id", touched, has_none)
             removed += Removed(documents, count)
         return removed
 
@@ -196,8 +184,8 @@ class Rows:
         ]
         for part in batched(rows, KEYS):
             values = ",".join(value for value, _ in part)
-            self._connection.exec_driver_sql(
-                f"INSERT INTO `{self._schema.sources.name}` (source, source_hash, details)"
+            self._connection.run(
+                f"INSERT INTO {self._schema.sources} (source, source_hash, details)"
                 f" VALUES {values} ON DUPLICATE KEY UPDATE details = VALUES(details)",
                 tuple(text for _, texts in part for text in texts),
             )
@@ -207,46 +195,48 @@ class Rows:
         ids = self._source_ids({old, new}, lock=True)
         if old not in ids or old == new:
             return 0
-        table, columns = self._schema.occurrences, self._schema.occurrences.c
-        sources = self._schema.sources
-        is_old = columns.source == ids[old]
-        count = self._connection.scalar(sa.select(sa.func.count()).where(is_old))
+        table, sources, run = self._schema.occurrences, self._schema.sources, self._connection.run
+        is_old = f"source = {ids[old]}"
+        count = int(self._connection.scalar(f"SELECT COUNT(*) FROM {table} WHERE {is_old}"))
         if new not in ids:
-            renamed = {"source": new, "source_hash": text_hash(new)}
-            self._connection.execute(
-                sa.update(sources).where(sources.c.id == ids[old]).values(renamed)
+            run(
+                f"UPDATE {sources} SET source = {literal(new)},"
+                f" source_hash = {literal(text_hash(new))} WHERE id = {ids[old]}"
             )
-            return int(count or 0)
-        names = ", ".join(f"`{column.name}`" for column in columns if column is not columns.source)
-        self._connection.exec_driver_sql(
-            f"INSERT INTO `{table.name}` (source, {names})"
-            f" SELECT %s, {names} FROM `{table.name}` AS old WHERE source = %s"
-            f" ON DUPLICATE KEY UPDATE `{table.name}`.document = `{table.name}`.document",
-            (ids[new], ids[old]),
+            return count
+        names = "document, line, metadata" + (", end_line" if self._schema.format > 1 else "")
+        run(
+            f"INSERT INTO {table} (source, {names})"
+            f" SELECT {ids[new]}, {names} FROM {table} AS old WHERE {is_old}"
+            f" ON DUPLICATE KEY UPDATE {table}.document = {table}.document"
         )
-        self._connection.execute(sa.delete(table).where(is_old))
+        run(f"DELETE FROM {table} WHERE {is_old}")
         if self._schema.format > 1:
-            self._connection.exec_driver_sql(
-                f"UPDATE `{sources.name}` AS new JOIN `{sources.name}` AS old ON old.id = %s"
-                " SET new.details = COALESCE(new.details, old.details) WHERE new.id = %s",
-                (ids[old], ids[new]),
+            run(
+                f"UPDATE {sources} AS new JOIN {sources} AS old ON old.id = {ids[old]}"
+                " SET new.details = COALESCE(new.details, old.details)"
+                f" WHERE new.id = {ids[new]}"
             )
-            is_old_source = sources.c.id == ids[old]
-            self._connection.execute(sa.update(sources).where(is_old_source).values(details=None))
+            run(f"UPDATE {sources} SET details = NULL WHERE id = {ids[old]}")
         # The old row stays: a writer that has just looked up its id may still refer to it.
-        return int(count or 0)
+        return count
 
     def _insert_as_text(self, documents: Sequence[Document], vectors: Vectors) -> int:
         rows = (
             (f"(%s,'{vector_text(vector)}',x'{document.hash.hex()}')", (document.text,))
             for document, vector in zip(documents, vectors, strict=True)
         )
-        return self._insert(self._schema.documents, _DOCUMENT_COLUMNS, rows)
+        return self._insert(self._schema.documents, "id", _DOCUMENT_COLUMNS, rows)
 
-    def _select_occurrences(self) -> Select[Any]:
-        columns = self._schema.occurrences.c
-        return sa.select(
-            columns.line, columns.document, columns.metadata, end_line_of(self._schema)
+    def _select_lines(self) -> str:
+        columns = f"line, document, metadata, {self._schema.end_line}"
+        return f"SELECT {columns} FROM {self._schema.occurrences}"
+
+    def _in_range(self, lines: SourceRange) -> str:
+        """Return the statement that reads the occurrences in some lines of a source."""
+        is_in = f"source = {self._source_number(lines.source)}"
+        return (
+            f"{self._select_lines()} WHERE {is_in} AND line BETWEEN {lines.first} AND {lines.last}"
         )
 
     def _remove_occurrences(
@@ -255,71 +245,62 @@ class Rows:
         """Remove occurrences; yield how many, and of which documents, some at a time."""
         number = self._source_ids({source}).get(source)
         for part in batched(places, KEYS) if number is not None else ():
-            chosen = self._is_at(number, part)
-            found = sa.select(self._schema.occurrences.c.document).where(chosen).with_for_update()
-            documents = self._connection.scalars(found).all()
-            if documents:
-                self._connection.execute(sa.delete(self._schema.occurrences).where(chosen))
-            yield len(documents), set(documents)
+            chosen = f"FROM {self._schema.occurrences} WHERE {_is_at(number, part)}"
+            found = self._connection.rows(f"SELECT document {chosen} FOR UPDATE")
+            if found:
+                self._connection.run(f"DELETE {chosen}")
+            yield len(found), {document for (document,) in found}
 
-    def _is_at(self, source: int | None, places: Sequence[SourceLine]) -> ColumnElement[bool]:
-        columns = self._schema.occurrences.c
-        keys = [(place.document, source, place.line) for place in places]
-        return sa.tuple_(columns.document, columns.source, columns.line).in_(keys)
-
-    def _no_occurrence(self) -> ColumnElement[bool]:
-        document = self._schema.occurrences.c.document
-        return ~sa.exists().where(document == self._schema.documents.c.id)
-
-    def _source_number(self, source: str | None) -> ColumnElement[Any]:
+    def _source_number(self, source: str | None) -> str:
         """Return the number of a source, null if it is unknown."""
         if source is None:
-            return sa.literal(NO_SOURCE)
-        columns = self._schema.sources.c
-        named = columns.source_hash == text_hash(source)
-        return sa.select(columns.id).where(named).scalar_subquery()
+            return str(NO_SOURCE)
+        named = f"source_hash = {literal(text_hash(source))}"
+        return f"(SELECT id FROM {self._schema.sources} WHERE {named})"
 
     def _source_ids(
         self, names: Collection[str | None], *, lock: bool = False
     ) -> dict[str | None, int]:
         """Return the ids of those of the sources that exist, by name."""
         hashes = {text_hash(name): name for name in names if name is not None}
-        columns = self._schema.sources.c
-        rows = self._lookup((columns.source_hash, columns.id), list(hashes), lock=lock)
+        look_up = self._lock if lock else self._look_up
+        rows = look_up(self._schema.sources, "source_hash", list(hashes))
         ids = {hashes[key]: number for key, number in rows if key in hashes}
         return {None: NO_SOURCE} | ids
 
-    def _insert(self, table: sa.Table, columns: str, rows: Iterable[Row]) -> int:
-        key = next(iter(table.primary_key)).name
-        statements = inserts(f"`{table.name}` ({columns})", key, rows, self._packet_bytes)
+    def _insert(self, table: str, key: str, columns: str, rows: Iterable[Row]) -> int:
+        statements = inserts(f"{table} ({columns})", key, rows, self._packet_bytes)
+        return sum(self._connection.run(*statement) for statement in ahead(statements))
+
+    def _delete(self, table: str, column: str, keys: Collection[int], condition: str = "") -> int:
+        """Delete the rows whose column has one of the keys; return their number."""
+        more = f" AND {condition}" if condition else ""
         return sum(
-            self._connection.exec_driver_sql(statement, texts).rowcount
-            for statement, texts in ahead(statements)
+            self._connection.run(f"DELETE FROM {table} WHERE {column} IN {literals(part)}{more}")
+            for part in batched(sorted(keys), KEYS)
         )
 
-    def _delete(
-        self, column: sa.Column[Any], keys: Collection[int], *more: ColumnElement[bool]
-    ) -> int:
-        """Delete the rows whose column has one of the keys; return their number."""
-        deleted = 0
-        for part in batched(sorted(keys), KEYS):
-            statement = sa.delete(column.table).where(column.in_(part), *more)
-            deleted += self._connection.execute(statement).rowcount
-        return deleted
+    def _look_up(
+        self, table: str, column: str, keys: Sequence[object]
+    ) -> Iterator[tuple[Any, int]]:
+        """Yield key and id of the rows whose column has one of the keys."""
+        for statement in self._lookups(table, column, keys):
+            yield from self._connection.rows(statement)
 
-    def _lookup(
-        self, columns: Sequence[sa.Column[Any]], keys: Sequence[object], *, lock: bool
-    ) -> Iterator[Any]:
-        """Yield the rows whose first column has one of the keys."""
-        for statement in self._lookups(columns, keys, lock=lock):
-            yield from self._connection.execute(statement)
+    def _lock(self, table: str, column: str, keys: Sequence[object]) -> Iterator[tuple[Any, int]]:
+        """Yield the same, each row locked until the transaction ends."""
+        for statement in self._lookups(table, column, keys):
+            yield from self._connection.rows(f"{statement} FOR UPDATE")
 
-    def _lookups(
-        self, columns: Sequence[sa.Column[Any]], keys: Sequence[object], *, lock: bool
-    ) -> Iterator[Select[Any]]:
+    def _lookups(self, table: str, column: str, keys: Sequence[object]) -> Iterator[str]:
         for part in batched(keys, KEYS):
-            statement = sa.select(*columns).where(columns[0].in_(part))
-            yield statement.with_for_update() if lock else statement
+            yield f"SELECT {column}, id FROM {table} WHERE {column} IN {literals(part)}"
+
+
+def _is_at(source: int | None, places: Sequence[SourceLine]) -> str:
+    """Return the condition that an occurrence in a source is at one of some places."""
+    keys = ",".join(f"({place.document},{source},{place.line})" for place in places)
+    return f"(document, source, line) IN ({keys})"
 
 
 def _require_all(keys: Iterable[object], found: Mapping[Any, int]) -> None:

@@ -9,16 +9,16 @@ document is in which line of them. The comment of `NAME`, a JSON object, says wh
 from __future__ import annotations
 
 import json
-from collections import namedtuple
-from typing import Any, NamedTuple
-
-import sqlalchemy as sa
-from sqlalchemy.dialects.mysql import MEDIUMTEXT
-from sqlalchemy.schema import CreateTable, DropTable
+from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.errors import StoreError, TableDropped, of_newer_format
 from jtv_cli.records import Recipe, TableSpec
-from jtv_cli.stores.tidb.connection import fetch_all
+from jtv_cli.stores.tidb.sql import literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jtv_cli.stores.tidb.connection import Connection, Rows
 
 FORMAT = 2
 """The current format; format 1 had no `details` of sources and no `end_line`."""
@@ -38,59 +38,48 @@ _SPEC_KEYS = ("model", "task", "dimensions", "metric", "identity")
 NO_SOURCE = 0
 NO_LINE = 0
 
-_OPTIONS: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
-# Without it, each server of a cluster assigns ids from a range of its own, out of order.
-_IDS_IN_ORDER: dict[str, Any] = {"mysql_auto_id_cache": "1"}
-
-
-_COMMENT = sa.text(
-    "SELECT table_comment FROM information_schema.tables"
-    " WHERE table_schema = DATABASE() AND table_name = :name"
-)
-
-
-class Vector(sa.types.UserDefinedType[str]):
-    """The type of a column of vectors, which are read and written as text.
-
-    tidb-vector's own type would decode them number by number, and importing it takes as long
-    as importing half of SQLAlchemy: it is used where a table is created.
-    """
-
-    cache_ok = True
-
-    def __init__(self, dimensions: int) -> None:
-        self.dimensions = dimensions
-
-    def get_col_spec(self, **_: object) -> str:
-        """Return the type in SQL."""
-        from tidb_vector.sqlalchemy import VectorType
-
-        return str(VectorType(self.dimensions).get_col_spec())
-
 
 class Schema(NamedTuple):
-    """The three TiDB tables, as SQLAlchemy describes them.
+    """The TiDB tables of a jtv table, as statements name them.
 
     The tutorial's table is alone: `has_parts` is false.
     """
 
-    documents: sa.Table
-    sources: sa.Table
-    occurrences: sa.Table
+    spec: TableSpec
     has_parts: bool = True
     format: int = FORMAT
-    identity: str = ""
 
     @property
-    def parts(self) -> tuple[sa.Table, sa.Table]:
-        """The tables beside the main one."""
-        return self.sources, self.occurrences
+    def documents(self) -> str:
+        """The main table, quoted."""
+        return f"`{self.spec.name}`"
 
     @property
-    def occurrences_with_source(self) -> sa.Join:
+    def sources(self) -> str:
+        """The table of sources, quoted."""
+        return f"`{self.spec.name}_sources`"
+
+    @property
+    def occurrences(self) -> str:
+        """The table of occurrences, quoted."""
+        return f"`{self.spec.name}_occurrences`"
+
+    @property
+    def occurrences_with_source(self) -> str:
         """Each occurrence joined with its source, or with nothing for stdin."""
-        is_in = self.sources.c.id == self.occurrences.c.source
-        return self.occurrences.outerjoin(self.sources, is_in)
+        joined = f"{self.occurrences} LEFT JOIN {self.sources}"
+        return f"{joined} ON {self.sources}.id = {self.occurrences}.source"
+
+    @property
+    def in_order(self) -> str:
+        """The order of occurrences: by source, the earliest first and stdin last, and line."""
+        source = f"{self.occurrences}.source"
+        return f"{source} = {NO_SOURCE}, {source}, line"
+
+    @property
+    def end_line(self) -> str:
+        """The last line of an occurrence, null in a table of format 1."""
+        return "end_line" if self.format > 1 else "NULL"
 
 
 class Description(NamedTuple):
@@ -100,70 +89,6 @@ class Description(NamedTuple):
     is_converting: bool
     """Whether the table is still being converted from the tutorial's."""
     format: int
-
-
-def schema(spec: TableSpec, *, has_parts: bool = True, table_format: int = FORMAT) -> Schema:
-    """Return the TiDB tables of a jtv table of that format."""
-    metadata = sa.MetaData()
-    details, end_line = [], []
-    if table_format > 1:
-        details = [sa.Column("details", MEDIUMTEXT)]
-        end_line = [sa.Column("end_line", sa.BigInteger)]
-    documents = sa.Table(
-        spec.name,
-        metadata,
-        sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=True),
-        sa.Column("content", MEDIUMTEXT, nullable=False),
-        sa.Column("content_vec", Vector(spec.dimensions), nullable=False),
-        sa.Column("content_hash", sa.BINARY(32), nullable=False, unique=True),
-        comment=encode_comment(spec),
-        **_OPTIONS,
-        **_IDS_IN_ORDER,
-    )
-    # A path can be longer than a key of an index, so the index is on its hash.
-    sources = sa.Table(
-        f"{spec.name}_sources",
-        metadata,
-        sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=True),
-        sa.Column("source", MEDIUMTEXT, nullable=False),
-        sa.Column("source_hash", sa.BINARY(32), nullable=False, unique=True),
-        *details,
-        comment=part_comment(spec.name),
-        **_OPTIONS,
-        **_IDS_IN_ORDER,
-    )
-    occurrences = sa.Table(
-        f"{spec.name}_occurrences",
-        metadata,
-        sa.Column("document", sa.BigInteger, primary_key=True, autoincrement=False),
-        sa.Column("source", sa.BigInteger, primary_key=True, autoincrement=False),
-        sa.Column("line", sa.BigInteger, primary_key=True, autoincrement=False),
-        sa.Column("metadata", MEDIUMTEXT),
-        *end_line,
-        # A plain index would need a statement, and a privilege, of its own.
-        sa.UniqueConstraint("source", "line", "document", name="by_source"),
-        comment=part_comment(spec.name),
-        **_OPTIONS,
-    )
-    return Schema(documents, sources, occurrences, has_parts, table_format, spec.identity)
-
-
-def end_line_of(schema: Schema) -> sa.ColumnElement[Any]:
-    """Return the last line of an occurrence, null in a table of format 1."""
-    if schema.format == 1:
-        return sa.null().label("end_line")
-    return schema.occurrences.c.end_line
-
-
-def line_of(column: sa.ColumnElement[int]) -> sa.ColumnElement[int | None]:
-    """Return the line of an occurrence, null if it has none."""
-    return sa.func.nullif(column, NO_LINE)
-
-
-def in_order(schema: Schema) -> tuple[sa.ColumnElement[Any], ...]:
-    """Return the order of occurrences: by source, the earliest first and stdin last, and line."""
-    columns = schema.occurrences.c
-    return columns.source == NO_SOURCE, columns.source, columns.line
 
 
 def encode_comment(spec: TableSpec, *, is_converting: bool = False) -> str:
@@ -197,9 +122,17 @@ def decode_comment(name: str, comment: str) -> Description | None:
     return Description(spec, "adopting" in record, record["jtv"])
 
 
-def comment_of(connection: sa.Connection, name: str) -> str | None:
+def select_comment(name: str) -> str:
+    """Return the statement that reads the comment of a table."""
+    return (
+        "SELECT table_comment FROM information_schema.tables"
+        f" WHERE table_schema = DATABASE() AND table_name = {literal(name)}"
+    )
+
+
+def comment_of(connection: Connection, name: str) -> str | None:
     """Return the comment of a table, None if there is no table of that name."""
-    comment: str | None = connection.scalar(_COMMENT, {"name": name})
+    comment: str | None = connection.scalar(select_comment(name))
     return comment
 
 
@@ -212,73 +145,78 @@ def has_identity(name: str, comment: str | None, identity: str) -> bool:
     return comment is not None and (found.spec.identity if found else "") == identity
 
 
-def fetch_own(
-    connection: sa.Connection, schema: Schema, *statements: sa.Select[Any]
-) -> list[list[Any]]:
-    """Return the rows of each statement, with names, that reads a table's vectors or distances.
+def fetch_own(connection: Connection, schema: Schema, *statements: str) -> Sequence[Rows]:
+    """Return the rows of each statement that reads a table's vectors or distances.
 
     Another table, of another model, may have been given the table's name since it was opened.
     That is looked up in the same round trip, after the rows were read.
 
     Raises TableDropped if it is so.
     """
-    name = schema.documents.name
-    *results, comments = fetch_all(connection, *statements, _COMMENT.bindparams(name=name))
-    if not has_identity(name, comments[0][0] if comments else None, schema.identity):
+    name, identity = schema.spec.name, schema.spec.identity
+    *results, comments = connection.fetch_all(*statements, select_comment(name))
+    if not has_identity(name, comments[0][0] if comments else None, identity):
         raise TableDropped(name)
-    found = []
-    for statement, rows in zip(statements, results, strict=True):
-        row_type = namedtuple("Row", statement.selected_columns.keys(), rename=True)  # type: ignore[misc]
-        found.append([row_type(*row) for row in rows])
-    return found
+    return results
 
 
-def set_comment(connection: sa.Connection, name: str, comment: str) -> None:
+def set_comment(connection: Connection, name: str, comment: str) -> None:
     """Set the comment of a table."""
     # A comment must be a plain literal, in which the session's SQL mode makes \ an escape
-    # character. The driver takes % for a placeholder.
-    literal = comment.replace("\\", "\\\\").replace("'", "''").replace("%", "%%")
-    connection.exec_driver_sql(f"ALTER TABLE `{name}` COMMENT = '{literal}'")
+    # character.
+    literal = comment.replace("\\", "\\\\").replace("'", "''")
+    connection.run(f"ALTER TABLE `{name}` COMMENT = '{literal}'")
 
 
-def create_parts(connection: sa.Connection, tables: Schema) -> None:
+def create_tables(connection: Connection, spec: TableSpec) -> None:
+    """Create the tables, unless they exist, last the one whose comment says that all do.
+
+    Raises StoreError as `create_parts` does.
+    """
+    from jtv_cli.stores.tidb.tables import create_documents
+
+    create_parts(connection, spec.name)
+    connection.run(create_documents(spec.name, spec.dimensions, encode_comment(spec)))
+
+
+def create_parts(connection: Connection, name: str) -> None:
     """Create the tables beside the main one, empty, unless they exist.
 
     The privilege to drop is needed only if an interrupted drop left one with rows in it.
 
     Raises StoreError if a table of such a name is not jtv's.
     """
-    comments = [comment_of(connection, part.name) for part in tables.parts]
-    for part, comment in zip(tables.parts, comments, strict=True):
+    from jtv_cli.stores.tidb.tables import create_occurrences, create_sources
+
+    parts = {f"{name}{part}": comment_of(connection, f"{name}{part}") for part in PARTS}
+    for part, comment in parts.items():
         if comment is not None and not is_part(comment):
             raise StoreError(
-                f"a table {part.name} exists that jtv did not create",
+                f"a table {part} exists that jtv did not create",
                 hint="choose another table with --table",
             )
-    for part, comment in zip(tables.parts, comments, strict=True):
-        if comment is not None and _has_rows(connection, part):
-            connection.execute(DropTable(part))
-        connection.execute(CreateTable(part, if_not_exists=True))
-    if any(comment is not None for comment in comments):
+    for (part, comment), create in zip(
+        parts.items(), (create_sources, create_occurrences), strict=True
+    ):
+        if comment is not None and connection.rows(f"SELECT 1 FROM `{part}` LIMIT 1"):
+            connection.run(f"DROP TABLE `{part}`")
+        connection.run(create(part, part_comment(name)))
+    if any(comment is not None for comment in parts.values()):
         # An older jtv may have created them and then been interrupted.
-        add_columns(connection, tables.documents.name)
+        add_columns(connection, name)
 
 
-def drop_parts(connection: sa.Connection, tables: Schema) -> None:
+def drop_parts(connection: Connection, name: str) -> None:
     """Drop the tables beside the main one, unless they belong to another."""
-    for part in tables.parts:
-        if is_part(comment_of(connection, part.name)):
-            connection.execute(DropTable(part, if_exists=True))
+    for part in PARTS:
+        if is_part(comment_of(connection, f"{name}{part}")):
+            connection.run(f"DROP TABLE IF EXISTS `{name}{part}`")
 
 
-def add_columns(connection: sa.Connection, name: str) -> None:
+def add_columns(connection: Connection, name: str) -> None:
     """Add the columns of format 2 to the tables beside the main one, unless they exist."""
-    connection.exec_driver_sql(
-        f"ALTER TABLE `{name}_sources` ADD COLUMN IF NOT EXISTS details MEDIUMTEXT"
-    )
-    connection.exec_driver_sql(
-        f"ALTER TABLE `{name}_occurrences` ADD COLUMN IF NOT EXISTS end_line BIGINT"
-    )
+    connection.run(f"ALTER TABLE `{name}_sources` ADD COLUMN IF NOT EXISTS details MEDIUMTEXT")
+    connection.run(f"ALTER TABLE `{name}_occurrences` ADD COLUMN IF NOT EXISTS end_line BIGINT")
 
 
 def part_comment(name: str) -> str:
@@ -296,8 +234,3 @@ def is_part(comment: str | None) -> bool:
     except ValueError:
         return False
     return isinstance(record, dict) and record.keys() == {"jtv", "part_of"}
-
-
-def _has_rows(connection: sa.Connection, table: sa.Table) -> bool:
-    row = connection.execute(sa.select(sa.literal(1)).select_from(table).limit(1)).first()
-    return row is not None

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
-
-import sqlalchemy as sa
 
 from jtv_cli.batching import batched
 from jtv_cli.records import (
@@ -19,22 +18,18 @@ from jtv_cli.records import (
 )
 from jtv_cli.stores.filters import all_compared, fits_source, metadata_test
 from jtv_cli.stores.source_lines import decode_metadata
-from jtv_cli.stores.tidb.conditions import all_of, any_of
-from jtv_cli.stores.tidb.connection import fetch_all, rendered
 from jtv_cli.stores.tidb.index import read_status, status_statements
-from jtv_cli.stores.tidb.schema import NO_SOURCE, fetch_own, in_order, line_of
+from jtv_cli.stores.tidb.schema import NO_LINE, NO_SOURCE, fetch_own
+from jtv_cli.stores.tidb.sql import literals
 from jtv_cli.stores.tidb.statements import read_vector, vector_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from sqlalchemy import ColumnElement, Connection, Select
+    from collections.abc import Iterable, Iterator, Sequence
 
     from jtv_cli.records import Vectors
+    from jtv_cli.stores.tidb.connection import Connection
     from jtv_cli.stores.tidb.schema import Schema
 
-    FirstOccurrence = tuple[str | None, int | None, Mapping[str, Any] | None, int | None]
-    """Source, line, metadata and last line."""
 
 # How many times k documents to ask the index for where some of them may be of no use.
 _OVER_FETCH = 10
@@ -50,8 +45,8 @@ _FULL_SCAN = "; documents without a distance made it a full scan"
 class Neighbors(NamedTuple):
     """The documents nearest to a query vector, and how they were found."""
 
-    rows: Sequence[Any]
-    """Those of `with_first_occurrence`, nearest first, and by id at the same distance."""
+    hits: Sequence[Hit]
+    """Nearest first, and by id at the same distance."""
     was_scanned: bool
     """Whether the index's answer was of no use, so that all vectors were compared."""
 
@@ -68,17 +63,16 @@ class Matching:
     ) -> None:
         self._schema = schema
         self._filter = filter
-        self.conditions: list[ColumnElement[bool]] = []
+        self.conditions: list[str] = []
         self.is_exact = True
         self._has_metadata = metadata_test(filter or Filter())
-        if filter is not None:
-            self._add_source(connection, filter)
-            metadata = schema.occurrences.c.metadata
-            expressions = all_of(metadata, filter.where)
-            if filter.where_any:
-                expressions.append(any_of(metadata, filter.where_any))
-            self.conditions += [each.sql for each in expressions]
-            self.is_exact = all(each.is_exact for each in expressions)
+        if filter is not None and filter.selects_sources:
+            self.conditions.append(self._of_sources(connection, filter))
+        if filter is not None and (filter.where or filter.where_any):
+            from jtv_cli.stores.tidb.conditions import conditions_of
+
+            conditions, self.is_exact = conditions_of(filter)
+            self.conditions += conditions
 
     @property
     def is_everything(self) -> bool:
@@ -89,28 +83,30 @@ class Matching:
         """Return whether an occurrence that meets the conditions matches, by its metadata."""
         return self._has_metadata(metadata)
 
-    def of_documents(self) -> list[ColumnElement[bool]]:
-        """Return the conditions that a document with a matching occurrence meets."""
+    def of_documents(self) -> str:
+        """Return the condition that a document with a matching occurrence meets."""
         if self.is_everything:
-            return []
-        chosen = sa.select(self._schema.occurrences.c.document).where(*self.conditions)
-        return [self._schema.documents.c.id.in_(chosen)]
+            return ""
+        return f"id IN (SELECT document FROM {self._schema.occurrences}{where(*self.conditions)})"
 
-    def _add_source(self, connection: Connection, filter: Filter) -> None:
-        if not filter.selects_sources:
-            return
-        columns = self._schema.sources.c
+    def _of_sources(self, connection: Connection, filter: Filter) -> str:
         has_details = filter.has_times and self._schema.format > 1
-        details = columns.details if has_details else sa.null()
+        details = "details" if has_details else "NULL"
         numbers = [NO_SOURCE] if fits_source(filter, None) else []
         numbers += [
             number
-            for source, number, stored in connection.execute(
-                sa.select(columns.source, columns.id, details)
+            for source, number, stored in connection.rows(
+                f"SELECT source, id, {details} FROM {self._schema.sources}"
             )
             if fits_source(filter, source, decode_metadata(stored))
         ]
-        self.conditions.append(self._schema.occurrences.c.source.in_(numbers))
+        return f"source IN {literals(numbers)}"
+
+
+def where(*conditions: str) -> str:
+    """Return a WHERE clause, an empty one without conditions; an empty one is none."""
+    text = " AND ".join(filter(None, conditions))
+    return f" WHERE {text}" if text else ""
 
 
 def matching_ids(
@@ -126,23 +122,55 @@ def matching_ids(
     occurrences are returned once, unless the first is in an earlier call.
     """
     matching = Matching(connection, schema, filter)
-    columns = schema.occurrences.c
-    key = (columns.document, columns.source, columns.line)
-    statement = (
-        sa.select(*key, sa.null() if matching.is_exact else columns.metadata)
-        .where(columns.document >= after[0], sa.tuple_(*key) > after, *matching.conditions)
-        .order_by(*key)
-        .limit(limit)
+    key = "document, source, line"
+    conditions = [
+        f"document >= {after[0]} AND ({key}) > {literals(after)}",
+        *matching.conditions,
+    ]
+    rows = connection.rows(
+        f"SELECT {key}, {'NULL' if matching.is_exact else 'metadata'} FROM {schema.occurrences}"
+        f"{where(*conditions)} ORDER BY {key} LIMIT {limit}"
     )
-    rows = connection.execute(statement).all()
     found = dict.fromkeys(row[0] for row in rows if matching.is_exact or matching.matches(row[3]))
     return list(found), tuple(rows[-1][:3]) if len(rows) == limit else None
 
 
-def distance(schema: Schema, query: Vectors) -> ColumnElement[float]:
-    """Return the distance of each document to a (dimensions,) query, null where it has none."""
-    column = schema.documents.c.content_vec
-    return sa.func.vec_cosine_distance(column, vector_text(query)).label("distance")
+def distance(query: Vectors | None) -> str:
+    """Return the distance of a document to a (dimensions,) query, null where it has none."""
+    return "NULL" if query is None else f"VEC_COSINE_DISTANCE(content_vec, '{vector_text(query)}')"
+
+
+def select_measured(schema: Schema, query: Vectors | None) -> str:
+    """Return the beginning of a statement for `with_first_occurrence`."""
+    return f"SELECT id, content, {distance(query)} AS distance FROM {schema.documents}"
+
+
+def fetch_hits(connection: Connection, schema: Schema, *statements: str) -> list[list[Hit]]:
+    """Return the hits that statements of `with_first_occurrence` find.
+
+    Raises TableDropped as `fetch_own` does.
+    """
+    found = fetch_own(connection, schema, *statements)
+    return [[_to_hit(*row) for row in rows] for rows in found]
+
+
+def _to_hit(
+    number: int,
+    content: str,
+    distance: float | None,
+    source: str | None,
+    line: int | None,
+    metadata: str | None,
+    end_line: int | None,
+) -> Hit:
+    # Rounding in float32 may exceed the range.
+    near = None if distance is None else min(max(distance, 0.0), 2.0)
+    return Hit(number, content, near, source, line, decode_metadata(metadata), end_line)
+
+
+def distance_of(hit: Hit) -> float:
+    """Return the distance of a hit, infinity for a document without one."""
+    return inf if hit.distance is None else hit.distance
 
 
 def nearest(
@@ -152,29 +180,30 @@ def nearest(
     k: int,
     *,
     exact: bool,
-    conditions: Sequence[ColumnElement[bool]] = (),
-    fetched: Sequence[Any] | None = None,
+    condition: str = "",
+    fetched: Sequence[Hit] | None = None,
 ) -> Neighbors:
     """Return the k documents nearest to a (dimensions,) query, less those without a distance.
 
-    `conditions` are what they must meet; the index can only answer without any. `fetched` are
-    the rows of `_first_statement`, if they have been read already.
+    `condition` is what they must meet in an exact search. `fetched` is what
+    `_first_statement` has found, if it has been run already.
     """
     if fetched is None:
-        first = _first_statement(schema, query, k, exact=exact, conditions=conditions)
-        [fetched] = fetch_own(connection, schema, first)
+        first = _first_statement(schema, query, k, exact=exact, condition=condition)
+        [fetched] = fetch_hits(connection, schema, first)
     if exact:
-        return Neighbors([row for row in fetched if row.distance is not None], was_scanned=False)
-    rows, more = fetched, max(_OVER_FETCH * k, _TIED)
+        return Neighbors([hit for hit in fetched if hit.distance is not None], was_scanned=False)
+    hits, more = fetched, max(_OVER_FETCH * k, _TIED)
     for wanted in (k + 1, more):
         if wanted == more:
-            [rows] = fetch_own(connection, schema, _statement(schema, query, more, exact=False))
-        if any(row.distance is None for row in rows):
+            [hits] = fetch_hits(connection, schema, _statement(schema, query, more, exact=False))
+        if any(hit.distance is None for hit in hits):
             # They come first and take the place of others.
             return nearest(connection, schema, query, k, exact=True)._replace(was_scanned=True)
-        if len(rows) < wanted or rows[k - 1].distance < rows[-1].distance:
+        if len(hits) < wanted or distance_of(hits[k - 1]) < distance_of(hits[-1]):
             break
-    return Neighbors(sorted(rows, key=lambda row: (row.distance, row.id))[:k], was_scanned=False)
+    in_order = sorted(hits, key=lambda hit: (distance_of(hit), hit.id))
+    return Neighbors(in_order[:k], was_scanned=False)
 
 
 def nearest_to_each(
@@ -187,9 +216,9 @@ def nearest_to_each(
     size = _QUERY_BYTES // (_NUMBER_BYTES * queries.shape[1])
     for some in batched(list(queries), min(max(size, 1), _MOST_QUERIES)):
         statements = [_first_statement(schema, query, k, exact=exact) for query in some]
-        answers = fetch_own(connection, schema, *statements)
-        for query, rows in zip(some, answers, strict=True):
-            yield nearest(connection, schema, query, k, exact=exact, fetched=rows)
+        answers = fetch_hits(connection, schema, *statements)
+        for query, hits in zip(some, answers, strict=True):
+            yield nearest(connection, schema, query, k, exact=exact, fetched=hits)
 
 
 class SearchPlan(NamedTuple):
@@ -217,8 +246,7 @@ def search(
     Without a plan, the results have no explanation.
     """
     found = list(nearest_to_each(connection, schema, queries, k, exact=plan is EXACT))
-    near = [[row for row in one.rows if row.distance <= far] for one in found]
-    hits = [to_hits(connection, schema, rows) for rows in near]
+    hits = [[hit for hit in one.hits if distance_of(hit) <= far] for one in found]
     if plan is None:
         return SearchResults(hits)
     was_scanned = plan.is_indexed and any(one.was_scanned for one in found)
@@ -246,14 +274,12 @@ def search_matching(
     def look(query: Vectors, wanted: int, *, exact: bool) -> tuple[list[Hit], bool]:
         """Return the matches of the nearest, and whether there are no more within reach."""
         nonlocal was_scanned
-        conditions = matching.of_documents() if exact else ()
-        rows, scanned = nearest(
-            connection, schema, query, wanted, exact=exact, conditions=conditions
-        )
+        condition = matching.of_documents()
+        hits, scanned = nearest(connection, schema, query, wanted, exact=exact, condition=condition)
         was_scanned |= scanned
-        near = [row for row in rows if row.distance <= far]
-        are_all = len(near) < (wanted if exact else len(rows))
-        return to_hits(connection, schema, near, matching), are_all
+        near = [hit for hit in hits if distance_of(hit) <= far]
+        are_all = len(near) < (wanted if exact else len(hits))
+        return matching_hits(connection, schema, near, matching), are_all
 
     hits = []
     for query in queries:
@@ -281,12 +307,10 @@ def explain_search(
     Only TiDB Cloud says why it does not use an index, in a warning.
     """
     wanted = _OVER_FETCH * k if has_filter else k
-    statement = rendered(connection, _statement(schema, query, wanted + 1, exact=False))
-    rows, warnings, *status_rows = fetch_all(
-        connection,
-        f"EXPLAIN {statement}",
+    rows, warnings, *status_rows = connection.fetch_all(
+        f"EXPLAIN {_statement(schema, query, wanted + 1, exact=False)}",
         "SHOW WARNINGS",
-        *status_statements(schema.documents.name),
+        *status_statements(schema.spec.name),
         optional=1,
     )
     if any("annIndex:" in str(column) for row in rows for column in row):
@@ -300,29 +324,14 @@ def explain_search(
     return SearchPlan(False, f"no index was used: {reason or status.detail}")
 
 
-def to_hits(
-    connection: Connection, schema: Schema, rows: Sequence[Any], matching: Matching | None = None
+def matching_hits(
+    connection: Connection, schema: Schema, hits: Sequence[Hit], matching: Matching
 ) -> list[Hit]:
-    """Return the hits of rows of `with_first_occurrence`, less those that do not match."""
-    if matching is None or matching.is_everything:
-        return [
-            Hit(
-                row.id,
-                row.content,
-                _clamped(row.distance),
-                row.source,
-                row.line,
-                decode_metadata(row.metadata),
-                row.end_line,
-            )
-            for row in rows
-        ]
-    firsts = _first_occurrences(connection, schema, {row.id for row in rows}, matching)
-    return [
-        Hit(row.id, row.content, _clamped(row.distance), *firsts[row.id])
-        for row in rows
-        if row.id in firsts
-    ]
+    """Return the hits that match, each with its first occurrence that does."""
+    if matching.is_everything:
+        return list(hits)
+    firsts = _first_occurrences(connection, schema, {hit.id for hit in hits}, matching)
+    return [hit._replace(**firsts[hit.id]) for hit in hits if hit.id in firsts]
 
 
 def measure_recall(connection: Connection, schema: Schema, queries: int) -> IndexCheck:
@@ -352,134 +361,105 @@ def measure_recall(connection: Connection, schema: Schema, queries: int) -> Inde
     )
 
 
-def with_first_occurrence(schema: Schema, statement: Select[Any]) -> Select[Any]:
-    """Return a statement for the same rows, with the first occurrence of each, in any order.
+def with_first_occurrence(schema: Schema, near: str, order: str = "id") -> str:
+    """Return a statement for the same rows, with the first occurrence of each.
 
-    `statement` selects id, content and distance. As a common table expression it is a query
-    block of its own, which the vector index can answer, and it is evaluated once.
+    `near` selects id, content and distance. As a common table expression it is a query block of
+    its own, which the vector index can answer, and it is evaluated once.
     """
-    near = statement.cte("near")
     if not schema.has_parts:
-        nulls = (sa.null().label(name) for name in ("source", "line", "metadata", "end_line"))
-        return sa.select(near.c.id, near.c.content, near.c.distance, *nulls)
-    columns, sources = schema.occurrences.c, schema.sources
-    position = sa.func.row_number().over(partition_by=columns.document, order_by=in_order(schema))
+        return f"WITH near AS ({near}) SELECT near.*, NULL, NULL, NULL, NULL FROM near{_by(order)}"
     # The server may not have statistics that tell how few the documents are.
     first = (
-        sa.select(schema.occurrences, position.label("position"))
-        .join_from(near, schema.occurrences, columns.document == near.c.id)
-        .prefix_with(f"/*+ INL_JOIN(`{schema.occurrences.name}`) */")
-        .subquery("first_occurrence")
+        f"SELECT /*+ INL_JOIN({schema.occurrences}) */ {schema.occurrences}.*, {_position(schema)}"
+        f" FROM near JOIN {schema.occurrences} ON document = near.id"
     )
     return (
-        sa.select(
-            near.c.id,
-            near.c.content,
-            near.c.distance,
-            sources.c.source,
-            line_of(first.c.line).label("line"),
-            first.c.metadata,
-            (first.c.end_line if schema.format > 1 else sa.null()).label("end_line"),
-        )
-        .prefix_with(f"/*+ INL_JOIN(`{sources.name}`) */")
-        .outerjoin_from(near, first, sa.and_(first.c.document == near.c.id, first.c.position == 1))
-        .outerjoin(sources, sources.c.id == first.c.source)
+        f"WITH near AS ({near}) SELECT /*+ INL_JOIN({schema.sources}) */"
+        f" near.id, near.content, near.distance, {_first_columns(schema)}"
+        f" FROM near LEFT JOIN ({first}) AS first_occurrence"
+        " ON first_occurrence.document = near.id AND first_occurrence.position = 1"
+        f" LEFT JOIN {schema.sources} ON {schema.sources}.id = first_occurrence.source{_by(order)}"
     )
+
+
+def _by(order: str) -> str:
+    return f" ORDER BY {', '.join(f'near.{item}' for item in order.split(', '))}"
+
+
+def _position(schema: Schema) -> str:
+    return f"ROW_NUMBER() OVER (PARTITION BY document ORDER BY {schema.in_order}) AS position"
+
+
+def _first_columns(schema: Schema) -> str:
+    """Return the columns of a subquery `first_occurrence` that is joined with the sources."""
+    end_line = "first_occurrence.end_line" if schema.format > 1 else "NULL"
+    line = f"NULLIF(first_occurrence.line, {NO_LINE})"
+    return f"{schema.sources}.source, {line}, first_occurrence.metadata, {end_line}"
 
 
 def _first_statement(
-    schema: Schema,
-    query: Vectors,
-    k: int,
-    *,
-    exact: bool,
-    conditions: Sequence[ColumnElement[bool]] = (),
-) -> Select[Any]:
+    schema: Schema, query: Vectors, k: int, *, exact: bool, condition: str = ""
+) -> str:
     # A query block that orders by the id too is none that the index can answer. One more than k
     # shows whether the documents at the end are tied.
-    return _statement(schema, query, k if exact else k + 1, exact=exact, conditions=conditions)
+    return _statement(schema, query, k if exact else k + 1, exact=exact, condition=condition)
 
 
-def _statement(
-    schema: Schema,
-    query: Vectors,
-    k: int,
-    *,
-    exact: bool,
-    conditions: Sequence[ColumnElement[bool]] = (),
-) -> Select[Any]:
-    columns = schema.documents.c
+def _statement(schema: Schema, query: Vectors, k: int, *, exact: bool, condition: str = "") -> str:
+    near = select_measured(schema, query)
+    # The index can only answer without a condition.
+    near += where(condition) if exact else ""
     # By the label: with the expression, the vector would be sent a second time.
-    order = ("distance IS NULL", "distance", "id") if exact else ("distance",)
-    inner = (
-        sa.select(columns.id, columns.content, distance(schema, query))
-        .where(*conditions)
-        .order_by(*map(sa.literal_column, order))
-        .limit(k)
-    )
-    outer = ("near.distance IS NULL", "near.distance", "near.id") if exact else ("near.distance",)
-    return with_first_occurrence(schema, inner).order_by(*map(sa.literal_column, outer))
+    order = "distance IS NULL, distance, id" if exact else "distance"
+    return with_first_occurrence(schema, f"{near} ORDER BY {order} LIMIT {k}", order)
 
 
 def _first_occurrences(
     connection: Connection, schema: Schema, ids: Iterable[int], matching: Matching
-) -> Mapping[int, FirstOccurrence]:
-    """Return the first matching occurrence of each document."""
+) -> dict[int, dict[str, Any]]:
+    """Return what a hit says of the first matching occurrence of each document."""
     if not schema.has_parts or not ids:
         return {}
-    columns, sources = schema.occurrences.c, schema.sources.c
-    position = sa.func.row_number().over(partition_by=columns.document, order_by=in_order(schema))
-    has_end_line = schema.format > 1
-    numbered = (
-        sa.select(schema.occurrences, position.label("position"))
-        .where(columns.document.in_(list(ids)), *matching.conditions)
-        .subquery()
+    conditions = where(f"document IN {literals(ids)}", *matching.conditions)
+    numbered = f"SELECT *, {_position(schema)} FROM {schema.occurrences}{conditions}"
+    rows = connection.rows(
+        f"SELECT document, {_first_columns(schema)}"
+        f" FROM ({numbered}) AS first_occurrence"
+        f" LEFT JOIN {schema.sources} ON {schema.sources}.id = first_occurrence.source"
+        f"{where('position = 1') if matching.is_exact else ''} ORDER BY document, position"
     )
-    statement = (
-        sa.select(
-            numbered.c.document,
-            sources.source,
-            line_of(numbered.c.line),
-            numbered.c.metadata,
-            numbered.c.end_line if has_end_line else sa.null(),
-        )
-        .outerjoin_from(numbered, schema.sources, sources.id == numbered.c.source)
-        .order_by(numbered.c.document, numbered.c.position)
-    )
-    if matching.is_exact:
-        statement = statement.where(numbered.c.position == 1)
-    found: dict[int, FirstOccurrence] = {}
-    for document, source, line, metadata, end_line in connection.execute(statement):
+    found: dict[int, dict[str, Any]] = {}
+    for document, source, line, metadata, end_line in rows:
         if document not in found and matching.matches(metadata):
-            found[document] = source, line, decode_metadata(metadata), end_line
+            found[document] = {
+                "source": source,
+                "line": line,
+                "metadata": decode_metadata(metadata),
+                "end_line": end_line,
+            }
     return found
-
-
-def _clamped(distance: float | None) -> float | None:
-    """Return the distance within its range, which rounding in float32 may exceed."""
-    return None if distance is None else min(max(distance, 0.0), 2.0)
 
 
 def _sample(connection: Connection, schema: Schema, size: int) -> list[tuple[int, Vectors]]:
     """Return ids and vectors of up to `size` documents, spread evenly over all ids."""
     import numpy as np
 
-    columns = schema.documents.c
-    first, last = connection.execute(
-        sa.select(sa.func.min(columns.id), sa.func.max(columns.id))
-    ).one()
+    [[first, last]] = connection.rows(f"SELECT MIN(id), MAX(id) FROM {schema.documents}")
     if first is None:
         return []
-    statement = sa.select(columns.id, columns.content_vec).order_by(columns.id).limit(1)
     found = {}
     for start in np.unique(np.linspace(first, last, size).astype(int)).tolist():
         # The last documents may have been deleted since.
-        row = connection.execute(statement.where(columns.id >= start)).first()
-        if row is None or row.content_vec is None:
+        rows = connection.rows(
+            f"SELECT id, content_vec FROM {schema.documents} WHERE id >= {start}"
+            " ORDER BY id LIMIT 1"
+        )
+        if not rows or rows[0][1] is None:
             continue
-        vector = read_vector(row.content_vec)
+        vector = read_vector(rows[0][1])
         if vector.any():
-            found[row.id] = vector
+            found[rows[0][0]] = vector
     return list(found.items())
 
 
@@ -490,4 +470,4 @@ def _timed(
     started = time.perf_counter()
     found = nearest(connection, schema, vector, RECALL_AT + 1, exact=exact)
     seconds = time.perf_counter() - started
-    return set([row.id for row in found.rows if row.id != document][:RECALL_AT]), seconds
+    return set([hit.id for hit in found.hits if hit.id != document][:RECALL_AT]), seconds

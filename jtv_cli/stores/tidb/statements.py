@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 from jtv_cli.batching import batched_by_weight
@@ -83,6 +82,8 @@ def prepared_rows(dimensions: int) -> int:
 
 def ahead(items: Iterator[Item]) -> Iterator[Item]:
     """Yield the items, each computed by a thread while the previous one is used."""
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(1) as thread:
         upcoming = thread.submit(next, items, None)
         while (item := upcoming.result()) is not None:

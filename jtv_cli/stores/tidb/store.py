@@ -6,13 +6,10 @@ import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import sqlalchemy as sa
-from sqlalchemy.schema import CreateTable, DropTable
-
 from jtv_cli.errors import JtvError, NoTable, StoreError, TableDropped, TableExists
 from jtv_cli.records import Change, ChangeKind, Check, IndexState, Outcome
 from jtv_cli.stores.contract import Store
-from jtv_cli.stores.tidb.connection import Database, fetch_all
+from jtv_cli.stores.tidb.connection import Database
 from jtv_cli.stores.tidb.errors import is_serverless, version_error
 from jtv_cli.stores.tidb.full_text import FullTextIndex
 from jtv_cli.stores.tidb.index import VectorIndex, read_status, status_statements
@@ -22,12 +19,12 @@ from jtv_cli.stores.tidb.schema import (
     FORMAT,
     MAX_DIMENSIONS,
     comment_of,
-    create_parts,
+    create_tables,
     decode_comment,
     drop_parts,
     encode_comment,
-    schema,
 )
+from jtv_cli.stores.tidb.sql import literal
 from jtv_cli.stores.tidb.table import TidbTable
 from jtv_cli.stores.tidb.tutorial import (
     convert,
@@ -43,32 +40,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from sqlalchemy import Connection, Executable
-
     from jtv_cli.records import TableSpec
-    from jtv_cli.stores.tidb.connection import Rows
+    from jtv_cli.stores.tidb.connection import Connection, Rows
 
-_TABLE = sa.text(
+_SELECT_TABLES = (
     "SELECT table_name, table_comment, @@max_allowed_packet FROM information_schema.tables"
-    " WHERE table_schema = DATABASE() AND table_name = :table"
+    " WHERE table_schema = DATABASE() AND table_name"
 )
-_CANDIDATES = sa.text(
-    "SELECT table_name, table_comment, @@max_allowed_packet FROM information_schema.tables"
-    " WHERE table_schema = DATABASE() AND table_name IN ("
-    "  SELECT table_name FROM information_schema.columns"
-    "  WHERE table_schema = DATABASE() AND column_name = 'content_vec'"
-    " ) ORDER BY table_name"
+_CANDIDATES = (
+    f"{_SELECT_TABLES} IN (SELECT table_name FROM information_schema.columns"
+    " WHERE table_schema = DATABASE() AND column_name = 'content_vec') ORDER BY table_name"
 )
-_COLUMNS = sa.text(
-    "SELECT column_name, column_type, is_nullable, column_key, extra"
-    " FROM information_schema.columns"
-    " WHERE table_schema = DATABASE() AND table_name = :table ORDER BY ordinal_position"
-)
-_VERSION = sa.text("SELECT VERSION()")
-_TLS_STATUS = sa.text("SHOW STATUS LIKE 'Ssl%'")
-_TIFLASH_NODES = sa.text(
-    "SELECT COUNT(*) FROM information_schema.cluster_info WHERE type = 'tiflash'"
-)
+_VERSION = "SELECT VERSION()"
+_TLS_STATUS = "SHOW STATUS LIKE 'Ssl%'"
+_TIFLASH_NODES = "SELECT COUNT(*) FROM information_schema.cluster_info WHERE type = 'tiflash'"
 # The numbers of TiDB tables that a table consists of, and of statements about its index.
 _TABLES = 3
 _STATUS = 4
@@ -107,21 +92,20 @@ class TidbStore(Store):
         """
 
         def work(connection: Connection) -> list[TableSpec]:
-            rows = connection.execute(_CANDIDATES).all()
+            rows = connection.rows(_CANDIDATES)
             found = [self._identify_if_possible(connection, *row) for row in rows]
             return [table.spec for table in found if table is not None]
 
         return self._database.read(work)
 
     def open(self, name: str) -> TidbTable:
-        more: Sequence[str | Executable] = ()
+        more: Sequence[str] = ()
         if self._is_writable:
             # What a writer asks next, in the same round trip.
             more = [*insert_nothing(name), *status_statements(name)]
 
         def work(connection: Connection) -> tuple[_Found | None, Sequence[Rows]]:
-            look_up = _TABLE.bindparams(table=name)
-            rows, *rest = fetch_all(connection, look_up, *more, optional=len(more))
+            rows, *rest = connection.fetch_all(_select_table(name), *more, optional=len(more))
             return self._find(connection, rows), rest
 
         found, rest = self._database.read(work)
@@ -147,8 +131,7 @@ class TidbStore(Store):
         """
 
         def look_up(connection: Connection) -> _Found | None:
-            statements = _VERSION, _TABLE.bindparams(table=spec.name)
-            [[version]], rows = fetch_all(connection, *statements)
+            [[version]], rows = connection.fetch_all(_VERSION, _select_table(spec.name))
             if (failure := version_error(version, self.location)) is not None:
                 raise failure
             return self._find(connection, rows)
@@ -166,14 +149,14 @@ class TidbStore(Store):
             create = Change(ChangeKind.CREATE, f"create table {spec.name} in {self.location}")
             return [create, build] if index else [create]
         found.spec.require_same_vectors(spec)
-        name, tables = found.spec.name, schema(found.spec)
-        questions = repair_statements(tables) if found.is_converted else []
+        name = found.spec.name
+        questions = repair_statements(name) if found.is_converted else []
         status = status_statements(name) if index else ()
         rows = self._database.read(
-            lambda connection: fetch_all(connection, *questions, *status, optional=int(index))
+            lambda connection: connection.fetch_all(*questions, *status, optional=int(index))
         )
         answers, status_rows = rows[: len(questions)], rows[len(questions) :]
-        changes = plan_repair(tables, answers) if questions else plan_conversion(name)
+        changes = plan_repair(name, answers) if questions else plan_conversion(name)
         if index and read_status(status_rows).state is not IndexState.READY:
             changes.append(build)
         return changes
@@ -252,8 +235,8 @@ class TidbStore(Store):
         """Check the connection, the server's version, and TiFlash."""
         try:
             status, [[version]], *nodes = self._database.read(
-                lambda connection: fetch_all(
-                    connection, _TLS_STATUS, _VERSION, _TIFLASH_NODES, optional=1
+                lambda connection: connection.fetch_all(
+                    _TLS_STATUS, _VERSION, _TIFLASH_NODES, optional=1
                 )
             )
         except StoreError as error:
@@ -271,11 +254,9 @@ class TidbStore(Store):
         self._database.close()
 
     def _drop(self, spec: TableSpec) -> None:
-        tables = schema(spec)
-
         def work(connection: Connection) -> None:
-            connection.execute(DropTable(tables.documents, if_exists=True))
-            drop_parts(connection, tables)
+            connection.run(f"DROP TABLE IF EXISTS `{spec.name}`")
+            drop_parts(connection, spec.name)
 
         self._database.read(work)
 
@@ -305,19 +286,15 @@ class TidbStore(Store):
             return
         found.spec.require_same_vectors(spec)
         if found.is_converted:
-            repair(self._database, schema(found.spec), progress)
+            repair(self._database, found.spec.name, progress)
         else:
             convert(self._database, _with_identity(found.spec), progress)
 
     def _create(self, spec: TableSpec) -> None:
-        """Create the tables, last the one whose comment says that all exist."""
-        tables = schema(spec)
-
         def work(connection: Connection) -> None:
             # An attempt whose connection was lost may have created the table.
             if comment_of(connection, spec.name) != encode_comment(spec):
-                create_parts(connection, tables)
-                connection.execute(CreateTable(tables.documents, if_not_exists=True))
+                create_tables(connection, spec)
 
         self._database.read(work)
 
@@ -326,13 +303,13 @@ class TidbStore(Store):
 
         Raises StoreError if it is neither jtv's nor the tutorial's.
         """
-        look_up = _TABLE.bindparams(table=name)
+        look_up = _select_table(name)
         return self._database.read(
-            lambda connection: self._find(connection, connection.execute(look_up).all())
+            lambda connection: self._find(connection, connection.rows(look_up))
         )
 
     def _find(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> _Found | None:
-        """Return the table of the one row of `_TABLE`, None if there is no row.
+        """Return the table of the one row of `_select_table`, None if there is no row.
 
         Raises StoreError if it is neither jtv's nor the tutorial's.
         """
@@ -409,9 +386,18 @@ def _identify(connection: Connection, name: str, comment: str, packet_bytes: int
             packet_bytes=packet_bytes,
             format=description.format,
         )
-    columns = connection.execute(_COLUMNS, {"table": name}).all()
-    tutorial = tutorial_spec(name, columns)
+    columns = (
+        "SELECT column_name, column_type, is_nullable, column_key, extra"
+        " FROM information_schema.columns"
+        f" WHERE table_schema = DATABASE() AND table_name = {literal(name)}"
+        " ORDER BY ordinal_position"
+    )
+    tutorial = tutorial_spec(name, connection.rows(columns))
     return _Found(tutorial, is_converted=False, packet_bytes=packet_bytes) if tutorial else None
+
+
+def _select_table(name: str) -> str:
+    return f"{_SELECT_TABLES} = {literal(name)}"
 
 
 def _with_identity(spec: TableSpec) -> TableSpec:

@@ -8,9 +8,6 @@ from itertools import chain, islice
 from math import isnan
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
-
 from jtv_cli.batching import batched
 from jtv_cli.errors import DocumentDeleted, NoIndex, StoreError, TableDropped
 from jtv_cli.records import (
@@ -26,21 +23,19 @@ from jtv_cli.records import (
 from jtv_cli.source_names import shown_source
 from jtv_cli.stores.contract import Table
 from jtv_cli.stores.source_lines import by_source, decode_metadata, new_source_lines
-from jtv_cli.stores.tidb.connection import fetch_all
-from jtv_cli.stores.tidb.errors import NO_PRIVILEGE, TooLarge, code_of
+from jtv_cli.stores.tidb.errors import NO_PRIVILEGE, DatabaseError, TooLarge, code_of
 from jtv_cli.stores.tidb.full_text import FullTextIndex, best_matches
 from jtv_cli.stores.tidb.index import VectorIndex
 from jtv_cli.stores.tidb.rows import Rows, insert_nothing
 from jtv_cli.stores.tidb.schema import (
+    NO_LINE,
+    PARTS,
+    Schema,
     add_columns,
     comment_of,
     encode_comment,
-    end_line_of,
     fetch_own,
     has_identity,
-    in_order,
-    line_of,
-    schema,
     set_comment,
 )
 from jtv_cli.stores.tidb.search import (
@@ -48,13 +43,16 @@ from jtv_cli.stores.tidb.search import (
     SearchPlan,
     distance,
     explain_search,
+    fetch_hits,
     matching_ids,
     measure_recall,
     search,
     search_matching,
-    to_hits,
+    select_measured,
+    where,
     with_first_occurrence,
 )
+from jtv_cli.stores.tidb.sql import literals
 from jtv_cli.stores.tidb.statements import (
     KEYS,
     largest_text,
@@ -70,8 +68,6 @@ from jtv_cli.text import text_hash
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, Select
-
     from jtv_cli.records import (
         Document,
         Filter,
@@ -83,11 +79,10 @@ if TYPE_CHECKING:
         Vectors,
     )
     from jtv_cli.stores.source_lines import StoredLine
-    from jtv_cli.stores.tidb.connection import Database
+    from jtv_cli.stores.tidb.connection import Connection, Database
 
     Result = TypeVar("Result")
 
-_NO_DISTANCE = sa.null().label("distance")
 # The number of documents read at once: with their texts, or only ids and distances.
 _BLOCK = 500
 _RANKED_BLOCK = 20_000
@@ -120,7 +115,7 @@ class TidbTable(Table):
         self.most_bytes: int | None = largest_text(spec.dimensions, packet_bytes)
         self._database = database
         self._packet_bytes = packet_bytes
-        self._schema = schema(spec, has_parts=is_converted, table_format=table_format)
+        self._schema = Schema(spec, is_converted, table_format)
         self._index = VectorIndex(database, spec.name)
         self._full_text = FullTextIndex(database, spec.name, database.location)
         self._can_migrate = True
@@ -130,14 +125,14 @@ class TidbTable(Table):
         self._names_ahead: list[str] | None = None
 
     def count(self) -> int:
-        statement = sa.select(sa.func.count()).select_from(self._schema.documents)
-        return self._database.read(lambda connection: int(connection.scalar(statement) or 0))
+        statement = f"SELECT COUNT(*) FROM {self._schema.documents}"
+        return self._database.read(lambda connection: int(connection.scalar(statement)))
 
     def require_writable(self) -> None:
         self._require_converted()
         if not self._is_writable:
             statements = insert_nothing(self.spec.name)
-            self._database.read(lambda connection: fetch_all(connection, *statements))
+            self._database.read(lambda connection: connection.fetch_all(*statements))
 
     def reserve(self, size: int) -> None:
         """Do nothing: a server does not tell how much room it has."""
@@ -249,12 +244,10 @@ class TidbTable(Table):
     def scan(
         self, query: Vectors | None = None, *, after: int | None = None, limit: int | None = None
     ) -> Iterator[Hit]:
-        columns = self._schema.documents.c
-        measured = _NO_DISTANCE if query is None else distance(self._schema, query)
-        statement = sa.select(columns.id, columns.content, measured)
+        near = select_measured(self._schema, query)
         most = sys.maxsize if limit is None else limit
-        for rows in self._by_id(statement, after=after, limit=most, size=_BLOCK, as_hits=True):
-            yield from self._hits(rows)
+        for hits in self._by_id(near, self._fetch_hits, after=after, limit=most, size=_BLOCK):
+            yield from hits
 
     def rank(self, query: Vectors, *, limit: int | None = None) -> Iterator[Hit]:
         """Yield the documents by distance to a (dimensions,) query, those without one last."""
@@ -263,8 +256,8 @@ class TidbTable(Table):
         from jtv_cli.stores.distances import Ranking
 
         ranking = Ranking(self.count())
-        statement = sa.select(self._schema.documents.c.id, distance(self._schema, query))
-        for rows in self._by_id(statement, size=_RANKED_BLOCK):
+        statement = f"SELECT id, {distance(query)} FROM {self._schema.documents}"
+        for rows in self._by_id(statement, self._fetch, size=_RANKED_BLOCK):
             ids, distances = zip(*rows, strict=True)
             # NaN, in place of null, is sorted behind all numbers.
             ranking.offer(np.array(ids), np.array(distances, np.float32).clip(0, 2))
@@ -284,13 +277,13 @@ class TidbTable(Table):
     def get(self, ids: Sequence[int], *, vectors: bool = False) -> list[StoredDocument]:
         found: dict[int, StoredDocument] = {}
         for part in batched(ids, _BLOCK):
-            statement = self._documents(vectors=vectors)
-            rows = self._fetch(statement.where(self._schema.documents.c.id.in_(part)))
+            statement, chosen = self._documents(vectors=vectors), literals(part)
+            rows = self._fetch(f"{statement} WHERE id IN {chosen}")
             found.update((document.id, document) for document in self._stored(rows))
         return [found[number] for number in ids if number in found]
 
     def read(self, *, vectors: bool = False) -> Iterator[StoredDocument]:
-        for rows in self._by_id(self._documents(vectors=vectors), size=_BLOCK):
+        for rows in self._by_id(self._documents(vectors=vectors), self._fetch, size=_BLOCK):
             yield from self._stored(rows)
 
     def delete(self, ids: Sequence[int]) -> Removed:
@@ -299,18 +292,13 @@ class TidbTable(Table):
     def sources(self) -> list[SourceCount]:
         if not self._schema.has_parts:
             return []
-        columns, sources = self._schema.occurrences.c, self._schema.sources.c
+        details = "NULL" if self._schema.format == 1 else "ANY_VALUE(details)"
+        sources, occurrences = self._schema.sources, self._schema.occurrences
         statement = (
-            sa.select(
-                sa.func.any_value(sources.source),
-                sa.func.count(),
-                sa.func.count(columns.document.distinct()),
-                sa.null() if self._schema.format == 1 else sa.func.any_value(sources.details),
-            )
-            .select_from(self._schema.occurrences_with_source)
-            .group_by(columns.source)
+            f"SELECT ANY_VALUE({sources}.source), COUNT(*), COUNT(DISTINCT document), {details}"
+            f" FROM {self._schema.occurrences_with_source} GROUP BY {occurrences}.source"
         )
-        rows = self._database.read(lambda connection: connection.execute(statement).all())
+        rows = self._database.read(lambda connection: connection.rows(statement))
         return by_source(
             SourceCount(source, occurrences, documents, decode_metadata(details))
             for source, occurrences, documents, details in rows
@@ -330,33 +318,28 @@ class TidbTable(Table):
     def count_occurrences(self, sources: Collection[str]) -> dict[str, int]:
         if not self._schema.has_parts:
             return {}
-        columns, occurrences = self._schema.sources.c, self._schema.occurrences
-        statement = (
-            sa.select(columns.source, sa.func.count())
-            .join_from(self._schema.sources, occurrences, occurrences.c.source == columns.id)
-            .group_by(columns.source)
-        )
+        table, occurrences = self._schema.sources, self._schema.occurrences
         found: dict[str, int] = {}
         for part in batched(list(sources), KEYS):
-            chosen = statement.where(columns.source_hash.in_([text_hash(name) for name in part]))
-            rows = self._database.read(lambda connection: connection.execute(chosen).all())  # noqa: B023
-            found.update((source, count) for source, count in rows)
+            statement = (
+                f"SELECT ANY_VALUE({table}.source), COUNT(*) FROM {table}"
+                f" JOIN {occurrences} ON {occurrences}.source = id"
+                f" WHERE {_is_named(part)} GROUP BY id"
+            )
+            found.update(self._database.read(lambda connection: connection.rows(statement)))  # noqa: B023
         return found
 
     def source_details(self, sources: Collection[str]) -> dict[str, Mapping[str, Any]]:
         if not self._schema.has_parts or self._schema.format == 1:
             return {}
-        columns = self._schema.sources.c
-        statement = sa.select(columns.source, columns.details).where(
-            columns.details.is_not(None), self._is_used
-        )
         statements = [
-            statement.where(columns.source_hash.in_([text_hash(name) for name in part]))
+            f"SELECT source, details FROM {self._schema.sources}"
+            f" WHERE details IS NOT NULL AND {self._is_used} AND {_is_named(part)}"
             for part in batched(list(sources), KEYS)
         ]
         # Whoever asks for the one asks for the other.
         *rows, without_details = self._database.read(
-            lambda connection: fetch_all(connection, *statements, self._without_details)
+            lambda connection: connection.fetch_all(*statements, self._without_details)
         )
         self._names_ahead = [source for (source,) in without_details]
         return {source: decode_metadata(details) or {} for part in rows for source, details in part}
@@ -367,8 +350,8 @@ class TidbTable(Table):
         names, self._names_ahead = self._names_ahead, None
         if names is not None:
             return names
-        statement = self._without_details
-        return list(self._database.read(lambda connection: connection.scalars(statement).all()))
+        rows = self._database.read(lambda connection: connection.rows(self._without_details))
+        return [source for (source,) in rows]
 
     def set_source_details(self, details: Mapping[str, Mapping[str, Any] | None]) -> None:
         self._require_converted()
@@ -385,11 +368,12 @@ class TidbTable(Table):
 
     def size(self) -> int | None:
         """Return the size in bytes that the server estimates, None without statistics."""
-        names = [table.name for table in (self._schema.documents, *self._schema.parts)]
-        statement = sa.text(
+        parts = PARTS if self._schema.has_parts else ()
+        names = literals(f"{self.spec.name}{part}" for part in ("", *parts))
+        statement = (
             "SELECT SUM(data_length + index_length) FROM information_schema.tables"
-            " WHERE table_schema = DATABASE() AND table_name IN :names"
-        ).bindparams(sa.bindparam("names", names, expanding=True))
+            f" WHERE table_schema = DATABASE() AND table_name IN {names}"
+        )
         size = self._database.read(lambda connection: connection.scalar(statement))
         return int(size) if size else None
 
@@ -443,15 +427,16 @@ class TidbTable(Table):
         )
 
     @property
-    def _is_used(self) -> ColumnElement[bool]:
+    def _is_used(self) -> str:
         """The condition that a source has occurrences."""
-        return sa.exists().where(self._schema.occurrences.c.source == self._schema.sources.c.id)
+        occurrences, sources = self._schema.occurrences, self._schema.sources
+        return f"EXISTS (SELECT 1 FROM {occurrences} WHERE {occurrences}.source = {sources}.id)"
 
     @property
-    def _without_details(self) -> Select[Any]:
-        columns = self._schema.sources.c
-        statement = sa.select(columns.source).where(self._is_used)
-        return statement.where(columns.details.is_(None)) if self._schema.format > 1 else statement
+    def _without_details(self) -> str:
+        """The statement that reads the names of the sources without details."""
+        has_none = "details IS NULL" if self._schema.format > 1 else ""
+        return f"SELECT source FROM {self._schema.sources}{where(self._is_used, has_none)}"
 
     def _rows(self, connection: Connection) -> Rows:
         return Rows(connection, self._schema, self._packet_bytes)
@@ -468,57 +453,54 @@ class TidbTable(Table):
 
     def _by_id(
         self,
-        statement: Select[Any],
+        statement: str,
+        fetch: Callable[[str], Sequence[tuple[Any, ...]]],
         *,
         after: int | None = None,
         limit: int = sys.maxsize,
         size: int,
-        as_hits: bool = False,
     ) -> Iterator[Sequence[Any]]:
-        """Yield the rows of a statement by id, up to `size` at a time, `as_hits` with places."""
-        number = self._schema.documents.c.id
+        """Yield what is fetched by a statement, in order of the id, up to `size` at a time."""
         while limit > 0:
-            rest = statement if after is None else statement.where(number > after)
-            block = rest.order_by(number).limit(min(limit, size))
-            if as_hits:
-                block = with_first_occurrence(self._schema, block).order_by(sa.literal_column("id"))
-            rows = self._fetch(block)
+            rest = "" if after is None else f"id > {after}"
+            rows = fetch(f"{statement}{where(rest)} ORDER BY id LIMIT {min(limit, size)}")
             if rows:
                 yield rows
             if len(rows) < size:
                 return
-            after, limit = rows[-1].id, limit - len(rows)
+            after, limit = rows[-1][0], limit - len(rows)
 
-    def _fetch(self, statement: Select[Any]) -> list[Any]:
-        return self._database.read(
-            lambda connection: fetch_own(connection, self._schema, statement)[0]
+    def _fetch(self, statement: str) -> Sequence[tuple[Any, ...]]:
+        [rows] = self._database.read(
+            lambda connection: fetch_own(connection, self._schema, statement)
         )
+        return rows
 
-    def _hits(self, rows: Sequence[Any]) -> list[Hit]:
-        return self._database.read(lambda connection: to_hits(connection, self._schema, rows))
+    def _fetch_hits(self, near: str) -> list[Hit]:
+        statement = with_first_occurrence(self._schema, near)
+        [hits] = self._database.read(
+            lambda connection: fetch_hits(connection, self._schema, statement)
+        )
+        return hits
 
     def _ranked_hits(self, ranked: Sequence[tuple[int, float]]) -> Iterator[Hit]:
         """Yield the documents of (id, distance) in that order, less those deleted since."""
-        columns = self._schema.documents.c
-        statement = sa.select(columns.id, columns.content, _NO_DISTANCE)
-        chosen = statement.where(columns.id.in_([document for document, _ in ranked]))
-        block = with_first_occurrence(self._schema, chosen)
-        rows = self._database.read(lambda connection: connection.execute(block).all())
-        hits = {hit.id: hit for hit in self._hits(rows)}
+        chosen = literals(document for document, _ in ranked)
+        near = f"{select_measured(self._schema, None)} WHERE id IN {chosen}"
+        hits = {hit.id: hit for hit in self._fetch_hits(near)}
         for document, value in ranked:
             if document in hits:
                 yield hits[document]._replace(distance=None if isnan(value) else value)
 
-    def _documents(self, *, vectors: bool) -> Select[Any]:
-        columns = self._schema.documents.c
-        vector = columns.content_vec if vectors else sa.null()
-        return sa.select(columns.id, columns.content, vector.label("text"))
+    def _documents(self, *, vectors: bool) -> str:
+        vector = "content_vec" if vectors else "NULL"
+        return f"SELECT id, content, {vector} FROM {self._schema.documents}"
 
-    def _stored(self, rows: Sequence[Any]) -> Iterator[StoredDocument]:
+    def _stored(self, rows: Sequence[tuple[Any, ...]]) -> Iterator[StoredDocument]:
         if not rows:
             return
         found = self._database.read(
-            lambda connection: self._occurrences(connection, [row.id for row in rows])
+            lambda connection: self._occurrences(connection, [row[0] for row in rows])
         )
         for number, content, vector in rows:
             yield StoredDocument(
@@ -535,22 +517,14 @@ class TidbTable(Table):
         found = defaultdict[int, list[Occurrence]](list)
         if not self._schema.has_parts:
             return found
-        columns, sources = self._schema.occurrences.c, self._schema.sources.c
-        statement = (
-            sa.select(
-                columns.document,
-                sources.source,
-                line_of(columns.line),
-                columns.metadata,
-                end_line_of(self._schema),
-            )
-            .select_from(self._schema.occurrences_with_source)
-            .where(columns.document.in_(documents))
-            .order_by(columns.document, *in_order(self._schema))
+        rows = connection.rows(
+            f"SELECT document, {self._schema.sources}.source, NULLIF(line, {NO_LINE}), metadata,"
+            f" {self._schema.end_line} FROM {self._schema.occurrences_with_source}"
+            f" WHERE document IN {literals(documents)}"
+            f" ORDER BY document, {self._schema.in_order}"
         )
-        for document, source, line, metadata, end_line in connection.execute(statement):
-            where = Occurrence(source, line, decode_metadata(metadata), end_line)
-            found[document].append(where)
+        for document, source, line, metadata, end_line in rows:
+            found[document].append(Occurrence(source, line, decode_metadata(metadata), end_line))
         return found
 
     def _write(self, work: Callable[[Rows], Result]) -> Result:
@@ -619,7 +593,7 @@ class TidbTable(Table):
             self._require_same(connection)
             removed = work(rows)
             if removed.documents:
-                pass_on_hashes(connection, self._schema)
+                pass_on_hashes(connection, self.spec.name)
             return removed
 
         return self._database.write(in_transaction)
@@ -639,7 +613,7 @@ class TidbTable(Table):
             try:
                 add_columns(connection, self.spec.name)
                 set_comment(connection, self.spec.name, encode_comment(self.spec))
-            except DBAPIError as error:
+            except DatabaseError as error:
                 if code_of(error) in NO_PRIVILEGE:
                     return False
                 raise
@@ -650,7 +624,7 @@ class TidbTable(Table):
             with self._database.lock(f"jtv init {self.spec.name.lower()}"):
                 self._can_migrate = self._database.read(work, is_slow=True)
             if self._can_migrate:
-                self._schema = schema(self.spec)
+                self._schema = Schema(self.spec)
             else:
                 self._database.on_notice(
                     f"table {self.spec.name} does not record how files were read: that takes"
@@ -674,6 +648,11 @@ class TidbTable(Table):
         comment = comment_of(connection, self.spec.name)
         if not has_identity(self.spec.name, comment, self.spec.identity):
             raise TableDropped(self.spec.name)
+
+
+def _is_named(sources: Sequence[str]) -> str:
+    """Return the condition that a source has one of these names."""
+    return f"source_hash IN {literals(map(text_hash, sources))}"
 
 
 def _with_largest(

@@ -15,26 +15,15 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING
 
-import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
-
 from jtv_cli.records import Change, ChangeKind, TableSpec
-from jtv_cli.stores.tidb.connection import fetch_all
-from jtv_cli.stores.tidb.errors import DUPLICATE_INDEX, code_of
-from jtv_cli.stores.tidb.schema import (
-    create_parts,
-    encode_comment,
-    schema,
-    set_comment,
-)
+from jtv_cli.stores.tidb.errors import DUPLICATE_INDEX, DatabaseError, code_of
+from jtv_cli.stores.tidb.schema import PARTS, create_parts, encode_comment, set_comment
+from jtv_cli.stores.tidb.sql import literals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sqlalchemy import Connection, Executable
-
-    from jtv_cli.stores.tidb.connection import Database, Rows
-    from jtv_cli.stores.tidb.schema import Schema
+    from jtv_cli.stores.tidb.connection import Connection, Database, Rows
 
 # https://docs.pingcap.com/tidb/stable/vector-search-integrate-with-jinaai-embedding
 _MODEL, _DIMENSIONS = "jina-embeddings-v2-base-en", 768
@@ -54,10 +43,6 @@ _CANDIDATES = (
     "  GROUP BY text_hash) AS candidate"
 )
 _HOLDER = "LEFT JOIN `{0}` AS holder ON holder.content_hash = candidate.text_hash"
-_PARTS = sa.text(
-    "SELECT table_name FROM information_schema.tables"
-    " WHERE table_schema = DATABASE() AND table_name IN :names"
-).bindparams(sa.bindparam("names", expanding=True))
 # A text none of whose rows has a hash.
 _ANY_TO_FILL = f"SELECT 1 FROM {_CANDIDATES} {_HOLDER} WHERE holder.id IS NULL LIMIT 1"
 _FILL = (
@@ -112,7 +97,7 @@ def convert(database: Database, spec: TableSpec, progress: Callable[[str], None]
     # The privilege to update is needed last: without it, nothing should be changed before.
     run(f"UPDATE `{spec.name}` SET id = id WHERE FALSE")
     progress("creating the tables for occurrences")
-    database.read(lambda connection: create_parts(connection, schema(spec)))
+    database.read(lambda connection: create_parts(connection, spec.name))
     comment = encode_comment(spec, is_converting=True)
     database.read(lambda connection: set_comment(connection, spec.name, comment), is_slow=True)
     progress("adding content_hash")
@@ -120,23 +105,27 @@ def convert(database: Database, spec: TableSpec, progress: Callable[[str], None]
     run(f"ALTER TABLE `{spec.name}` ADD COLUMN IF NOT EXISTS content_hash BINARY(32)")
     # CREATE INDEX IF NOT EXISTS would need one more privilege.
     run(f"ALTER TABLE `{spec.name}` ADD UNIQUE INDEX content_hash (content_hash)")
-    _fill_hashes(database, schema(spec), progress)
+    _fill_hashes(database, spec.name, progress)
     comment = encode_comment(spec)
     database.read(lambda connection: set_comment(connection, spec.name, comment), is_slow=True)
 
 
-def repair_statements(tables: Schema) -> list[str | Executable]:
+def repair_statements(name: str) -> list[str]:
     """Return the statements whose rows `plan_repair` takes."""
-    names = [table.name for table in tables.parts]
-    return [_PARTS.bindparams(names=names), _ANY_TO_FILL.format(tables.documents.name, "WHERE")]
+    parts = literals(f"{name}{part}" for part in PARTS)
+    return [
+        "SELECT table_name FROM information_schema.tables"
+        f" WHERE table_schema = DATABASE() AND table_name IN {parts}",
+        _ANY_TO_FILL.format(name, "WHERE"),
+    ]
 
 
-def plan_repair(tables: Schema, rows: Sequence[Rows]) -> list[Change]:
+def plan_repair(name: str, rows: Sequence[Rows]) -> list[Change]:
     """Return what to repair in a table because others dropped parts of it, or added rows."""
     parts, lacking = rows
     descriptions = []
-    if missing := _missing_parts(tables, parts):
-        both = " and ".join(part.name for part in tables.parts)
+    if missing := _missing_parts(name, parts):
+        both = " and ".join(f"{name}{part}" for part in PARTS)
         verb = "is" if len(missing) == 1 else "are"
         descriptions.append(
             f"recreate {both}, because {' and '.join(missing)} {verb} missing;"
@@ -147,58 +136,54 @@ def plan_repair(tables: Schema, rows: Sequence[Rows]) -> list[Change]:
     return [Change(ChangeKind.REPAIR, description) for description in descriptions]
 
 
-def repair(database: Database, tables: Schema, progress: Callable[[str], None]) -> None:
+def repair(database: Database, name: str, progress: Callable[[str], None]) -> None:
     """Recreate both tables beside the main one if one is missing, and fill in hashes."""
 
     def create(connection: Connection) -> bool:
-        parts, lacking = fetch_all(connection, *repair_statements(tables))
-        if _missing_parts(tables, parts):
-            create_parts(connection, tables)
+        parts, lacking = connection.fetch_all(*repair_statements(name))
+        if _missing_parts(name, parts):
+            create_parts(connection, name)
         return bool(lacking)
 
     if database.read(create):
-        _fill_hashes(database, tables, progress)
+        _fill_hashes(database, name, progress)
 
 
-def pass_on_hashes(connection: Connection, schema: Schema) -> None:
+def pass_on_hashes(connection: Connection, name: str) -> None:
     """Give the hash of each text whose row was deleted to the first of its remaining rows.
 
     For the end of a transaction that deletes documents.
     """
-    table = schema.documents.name
     # jtv never adds rows without a hash: it is enough to look once.
-    looked, key = connection.info, (_ANY_WITHOUT_HASH, table)
-    if key not in looked:
-        any_row = connection.exec_driver_sql(_ANY_WITHOUT_HASH.format(table)).first()
-        looked[key] = any_row is not None
-    if looked[key]:
-        connection.exec_driver_sql(_FILL.format(table, "WHERE"))
+    any_without_hash = _ANY_WITHOUT_HASH.format(name)
+    looked = connection.looked_up
+    if any_without_hash not in looked:
+        looked[any_without_hash] = bool(connection.rows(any_without_hash))
+    if looked[any_without_hash]:
+        connection.run(_FILL.format(name, "WHERE"))
 
 
-def _fill_hashes(database: Database, schema: Schema, progress: Callable[[str], None]) -> None:
+def _fill_hashes(database: Database, name: str, progress: Callable[[str], None]) -> None:
     """Give each text without a hash its hash, in one statement for so many rows."""
-    table = schema.documents.name
     done, start = 0, _SMALLEST_ID
     while True:
-        part = _NEXT.format(table, _BY_ID, start, _FILLED_AT_ONCE)
-        count, first, last = database.read(
-            lambda connection: connection.exec_driver_sql(part).one()  # noqa: B023
-        )
+        part = _NEXT.format(name, _BY_ID, start, _FILLED_AT_ONCE)
+        [[count, first, last]] = database.read(lambda connection: connection.rows(part))  # noqa: B023
         if not count:
             return
-        fill = _FILL.format(table, f"{_BY_ID} WHERE id BETWEEN {first} AND {last} AND")
-        database.read(lambda connection: connection.exec_driver_sql(fill))  # noqa: B023
+        fill = _FILL.format(name, f"{_BY_ID} WHERE id BETWEEN {first} AND {last} AND")
+        database.read(lambda connection: connection.run(fill))  # noqa: B023
         done, start = done + count, last + 1
         progress(f"filling content_hash: {done:,} rows")
 
 
-def _missing_parts(tables: Schema, parts: Rows) -> list[str]:
+def _missing_parts(name: str, parts: Rows) -> list[str]:
     """Return the tables beside the main one that do not exist, given the names of those that do.
 
     TiDB ignores the case of table names.
     """
-    found = {name.lower() for (name,) in parts}
-    return [part.name for part in tables.parts if part.name.lower() not in found]
+    found = {part.lower() for (part,) in parts}
+    return [f"{name}{part}" for part in PARTS if f"{name}{part}".lower() not in found]
 
 
 def _run(database: Database, statement: str) -> None:
@@ -206,8 +191,8 @@ def _run(database: Database, statement: str) -> None:
 
     def work(connection: Connection) -> None:
         try:
-            connection.exec_driver_sql(statement)
-        except DBAPIError as error:
+            connection.run(statement)
+        except DatabaseError as error:
             if code_of(error) != DUPLICATE_INDEX:
                 raise
 

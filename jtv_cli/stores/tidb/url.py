@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, unquote_to_bytes
 
 from jtv_cli.errors import DATABASE_URL_HINT, UsageError, register_secret
@@ -74,7 +74,7 @@ class Address:
         """What a user should know about the connection, one line each."""
         return self.tls.notes
 
-    def connect_args(self) -> dict[str, object]:
+    def connect_args(self) -> dict[str, Any]:
         """Return the arguments of PyMySQL's `connect`, except timeouts.
 
         The password is bytes, because PyMySQL encodes text as Latin-1.

@@ -1,9 +1,8 @@
-"""The driver and SQLAlchemy's dialect for TiDB: how to log in, and what a session is set to.
+"""The driver for TiDB: how to log in, and what a session is set to.
 
-PyMySQL and SQLAlchemy send statements of their own: to set the character set and autocommit
-mode, to ask for the server's version and SQL mode, to ping and to roll back. Each is a round
-trip, up to 200 ms to a cluster in a cloud. Here, all settings are sent together with the first
-statement of the session.
+PyMySQL sends statements of its own, to set the character set and the autocommit mode. Each is a
+round trip, up to 200 ms to a cluster in a cloud. Here, all settings are sent together with the
+first statement of the session.
 """
 
 from __future__ import annotations
@@ -16,12 +15,8 @@ from contextlib import contextmanager, suppress
 from threading import Event, Timer
 from typing import TYPE_CHECKING, Any
 
-import sqlalchemy as sa
 from pymysql import connections, err
 from pymysql.constants import COMMAND
-from sqlalchemy.dialects import registry
-from sqlalchemy.dialects.mysql.pymysql import MySQLDialect_pymysql
-from sqlalchemy.exc import DisconnectionError
 
 from jtv_cli.hosts import resolve
 from jtv_cli.stores.tidb.errors import (
@@ -33,19 +28,12 @@ from jtv_cli.stores.tidb.errors import (
     password_refused,
     version_error,
 )
+from jtv_cli.stores.tidb.sql import literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from sqlalchemy import Connection, Engine
-    from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+    from collections.abc import Iterator
 
     from jtv_cli.stores.tidb.tls import Tls
-
-URL = "mysql+jtv://"
-"""The URL to create an engine of this dialect with."""
-
-_IDLE_SECONDS = 10.0
 
 # Authentication methods in which the client sends the password itself, or encrypts it with a
 # key that whoever answers has sent.
@@ -206,17 +194,17 @@ class DriverConnection(_PyMySQLConnection):  # type: ignore[misc]
         with self._decoding():
             super().ping(reconnect)
 
-    def escape(self, obj: object, mapping: Any = None) -> str:  # noqa: ANN401  # PyMySQL's
+    def escape(self, obj: object, mapping: Any = None) -> str:  # noqa: ANN401, ARG002  # PyMySQL's
         """Return a value as a literal that means the same in every SQL mode.
 
         PyMySQL would escape by the SQL mode that the server has last told it, which may not be
         the session's.
         """
-        if isinstance(obj, str):
-            return string_literal(obj)
-        if isinstance(obj, bytes | bytearray):
-            return f"x'{obj.hex()}'"
-        return str(super().escape(obj, mapping))
+        return literal(obj)
+
+    def abandon(self) -> None:
+        """Close the socket."""
+        self._force_close()
 
     def _prepare(self, sql: str) -> int | None:
         """Return the server's number of a statement, None if it refuses to prepare it."""
@@ -335,13 +323,6 @@ def _set_statement(*settings: str) -> str:
     return f"SET {', '.join(settings)}"
 
 
-def string_literal(text: str) -> str:
-    r"""Return a string literal that means the same whether or not `\` escapes a character."""
-    if "\\" in text:
-        return f"_utf8mb4 X'{text.encode().hex()}'"
-    return "'" + text.replace("'", "''") + "'"
-
-
 def _open_socket(host: str, port: int, deadline: float) -> socket.socket:
     """Connect to the first of a host's addresses that answers before the deadline."""
     failure: OSError | None = None
@@ -367,64 +348,28 @@ def _open_socket(host: str, port: int, deadline: float) -> socket.socket:
     raise err.OperationalError(CANNOT_CONNECT, f"cannot connect to {host}: {failure}") from failure
 
 
-class Dialect(MySQLDialect_pymysql):
-    """SQLAlchemy's dialect, for connections whose transactions are begun and ended by hand."""
+def log_in(tls: Tls, **options: Any) -> DriverConnection:  # noqa: ANN401  # PyMySQL's
+    """Return a connection with these options of PyMySQL.
 
-    supports_statement_cache = True
-
-    def connect(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401  # PyMySQL's
-        """Connect. Raises NO_HANDSHAKE, with version and reason, where it is not TiDB that answers.
-
-        Raises StoreError where the server asks for the password and must not have it.
-        """
-        tls: Tls = options["tls"]
-        connection = DriverConnection(*arguments, **options)
-        try:
-            connection.connect()
-        except Exception as error:
-            version = getattr(connection, "server_version", "")
-            if isinstance(error, _PasswordRefused) and version_error(version, "") is None:
-                raise password_refused(tls) from error
-            if self._is_told(error, greeted=bool(version)):
-                raise
-            raise err.OperationalError(NO_HANDSHAKE, version, str(error)) from error
-        return connection
-
-    def initialize(self, connection: Connection) -> None:
-        """Ask the server nothing: reflection, which needs the answers, is not used."""
-
-    def on_connect(self) -> Callable[[object], None]:
-        """Send nothing: the session is set."""
-        return lambda _: None
-
-    def do_rollback(self, dbapi_connection: object) -> None:
-        """Send nothing at the end of a use: no transaction is open."""
-
-    def _is_told(self, error: Exception, *, greeted: bool) -> bool:
-        """Return whether the driver's error tells why: a server refuses, or the network fails."""
-        if not isinstance(error, err.Error):
-            return False
-        code = code_of(error)
-        return code not in {0, NO_LOGIN_METHOD} and (greeted or code != SERVER_LOST)
+    Raises PyMySQL's errors: NO_HANDSHAKE, with version and reason, where it is not TiDB that
+    answers. Raises StoreError where the server asks for the password and must not have it.
+    """
+    connection = DriverConnection(tls=tls, **options)
+    try:
+        connection.connect()
+    except Exception as error:
+        version = getattr(connection, "server_version", "")
+        if isinstance(error, _PasswordRefused) and version_error(version, "") is None:
+            raise password_refused(tls) from error
+        if _is_told(error, greeted=bool(version)):
+            raise
+        raise err.OperationalError(NO_HANDSHAKE, version, str(error)) from error
+    return connection
 
 
-registry.register("mysql.jtv", __name__, Dialect.__name__)
-
-
-def ping_when_idle(engine: Engine) -> None:
-    """Have the engine ping a connection that was idle before it is used again."""
-
-    def note(_: object, entry: ConnectionPoolEntry) -> None:
-        entry.info[ping_when_idle] = time.monotonic()
-
-    def check(connection: Any, entry: ConnectionPoolEntry, _: PoolProxiedConnection) -> None:  # noqa: ANN401
-        idle = time.monotonic() - entry.info.get(ping_when_idle, time.monotonic())
-        if idle > _IDLE_SECONDS:
-            try:
-                engine.dialect.do_ping(connection)
-            except err.Error as error:
-                # The pool opens another connection.
-                raise DisconnectionError from error
-
-    sa.event.listen(engine, "checkin", note)
-    sa.event.listen(engine, "checkout", check)
+def _is_told(error: Exception, *, greeted: bool) -> bool:
+    """Return whether the driver's error tells why: a server refuses, or the network fails."""
+    if not isinstance(error, err.Error):
+        return False
+    code = code_of(error)
+    return code not in {0, NO_LOGIN_METHOD} and (greeted or code != SERVER_LOST)
