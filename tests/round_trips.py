@@ -46,6 +46,8 @@ class _Connection:
     is_waiting: bool = False
     """Whether the server has been sent something that it has not answered."""
     has_client: bool = True
+    is_answered: bool = False
+    """Whether the client has been given something since the server has."""
 
     def close(self) -> None:
         for end in (self.client, self.server):
@@ -126,7 +128,13 @@ class Network:
                 connection.up += data
             else:
                 connection.is_waiting = False
-                connection.down += data
+                if connection.is_answered:
+                    # More of the answer, which a busy server was slow to write: on its way, it
+                    # would be right behind what came before it.
+                    with suppress(OSError):
+                        connection.client.sendall(data)
+                else:
+                    connection.down += data
         return bool(ready)
 
     def _deliver(self) -> bool:
@@ -144,11 +152,11 @@ class Network:
                     continue
                 if each.down:
                     data, each.down = each.down, b""
-                    has_answer = True
+                    has_answer = each.is_answered = True
                     each.client.sendall(data)
                 if each.up:
                     data, each.up = each.up, b""
-                    each.is_waiting = True
+                    each.is_waiting, each.is_answered = True, False
                     each.server.sendall(data)
         return has_answer
 

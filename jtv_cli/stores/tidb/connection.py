@@ -61,6 +61,7 @@ class Connection:
         self.idle_since = time.monotonic()
         self.looked_up: dict[object, Any] = {}
         """What needs to be looked up once in a connection."""
+        self._pending: list[str] = []
 
     def rows(self, statement: str) -> Rows:
         """Return the rows of a statement."""
@@ -71,41 +72,44 @@ class Connection:
         rows = self.rows(statement)
         return rows[0][0] if rows else None
 
-    def run(self, statement: str, texts: Sequence[str | None] = ()) -> int:
-        """Run a statement, with a text for each `%s` if any; return how many rows it changed."""
-        cursor = self.driver.cursor()
-        try:
-            cursor.execute(statement, texts or None)
-        except err.MySQLError as error:
-            raise DatabaseError(error, statement) from error
-        return int(cursor.rowcount)
+    def run(self, statement: str) -> int:
+        """Run a statement; return how many rows it changed."""
+        return int(self.rows(statement)[0][0])
 
     def run_prepared(self, statement: str, types: bytes, values: bytes) -> int | None:
         """Run a statement in the binary protocol, as `DriverConnection.run_prepared` does."""
+        if self._pending:
+            self.fetch_all()
         try:
             return self.driver.run_prepared(statement, types, values)  # type: ignore[no-any-return]
         except err.MySQLError as error:
             raise DatabaseError(error, statement) from error
 
+    def begin(self) -> None:
+        """Begin a transaction, along with the next statement."""
+        self._pending.append("BEGIN")
+
     def fetch_all(self, *statements: str, optional: int = 0) -> list[Rows]:
         """Run statements in one round trip, and return the rows of each.
 
-        If one fails, the server does not run those after it. The server may refuse the last
-        `optional` ones, for lack of a privilege or of a table: then their rows are missing.
+        Of one that changes rows, their number is returned as the only row. If one fails, the
+        server does not run those after it. The server may refuse the last `optional` ones, for
+        lack of a privilege or of a table: then their rows are missing.
         """
+        pending, self._pending = self._pending, []
         cursor = self.driver.cursor()
-        text = ";\n".join(statements)
         found: list[Rows] = []
         try:
-            cursor.execute(text)
-            found.append(cursor.fetchall())
-            while cursor.nextset():
-                found.append(cursor.fetchall())
+            cursor.execute(";\n".join((*pending, *statements)))
+            while True:
+                found.append(cursor.fetchall() if cursor.description else ((cursor.rowcount,),))
+                if not cursor.nextset():
+                    break
         except err.MySQLError as error:
             is_refused = self.driver.open and code_of(error) not in RETRYABLE
-            if not is_refused or len(found) < len(statements) - optional:
-                raise DatabaseError(error, text) from error
-        return found
+            if not is_refused or len(found) < len(pending) + len(statements) - optional:
+                raise DatabaseError(error, ";\n".join(statements)) from error
+        return found[len(pending) :]
 
     def is_alive(self) -> bool:
         """Return whether the server should still answer; ask it after some time without use."""
@@ -176,7 +180,7 @@ class Database:
         """
 
         def in_transaction(connection: Connection) -> Result:
-            connection.run("BEGIN")
+            connection.begin()
             result = work(connection)
             connection.run(_COMMIT)
             return result

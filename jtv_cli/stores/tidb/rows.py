@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from pymysql.constants import FIELD_TYPE
 
 from jtv_cli.batching import batched
-from jtv_cli.errors import StoreError
-from jtv_cli.records import Removed, SourceLine, SourceRange
+from jtv_cli.errors import DocumentDeleted, StoreError
+from jtv_cli.records import Added, Occurrence, Removed, SourceLine, SourceRange
 from jtv_cli.stores.source_lines import encode_metadata, lines_to_scan
-from jtv_cli.stores.tidb.schema import NO_LINE, NO_SOURCE
+from jtv_cli.stores.tidb.schema import NO_LINE, NO_SOURCE, fetch_own
 from jtv_cli.stores.tidb.sql import literal, literals
 from jtv_cli.stores.tidb.statements import (
     KEYS,
@@ -25,11 +26,10 @@ from jtv_cli.text import text_hash
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from jtv_cli.records import Document, Occurrence, Vectors
+    from jtv_cli.records import Document, Vectors
     from jtv_cli.stores.source_lines import StoredLine
     from jtv_cli.stores.tidb.connection import Connection
     from jtv_cli.stores.tidb.schema import Schema
-    from jtv_cli.stores.tidb.statements import Row
 
 
 _DOCUMENT_COLUMNS = "content, content_vec, content_hash"
@@ -63,54 +63,70 @@ class Rows:
         self._schema = schema
         self._packet_bytes = packet_bytes
 
-    def insert_documents(self, documents: Sequence[Document], vectors: Vectors) -> int:
-        """Insert the documents that are not stored yet; return their number.
+    def add(self, documents: Sequence[Document], vectors: Vectors) -> Added:
+        """Insert the documents that are not stored yet, and the occurrences of all.
 
-        Most of many go in the binary protocol: in a statement, the server reads all digits of
-        the vectors twice, to parse it and for its digest, before it reads the numbers.
+        Of few, these are two round trips.
+
+        Raises TableDropped.
         """
-        size = prepared_rows(vectors.shape[1])
-        if len(documents) < _WORTH_PREPARING * size:
-            return self._insert_as_text(documents, vectors)
-        row = ",".join(["(?,?,?)"] * size)
-        into = f"{self._schema.documents} ({_DOCUMENT_COLUMNS})"
-        statement = f"INSERT INTO {into} VALUES {row} ON DUPLICATE KEY UPDATE id = id"
-        parts = (
-            (some, those, document_values(some, those))
-            for start in range(0, len(documents), size)
-            for some, those in [(documents[start : start + size], vectors[start : start + size])]
+        stored, last = self._insert_documents(documents, vectors)
+        hashes = [document.hash for document in documents]
+        names = {where.source for document in documents for where in document.occurrences}
+        counts, rows, sources = self._fetch(
+            last,
+            self._lookups(self._schema.documents, "content_hash", hashes, lock=True),
+            self._source_lookups(names),
         )
-        inserted = 0
-        for some, those, values in ahead(parts):
-            count = None
-            if len(some) == size and len(values) < self._packet_bytes - 32 * size:
-                types = bytes(_DOCUMENT_TYPES * size)
-                count = self._connection.run_prepared(statement, types, values)
-            inserted += self._insert_as_text(some, those) if count is None else count
-        return inserted
+        ids = dict(rows)
+        _require_all(hashes, ids)
+        places = [
+            (ids[document.hash], where) for document in documents for where in document.occurrences
+        ]
+        stored += sum(count for (count,) in counts)
+        return Added(stored, self._insert_occurrences(places, _by_name(names, sources)))
+
+    def add_occurrences(
+        self, source: str | None, places: Sequence[SourceLine], *, replace: bool = False
+    ) -> int:
+        """Insert occurrences, in place of the stored ones with `replace`; return how many.
+
+        Raises TableDropped, and DocumentDeleted.
+        """
+        documents = sorted({place.document for place in places})
+        locked, sources = self._fetch(
+            self._lookups(self._schema.documents, "id", documents, lock=True),
+            self._source_lookups({source}),
+        )
+        if len(locked) < len(documents):
+            raise DocumentDeleted(self._schema.spec.name)
+        if replace:
+            for _ in self._remove_occurrences(source, places):
+                pass
+        occurrences = [
+            (place.document, Occurrence(source, place.line, place.metadata, place.end_line))
+            for place in places
+        ]
+        return self._insert_occurrences(occurrences, _by_name({source}, sources))
 
     def known(
         self, hashes: Sequence[bytes], lines: SourceRange | None = None
     ) -> tuple[dict[bytes, int], set[StoredLine]]:
         """Return the ids of those of the hashes that are stored, and occurrences in some lines."""
-        statements = list(self._lookups(self._schema.documents, "content_hash", hashes))
+        statements = self._lookups(self._schema.documents, "content_hash", hashes)
         more = [] if lines is None else [self._in_range(lines)]
         rows = self._connection.fetch_all(*statements, *more)
         stored = set(rows.pop()) if more else set()
         return {key: number for part in rows for key, number in part}, stored
 
-    def lock_stored(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
-        """Lock the documents that the transaction has stored; return their ids by hash."""
-        ids = dict(self._lock(self._schema.documents, "content_hash", hashes))
-        _require_all(hashes, ids)
-        return ids
-
-    def lock(self, documents: Collection[int]) -> int:
-        """Keep documents from being deleted until the transaction ends; return their number.
+    def lock(self, documents: Collection[int]) -> None:
+        """Keep documents from being deleted until the transaction ends.
 
         They are locked by id, so that no two transactions wait for each other.
+
+        Raises TableDropped.
         """
-        return sum(1 for _ in self._lock(self._schema.documents, "id", sorted(documents)))
+        self._fetch(self._lookups(self._schema.documents, "id", sorted(documents), lock=True))
 
     def delete(self, documents: Collection[int]) -> Removed:
         """Delete documents, which must be locked, with all their occurrences."""
@@ -137,24 +153,6 @@ class Rows:
         )
         return [SourceLine(*row) for row in rows]
 
-    def insert_occurrences(self, occurrences: Iterable[tuple[int, Occurrence]]) -> int:
-        """Insert occurrences of documents, by id; return how many were new."""
-        occurrences = list(occurrences)
-        names = dict.fromkeys(occurrence.source for _, occurrence in occurrences)
-        sources = self._source_ids(names)
-        if missing := [name for name in names if name is not None and name not in sources]:
-            rows = [(f"(%s,x'{text_hash(name).hex()}')", (name,)) for name in missing]
-            self._insert(self._schema.sources, "id", "source, source_hash", rows)
-            sources |= self._source_ids(missing, lock=True)
-            _require_all(missing, sources)
-        has_end_line = self._schema.format > 1
-        places = (
-            _occurrence_row(document, sources[where.source], where, has_end_line=has_end_line)
-            for document, where in occurrences
-        )
-        columns = "document, source, line, metadata" + (", end_line" if has_end_line else "")
-        return self._insert(self._schema.occurrences, "document", columns, places)
-
     def remove_occurrences(self, source: str | None, places: Sequence[SourceLine]) -> Removed:
         """Remove occurrences of locked documents, and documents with their last.
 
@@ -171,27 +169,28 @@ class Rows:
             removed += Removed(documents, count)
         return removed
 
-    def replace_occurrences(self, source: str | None, places: Sequence[SourceLine]) -> None:
-        """Remove occurrences alone, for them to be inserted with other metadata."""
-        for _ in self._remove_occurrences(source, places):
-            pass
-
     def set_source_details(self, details: Mapping[str, Mapping[str, Any] | None]) -> None:
-        """Record how sources were read, in a table of format 2."""
+        """Record how sources were read, in a table of format 2.
+
+        Raises TableDropped.
+        """
         rows = [
-            (f"(%s,x'{text_hash(name).hex()}',%s)", (name, encode_metadata(some)))
+            _in_parentheses(name, text_hash(name), encode_metadata(some))
             for name, some in details.items()
         ]
-        for part in batched(rows, KEYS):
-            values = ",".join(value for value, _ in part)
-            self._connection.run(
+        self._fetch(
+            [
                 f"INSERT INTO {self._schema.sources} (source, source_hash, details)"
-                f" VALUES {values} ON DUPLICATE KEY UPDATE details = VALUES(details)",
-                tuple(text for _, texts in part for text in texts),
-            )
+                f" VALUES {','.join(part)} ON DUPLICATE KEY UPDATE details = VALUES(details)"
+                for part in batched(rows, KEYS)
+            ]
+        )
 
     def rename_source(self, old: str, new: str) -> int:
-        """Rename a source, or merge it into another; return its number of occurrences."""
+        """Rename a source, or merge it into another; return its number of occurrences.
+
+        Raises TableDropped.
+        """
         ids = self._source_ids({old, new}, lock=True)
         if old not in ids or old == new:
             return 0
@@ -221,12 +220,64 @@ class Rows:
         # The old row stays: a writer that has just looked up its id may still refer to it.
         return count
 
-    def _insert_as_text(self, documents: Sequence[Document], vectors: Vectors) -> int:
+    def _insert_documents(
+        self, documents: Sequence[Document], vectors: Vectors
+    ) -> tuple[int, list[str]]:
+        """Insert documents; return the number of new ones, and the statement for the rest, if any.
+
+        Most of many go in the binary protocol: in a statement, the server reads all digits of
+        the vectors twice, to parse it and for its digest, before it reads the numbers.
+        """
+        size = prepared_rows(vectors.shape[1])
+        if len(documents) < _WORTH_PREPARING * size:
+            *statements, last = self._document_inserts(documents, vectors)
+            return self._run(statements), [last]
+        row = ",".join(["(?,?,?)"] * size)
+        into = f"{self._schema.documents} ({_DOCUMENT_COLUMNS})"
+        statement = f"INSERT INTO {into} VALUES {row} ON DUPLICATE KEY UPDATE id = id"
+        parts = (
+            (some, those, document_values(some, those))
+            for start in range(0, len(documents), size)
+            for some, those in [(documents[start : start + size], vectors[start : start + size])]
+        )
+        inserted = 0
+        for some, those, values in ahead(parts):
+            count = None
+            if len(some) == size and len(values) < self._packet_bytes - 32 * size:
+                types = bytes(_DOCUMENT_TYPES * size)
+                count = self._connection.run_prepared(statement, types, values)
+            if count is None:
+                count = self._run(self._document_inserts(some, those))
+            inserted += count
+        return inserted, []
+
+    def _document_inserts(self, documents: Sequence[Document], vectors: Vectors) -> Iterator[str]:
         rows = (
-            (f"(%s,'{vector_text(vector)}',x'{document.hash.hex()}')", (document.text,))
+            f"({literal(document.text)},'{vector_text(vector)}',{literal(document.hash)})"
             for document, vector in zip(documents, vectors, strict=True)
         )
-        return self._insert(self._schema.documents, "id", _DOCUMENT_COLUMNS, rows)
+        return self._inserts(self._schema.documents, "id", _DOCUMENT_COLUMNS, rows)
+
+    def _insert_occurrences(
+        self, occurrences: Sequence[tuple[int, Occurrence]], sources: dict[str | None, int]
+    ) -> int:
+        """Insert occurrences of documents, by id; return how many were new.
+
+        `sources` has the ids of the sources that exist, by name; others are inserted.
+        """
+        names = dict.fromkeys(occurrence.source for _, occurrence in occurrences)
+        if missing := [name for name in names if name is not None and name not in sources]:
+            rows = [_in_parentheses(name, text_hash(name)) for name in missing]
+            self._run(self._inserts(self._schema.sources, "id", "source, source_hash", rows))
+            sources |= self._source_ids(missing, lock=True)
+            _require_all(missing, sources)
+        has_end_line = self._schema.format > 1
+        places = (
+            _occurrence_row(document, sources[where.source], where, has_end_line=has_end_line)
+            for document, where in occurrences
+        )
+        columns = "document, source, line, metadata" + (", end_line" if has_end_line else "")
+        return self._run(self._inserts(self._schema.occurrences, "document", columns, places))
 
     def _select_lines(self) -> str:
         columns = f"line, document, metadata, {self._schema.end_line}"
@@ -261,16 +312,20 @@ class Rows:
     def _source_ids(
         self, names: Collection[str | None], *, lock: bool = False
     ) -> dict[str | None, int]:
-        """Return the ids of those of the sources that exist, by name."""
-        hashes = {text_hash(name): name for name in names if name is not None}
-        look_up = self._lock if lock else self._look_up
-        rows = look_up(self._schema.sources, "source_hash", list(hashes))
-        ids = {hashes[key]: number for key, number in rows if key in hashes}
-        return {None: NO_SOURCE} | ids
+        """Return the ids of those of the sources that exist, by name. Raises TableDropped."""
+        [rows] = self._fetch(self._source_lookups(names, lock=lock))
+        return _by_name(names, rows)
 
-    def _insert(self, table: str, key: str, columns: str, rows: Iterable[Row]) -> int:
-        statements = inserts(f"{table} ({columns})", key, rows, self._packet_bytes)
-        return sum(self._connection.run(*statement) for statement in ahead(statements))
+    def _source_lookups(self, names: Collection[str | None], *, lock: bool = False) -> list[str]:
+        hashes = [text_hash(name) for name in names if name is not None]
+        return self._lookups(self._schema.sources, "source_hash", hashes, lock=lock)
+
+    def _inserts(self, table: str, key: str, columns: str, rows: Iterable[str]) -> Iterator[str]:
+        return inserts(f"{table} ({columns})", key, rows, self._packet_bytes)
+
+    def _run(self, statements: Iterable[str]) -> int:
+        """Run statements, each made while the one before is run; return how many rows changed."""
+        return sum(map(self._connection.run, ahead(iter(statements))))
 
     def _delete(self, table: str, column: str, keys: Collection[int], condition: str = "") -> int:
         """Delete the rows whose column has one of the keys; return their number."""
@@ -280,21 +335,27 @@ class Rows:
             for part in batched(sorted(keys), KEYS)
         )
 
-    def _look_up(
-        self, table: str, column: str, keys: Sequence[object]
-    ) -> Iterator[tuple[Any, int]]:
-        """Yield key and id of the rows whose column has one of the keys."""
-        for statement in self._lookups(table, column, keys):
-            yield from self._connection.rows(statement)
+    def _lookups(
+        self, table: str, column: str, keys: Sequence[object], *, lock: bool = False
+    ) -> list[str]:
+        """Return the statements that read key and id of the rows whose column has one of the keys.
 
-    def _lock(self, table: str, column: str, keys: Sequence[object]) -> Iterator[tuple[Any, int]]:
-        """Yield the same, each row locked until the transaction ends."""
-        for statement in self._lookups(table, column, keys):
-            yield from self._connection.rows(f"{statement} FOR UPDATE")
+        With `lock`, each row is locked until the transaction ends.
+        """
+        end = " FOR UPDATE" if lock else ""
+        return [
+            f"SELECT {column}, id FROM {table} WHERE {column} IN {literals(part)}{end}"
+            for part in batched(keys, KEYS)
+        ]
 
-    def _lookups(self, table: str, column: str, keys: Sequence[object]) -> Iterator[str]:
-        for part in batched(keys, KEYS):
-            yield f"SELECT {column}, id FROM {table} WHERE {column} IN {literals(part)}"
+    def _fetch(self, *groups: Sequence[str]) -> list[list[tuple[Any, ...]]]:
+        """Return the rows of each group of statements, all run in one round trip.
+
+        Raises TableDropped if the table was dropped, even if it was created again. Once a
+        transaction has locked a row of it, that can no longer happen.
+        """
+        results = iter(fetch_own(self._connection, self._schema, *chain.from_iterable(groups)))
+        return [list(chain.from_iterable(islice(results, len(group)))) for group in groups]
 
 
 def _is_at(source: int | None, places: Sequence[SourceLine]) -> str:
@@ -313,11 +374,21 @@ def _require_all(keys: Iterable[object], found: Mapping[Any, int]) -> None:
         )
 
 
+def _by_name(
+    names: Iterable[str | None], rows: Iterable[tuple[bytes, int]]
+) -> dict[str | None, int]:
+    """Return the ids of sources by name, given rows of hash and id."""
+    hashes = {text_hash(name): name for name in names if name is not None}
+    return {None: NO_SOURCE} | {hashes[key]: number for key, number in rows if key in hashes}
+
+
 def _occurrence_row(
     document: int, source: int, occurrence: Occurrence, *, has_end_line: bool
-) -> Row:
-    metadata = encode_metadata(occurrence.metadata)
-    mark, texts = ("NULL", ()) if metadata is None else ("%s", (metadata,))
-    numbers = f"{document},{source},{occurrence.line or NO_LINE}"
+) -> str:
+    metadata = literal(encode_metadata(occurrence.metadata))
     end_line = f",{occurrence.end_line or 'NULL'}" if has_end_line else ""
-    return f"({numbers},{mark}{end_line})", texts
+    return f"({document},{source},{occurrence.line or NO_LINE},{metadata}{end_line})"
+
+
+def _in_parentheses(*values: object) -> str:
+    return f"({','.join(map(literal, values))})"

@@ -36,9 +36,9 @@ _OVER_FETCH = 10
 # The number of documents to ask the index for at least where the last ones are at one distance.
 _TIED = 100
 # Queries sent together: as many as fit into any packet, with this many bytes for each number.
-_QUERY_BYTES = 1 << 19
+_QUERY_BYTES = 1 << 20
 _NUMBER_BYTES = 14
-_MOST_QUERIES = 16
+_MOST_QUERIES = 64
 _FULL_SCAN = "; documents without a distance made it a full scan"
 
 

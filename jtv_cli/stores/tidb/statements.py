@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from jtv_cli.records import Document, Occurrence, SourceLine, Vectors
 
     Item = TypeVar("Item")
-    Row = tuple[str, tuple[str | None, ...]]
-    """A row's values in parentheses, with `%s` for each text, and these texts."""
 
 KEYS = 1000
 """The number of keys that one statement looks up."""
@@ -52,18 +50,15 @@ def largest_text(dimensions: int, packet_bytes: int) -> int:
     return max(min(_ENTRY_BYTES - 4 * dimensions, in_packet), 0)
 
 
-def inserts(into: str, key: str, rows: Iterable[Row], packet_bytes: int) -> Iterator[Row]:
-    """Yield statements that insert the rows whose keys do not exist yet, and their texts.
+def inserts(into: str, key: str, rows: Iterable[str], packet_bytes: int) -> Iterator[str]:
+    """Yield statements that insert the rows whose keys do not exist yet.
 
-    `into` is a table and its columns, `key` the first column of its primary key. Values that
-    need no escaping are part of the statement: for the driver to search vectors for characters
-    to escape takes longer than to write them. INSERT IGNORE would turn any error into a NULL.
+    `into` is a table and its columns, `key` the first column of its primary key, and a row its
+    literals in parentheses. INSERT IGNORE would turn any error into a NULL.
     """
     most = min(_STATEMENT_BYTES, packet_bytes - _STATEMENT_OVERHEAD)
     for part in batched_by_weight(rows, _row_bytes, most):
-        values = ",".join(value for value, _ in part)
-        statement = f"INSERT INTO {into} VALUES {values} ON DUPLICATE KEY UPDATE {key} = {key}"
-        yield statement, tuple(text for _, texts in part for text in texts)
+        yield f"INSERT INTO {into} VALUES {','.join(part)} ON DUPLICATE KEY UPDATE {key} = {key}"
 
 
 def document_values(documents: Sequence[Document], vectors: Vectors) -> bytes:
@@ -155,15 +150,8 @@ def _length(size: int) -> bytes:
     return b"\xfe" + size.to_bytes(8, "little")
 
 
-def _row_bytes(row: Row) -> int:
-    value, texts = row
-    return len(value) + sum(_literal_bytes(text) for text in texts if text is not None)
-
-
-def _literal_bytes(text: str) -> int:
-    size = len(text) if text.isascii() else len(text.encode())
-    # See `string_literal` of the dialect: hexadecimal, or with quotes doubled.
-    return 2 * size if "\\" in text else size + text.count("'")
+def _row_bytes(row: str) -> int:
+    return len(row) if row.isascii() else len(row.encode())
 
 
 def _pieces(document: Document) -> Iterator[Document]:

@@ -9,7 +9,7 @@ from math import isnan
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jtv_cli.batching import batched
-from jtv_cli.errors import DocumentDeleted, NoIndex, StoreError, TableDropped
+from jtv_cli.errors import NoIndex, StoreError
 from jtv_cli.records import (
     Added,
     Hit,
@@ -32,10 +32,8 @@ from jtv_cli.stores.tidb.schema import (
     PARTS,
     Schema,
     add_columns,
-    comment_of,
     encode_comment,
     fetch_own,
-    has_identity,
     set_comment,
 )
 from jtv_cli.stores.tidb.search import (
@@ -528,28 +526,12 @@ class TidbTable(Table):
         return found
 
     def _write(self, work: Callable[[Rows], Result]) -> Result:
-        """Return what `work` returns, given the rows in one transaction on this table."""
-
-        def in_transaction(connection: Connection) -> Result:
-            result = work(self._rows(connection))
-            self._require_same(connection)
-            return result
-
-        return self._database.write(in_transaction)
+        """Return what `work` returns, given the rows in one transaction."""
+        return self._database.write(lambda connection: work(self._rows(connection)))
 
     def _add(self, documents: Sequence[Document], vectors: Vectors) -> Added:
-        def work(rows: Rows) -> Added:
-            stored = rows.insert_documents(documents, vectors)
-            ids = rows.lock_stored([document.hash for document in documents])
-            occurrences = rows.insert_occurrences(
-                (ids[document.hash], occurrence)
-                for document in documents
-                for occurrence in document.occurrences
-            )
-            return Added(stored, occurrences)
-
         try:
-            return self._write(work)
+            return self._write(lambda rows: rows.add(documents, vectors))
         except TooLarge as error:
             entries = (
                 (max(text_size(document), metadata_size(where)), where.source, where.line)
@@ -562,23 +544,8 @@ class TidbTable(Table):
         self, source: str | None, places: Sequence[SourceLine], *, replace: bool = False
     ) -> int:
         """Insert occurrences in one transaction, in place of the stored ones with `replace`."""
-
-        def in_transaction(connection: Connection) -> int:
-            rows = self._rows(connection)
-            documents = {place.document for place in places}
-            stored = rows.lock(documents)
-            self._require_same(connection)
-            if stored < len(documents):
-                raise DocumentDeleted(self.spec.name)
-            if replace:
-                rows.replace_occurrences(source, places)
-            return rows.insert_occurrences(
-                (place.document, Occurrence(source, place.line, place.metadata, place.end_line))
-                for place in places
-            )
-
         try:
-            return self._database.write(in_transaction)
+            return self._write(lambda rows: rows.add_occurrences(source, places, replace=replace))
         except TooLarge as error:
             entries = ((metadata_size(place), source, place.line) for place in places)
             raise _with_largest(error, entries) from error
@@ -590,7 +557,6 @@ class TidbTable(Table):
         def in_transaction(connection: Connection) -> Removed:
             rows = self._rows(connection)
             rows.lock(documents)
-            self._require_same(connection)
             removed = work(rows)
             if removed.documents:
                 pass_on_hashes(connection, self.spec.name)
@@ -609,7 +575,7 @@ class TidbTable(Table):
         """
 
         def work(connection: Connection) -> bool:
-            self._require_same(connection)
+            fetch_own(connection, self._schema)
             try:
                 add_columns(connection, self.spec.name)
                 set_comment(connection, self.spec.name, encode_comment(self.spec))
@@ -639,15 +605,6 @@ class TidbTable(Table):
                 f"table {self.spec.name} is the tutorial's and read-only",
                 hint="convert it with: jtv init (which shows the changes first)",
             )
-
-    def _require_same(self, connection: Connection) -> None:
-        """Raise TableDropped if the table was dropped since, even if it was created again.
-
-        Once the transaction has locked a row of it, it can no longer be dropped.
-        """
-        comment = comment_of(connection, self.spec.name)
-        if not has_identity(self.spec.name, comment, self.spec.identity):
-            raise TableDropped(self.spec.name)
 
 
 def _is_named(sources: Sequence[str]) -> str:
