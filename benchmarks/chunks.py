@@ -19,7 +19,7 @@ import math
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from retrieval import HERE
 from timing import JTV, machine
@@ -49,12 +49,11 @@ def main() -> None:
     print("| model | read as | documents | recall@10 | nDCG@10 |\n|---|---|---|---|---|")
     for model in models:
         for name, options in WAYS.items():
-            in_front = next((field for way, field in BELOW.items() if name.endswith(way)), "")
             with tempfile.TemporaryDirectory() as directory:
                 database = ("--database", str(Path(directory, "t.db")))
-                fill(model, options, in_front, database)
-                count = _jtv("list", "--format", "text", "-0", *database).count("\0")
-                found = find(questions, DEPTH, ("--per-source", "1"), database)
+                fill(LONG, model, options, in_front(name), database)
+                count = jtv("list", "--format", "text", "-0", *database).count("\0")
+                found = _files(questions, DEPTH, ("--per-source", "1"), database)
             ranks = [files.index(right) if right in files else None for files, right in found]
             recall = sum(rank is not None for rank in ranks) / len(ranks)
             ndcg = sum(1 / math.log2(rank + 2) for rank in ranks if rank is not None) / len(ranks)
@@ -64,42 +63,56 @@ def main() -> None:
     for model in models:
         with tempfile.TemporaryDirectory() as directory:
             database = ("--database", str(Path(directory, "t.db")))
-            fill(model, (), "", database)
+            fill(LONG, model, (), "", database)
             for name, options in (("all", ()), ("one a file", ("--per-source", "1"))):
-                found = find(questions, 5, options, database)
+                found = _files(questions, 5, options, database)
                 distinct = sum(len(set(files)) for files, _ in found) / len(found)
                 within = sum(right in files for files, right in found) / len(found)
                 first = sum(files[0] == right for files, right in found) / len(found)
                 print(f"| {model} | {name} | {distinct:.1f} | {within:.3f} | {first:.3f} |")
 
 
-def fill(model: str, options: Sequence[str], in_front: str, database: tuple[str, str]) -> None:
-    """Ingest the documents; `in_front` names a field to put in front of each chunk."""
-    _jtv("init", "--model", model, *database)
-    _jtv("ingest", str(LONG), *options, *database)
+def in_front(way: str) -> str:
+    """Return the field that a way to read documents puts in front of each chunk, if any."""
+    return next((field for name, field in BELOW.items() if way.endswith(name)), "")
+
+
+def fill(
+    documents: Path, model: str, options: Sequence[str], in_front: str, database: Sequence[str]
+) -> None:
+    """Ingest a directory; `in_front` names a field to put in front of each chunk."""
+    jtv("init", "--model", model, *database)
+    jtv("ingest", str(documents), *options, *database)
     if not in_front:
         return
-    records = [json.loads(line) for line in _jtv("list", "--json", *database).splitlines()]
+    records = [json.loads(line) for line in jtv("list", "--json", *database).splitlines()]
     for each in records:
         above = (each["metadata"] or {}).get(in_front, "")
         each["text"] = f"{above}\n\n{each['content']}"
-    _jtv("init", "--drop", "--yes", "--model", model, *database)
+    jtv("init", "--drop", "--yes", "--model", model, *database)
     for source in {each["source"] for each in records}:
         lines = [json.dumps(each) for each in records if each["source"] == source]
         name = ("--source", str(source), "--input", "jsonl")
-        _jtv("ingest", "-", *name, *database, stdin="\n".join(lines))
+        jtv("ingest", "-", *name, *database, stdin="\n".join(lines))
 
 
 def find(
+    queries: Sequence[str], depth: int, options: Sequence[str], database: Sequence[str]
+) -> list[list[dict[str, Any]]]:
+    """Return the hits of each query, the best first."""
+    search = ("search", "--queries", "-", "-k", str(depth), "--json", *options, *database)
+    found = jtv(*search, stdin="".join(f"{query}\n" for query in queries)).splitlines()
+    return [json.loads(line)["hits"] for line in found]
+
+
+def _files(
     questions: Sequence[dict[str, str]], depth: int, options: Sequence[str], database: Sequence[str]
 ) -> list[tuple[list[str], str]]:
     """Return the files of each question's hits, the best first, and the right one."""
-    queries = "".join(f"{question['question']}\n" for question in questions)
-    search = ("search", "--queries", "-", "-k", str(depth), "--json", *options, *database)
-    answers = [json.loads(line) for line in _jtv(*search, stdin=queries).splitlines()]
+    found = find([question["question"] for question in questions], depth, options, database)
     return [
-        ([_file(hit["source"]) for hit in answer["hits"]], question["file"])
-        for answer, question in zip(answers, questions, strict=True)
+        ([_file(hit["source"]) for hit in hits], question["file"])
+        for hits, question in zip(found, questions, strict=True)
     ]
 
 
@@ -107,7 +120,8 @@ def _file(source: str) -> str:
     return "/".join(source.split("/")[-2:])
 
 
-def _jtv(*arguments: str, stdin: str = "") -> str:
+def jtv(*arguments: str, stdin: str = "") -> str:
+    """Run a command of jtv and return what it prints."""
     return subprocess.run(
         [JTV, *arguments, "--quiet"], input=stdin, check=True, stdout=subprocess.PIPE, text=True
     ).stdout

@@ -81,6 +81,54 @@ class TestMarkdown:
         found = [(each[2] or {})["heading"] for each in chunks(text, kind=Kind.RST)]
         assert found == ["Guide", "Guide > Part", "Guide > Part > Deep"]
 
+    def test_underlined_headings_of_plain_text(self) -> None:
+        text = (
+            "=====\nGuide\n=====\n\none\n\n.. _part:\n\nPart\n----\n\ntwo\n\nDeep\n~~~~~\n\nthree"
+        )
+        found = chunks(text, kind=Kind.TEXT)
+        assert [(each[0], (each[2] or {})["heading"]) for each in found] == [
+            (1, "Guide"),
+            (7, "Guide > Part"),
+            (14, "Guide > Part > Deep"),
+        ]
+        require_lines(text, found)
+
+    def test_a_man_page(self) -> None:
+        options = "\n".join(f".TP\n.B \\-{n}\n{sentences(2, n)}" for n in range(9))
+        text = f'.TH JTV 1\n.SH NAME\njtv\n.SH "OPTIONS"\n{options}\n.SS More\n.PP\nx'
+        found = chunks(text, 96, Kind.TEXT)
+        headings = [(each[2] or {}).get("heading") for each in found]
+        assert list(dict.fromkeys(headings)) == [None, "NAME", "OPTIONS", "OPTIONS > More"]
+        assert all(each[1].startswith((".TP", ".SH")) for each in found[1:-1])
+        require_lines(text, found)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "one\ntwo\n---\nthree",
+            "one\n\ntwo\n----------\n\nthree",
+            "12\n--\n\nthree",
+            "one\n\na much longer line\n-----\n\nthree",
+            "Name  Size\n----  ----\none   1",
+            "Dear all,\n\n-- \nJane",
+        ],
+    )
+    def test_a_rule_in_plain_text_is_no_heading(self, text: str) -> None:
+        found = chunks(text, kind=Kind.TEXT)
+        assert [each[2] for each in found] == [None]
+        require_lines(text, found)
+
+    def test_the_name_of_a_heading_belongs_to_its_section(self) -> None:
+        link = ".. _site: https://example.com"
+        text = f".. _guide:\n\nGuide\n=====\n\none\n\n{link}\n\n.. _a:\n.. _b:\n\nPart\n----\n\ntwo"
+        found = chunks(text, kind=Kind.RST)
+        assert [each[1] for each in found] == [
+            f".. _guide:\n\nGuide\n=====\n\none\n\n{link}",
+            ".. _a:\n.. _b:\n\nPart\n----\n\ntwo",
+        ]
+        assert [each[0] for each in found] == [1, 10]
+        require_lines(text, found)
+
     @pytest.mark.parametrize(
         "text",
         ["- one\n---\n- two", "text\n\n---\n\nmore", "a | b\n--- | ---\n1 | 2", "| a |\n|---|"],
@@ -112,6 +160,15 @@ class TestMarkdown:
             assert chunk.startswith("- item")
         rows = "\n".join(f"| row {n} | value |" for n in range(90))
         assert all(chunk.startswith("| row") for _, chunk, _, _ in chunks(rows, 64))
+
+    @pytest.mark.parametrize("kind", [Kind.MARKDOWN, Kind.RST, Kind.TEXT])
+    def test_an_example_stays_below_the_line_that_announces_it(self, kind: Kind) -> None:
+        parts = [f"{sentences(1, n)} For example:\n\nrun {n}, then\nwait" for n in range(60)]
+        text = "\n\n".join(parts)
+        found = chunks(text, 128, kind)
+        assert len(found) > 20
+        assert not [each for each in found if each[1].endswith(":")]
+        require_lines(text, found)
 
 
 class TestSizes:

@@ -48,12 +48,13 @@ _PARAGRAPH = re.compile(r"\n[ \t\r]*\n(?=[^\s])")
 _INDENTED_PARAGRAPH = re.compile(r"\n[ \t\r]*\n(?=[^\n])")
 _MARKDOWN_ITEM = re.compile(r"\n(?=(?:[-*+|>]|\d{1,9}[.)])[ \t])")
 _NESTED_ITEM = re.compile(r"\n(?=[ \t]*(?:[-*+|>]|\d{1,9}[.)])[ \t])")
+_MAN_PARAGRAPH = re.compile(r"\n(?=\.(?:[IT]?P|PP|LP|sp)\b)")
 _UNINDENTED_LINE = re.compile(r"\n(?=[^\s)\]}])")
 _LINE = re.compile(r"\n")
-_PLACES = {
+_PLACES: dict[Kind, tuple[re.Pattern[str], ...]] = {
     Kind.MARKDOWN: (_PARAGRAPH, _INDENTED_PARAGRAPH, _MARKDOWN_ITEM, _NESTED_ITEM),
     Kind.RST: (_PARAGRAPH, _INDENTED_PARAGRAPH, _MARKDOWN_ITEM, _NESTED_ITEM),
-    Kind.TEXT: (_PARAGRAPH, _INDENTED_PARAGRAPH, _MARKDOWN_ITEM),
+    Kind.TEXT: (_PARAGRAPH, _INDENTED_PARAGRAPH, _MAN_PARAGRAPH, _MARKDOWN_ITEM),
     Kind.CODE: (_PARAGRAPH, _INDENTED_PARAGRAPH, _UNINDENTED_LINE, _LINE),
 }
 # Where a text without any of these may be divided into windows.
@@ -151,9 +152,17 @@ class _Cutter:
         low = bisect_left(offsets, start + quarter)
         high = bisect_right(offsets, end - quarter)
         if low < high:
-            return min(offsets[low:high], key=lambda offset: (rank(self._text, offset), offset))
+            return min(offsets[low:high], key=lambda offset: (*self._order(offset), offset))
         middle = (start + end) // 2
         return min(offsets, key=lambda offset: (abs(offset - middle), offset))
+
+    def _order(self, offset: int) -> tuple[bool, int]:
+        """Return how a cut ranks among others; below a line that ends with a colon, it comes last.
+
+        What such a line announces, an example or the body of a directive, stays with it.
+        """
+        before = self._text[max(0, offset - _RANKED_BY) : offset].rstrip()
+        return before.endswith(":"), rank(self._text, offset)
 
     def _offsets(self, level: int) -> Sequence[int]:
         """Return the offsets at which a pattern allows a cut.

@@ -35,6 +35,8 @@ _SUFFIXES = {
 _BY_SUFFIX = {
     suffix: input_format for input_format, each in _SUFFIXES.items() for suffix in each.split()
 }
+# How the source of a man page begins: with a comment or its title.
+_MAN_PAGE = (b'.\\"', b"'\\\"", b".TH ")
 # Of plain text whose lines are documents, half of the lines have fewer bytes than this.
 _SHORT_LINE = 200
 
@@ -60,10 +62,13 @@ def guess_format(path: str, options: ReadOptions) -> InputFormat:
 def is_document_text(path: str, start: bytes) -> bool:
     """Return whether a plain text file is a document rather than a document on each line.
 
-    A document has long lines, or blank lines between its paragraphs. `start` is its beginning.
+    A document has long lines, or blank lines between its paragraphs, or is a man page. `start` is
+    its beginning.
     """
     name = path.lower().removesuffix(".gz")
     if path == STDIN or name.endswith(".log"):
         return False
+    if start.startswith(_MAN_PAGE):
+        return True
     lines = [line.strip() for line in start.replace(b"\r\n", b"\n").strip().splitlines()]
     return b"" in lines or (len(lines) > 0 and median(map(len, lines)) >= _SHORT_LINE)

@@ -39,6 +39,12 @@ _FENCE = re.compile(r"[ \t]*(`{3,}(?=[^`]*$)|~{3,})")
 _UNDERLINE = re.compile(r" {0,3}(=+|-+|([*^~\"'`:.#_+])\2{3,})[ \t]*")
 # What cannot be the title above an underline: lists, quotes, tables, indented text.
 _NO_TITLE = re.compile(r"[ \t]*(?:[-*+|>]|\d{1,9}[.)]|#{1,6}[ \t])(?:[ \t]|$)|    |\t|\|")
+# In reStructuredText, the name of what follows: ".. _install:". It has no URL.
+_TARGET = re.compile(r"\.\. _.*[^:\s]:[ \t]*")
+# Of a man page, in plain text.
+_MAN_HEADING = re.compile(r"\.S([HS])[ \t]+\"?(.*?)\"?[ \t]*")
+# In plain text, the underline of a title may be longer by so many characters.
+_LONGER_UNDERLINE = 3
 _RULES = ("---", "+++")
 _ENTRY = re.compile(r"""["']?([\w][\w .-]*?)["']?\s*[:=](?:\s+(.*)|)""")
 _MOST_HEADINGS = 6
@@ -151,7 +157,7 @@ class Chunker:
             done += self._add_front_matter(number, lines.pop(0))
             number += 1
         at = 0
-        if self._kind in (Kind.MARKDOWN, Kind.RST):
+        if self._kind is not Kind.CODE:
             # Most lines begin with a letter, and are no headings.
             for index in [i for i, line in enumerate(lines) if line and not line[0].isalnum()]:
                 if at < index:
@@ -233,14 +239,27 @@ class Chunker:
         if is_markdown and start in ("`", "~") and (fence := _FENCE.match(line)):
             self._fence = fence[1]
             return []
+        if self._kind is Kind.TEXT and start == "." and (match := _MAN_HEADING.fullmatch(line)):
+            return self._begin_section(number, [], "HS".index(match[1]) + 1, match[2])
         if not start or start.isalnum() or self._is_blank:
             return []
         title = self._lines[-1]
         if not (match := _UNDERLINE.fullmatch(line)) or _NO_TITLE.match(title):
             return []
-        if _UNDERLINE.fullmatch(title) or (match[2] and len(line.rstrip()) < len(title.rstrip())):
+        longer = len(line.rstrip()) - len(title.rstrip())
+        if _UNDERLINE.fullmatch(title) or (match[2] and longer < 0):
+            return []
+        if self._kind is Kind.TEXT and not (
+            0 <= longer <= _LONGER_UNDERLINE and self._is_title(line)
+        ):
             return []
         return self._begin_underlined(number, line.strip()[0])
+
+    def _is_title(self, underline: str) -> bool:
+        """Whether the line before the underline stands alone and has a letter."""
+        before = self._lines[-2] if len(self._lines) > 1 else ""
+        is_alone = not before.strip() or before.rstrip() == underline.rstrip()
+        return is_alone and any(map(str.isalpha, self._lines[-1]))
 
     def _begin_underlined(self, number: int, character: str) -> list[Text]:
         """Begin a section whose title is the line before, perhaps below a line of its own."""
@@ -253,10 +272,22 @@ class Chunker:
                 self._styles.append("=")
             self._styles.append(style)
         before = 2 if has_overline else 1
+        if self._kind is not Kind.MARKDOWN:
+            before += self._count_targets(before)
         taken = self._lines[-before:]
         del self._lines[-before:]
         level = min(self._styles.index(style) + 1, _MOST_HEADINGS)
         return self._begin_section(number - before, taken, level, taken[-1].strip())
+
+    def _count_targets(self, after: int) -> int:
+        """Return how many lines name the heading that the last lines are, with blank lines."""
+        targets = 0
+        for count, line in enumerate(reversed(self._lines[:-after]), 1):
+            if _TARGET.fullmatch(line):
+                targets = count
+            elif line.strip():
+                break
+        return targets
 
     def _begin_section(self, number: int, lines: list[str], level: int, heading: str) -> list[Text]:
         """Begin a section at a heading that may have begun with some lines before this one."""
