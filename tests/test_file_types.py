@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import ZipFile
 
 import pytest
 
@@ -113,6 +114,61 @@ def test_a_page_from_a_pipe(made: Jtv) -> None:
     assert [each["content"] for each in records(made)] == ["From **a** pipe"]
 
 
+def paragraphs(count: int, start: str, end: str) -> str:
+    return "".join(f"{start}Paragraph {number} of the page.{end}\n" for number in range(count))
+
+
+@pytest.mark.parametrize(
+    ("page", "count"),
+    [
+        pytest.param("<div>" * 200_000 + paragraphs(1, "", "") + "</div>" * 200_000, 1, id="divs"),
+        pytest.param(paragraphs(500, "<p>", ""), 500, id="no end tags"),
+        pytest.param(paragraphs(500, "<p><font color='red'>", "<br>"), 500, id="open fonts"),
+        pytest.param(f"<ul>{paragraphs(500, '<li><p>', '')}</ul>", 500, id="a list"),
+        pytest.param("<ul><li>" * 100 + paragraphs(500, "<p>", ""), 500, id="nested lists"),
+        pytest.param(f"<table>{paragraphs(500, '<tr><td><p>', '')}</table>", 500, id="a table"),
+    ],
+)
+def test_a_page_is_read_whole_however_it_nests(made: Jtv, page: str, count: int) -> None:
+    made.write("a.html", f"<h1>Top</h1>{page}<h1>Below</h1><p>The last.</p>")
+    made.ok("ingest", "a.html")
+    every = "\n".join(each["content"] for each in records(made))
+    assert [f"Paragraph {number} of the page." in every for number in range(count)] == [
+        True
+    ] * count
+    assert "The last." in every
+    assert every.count("Paragraph") == count
+
+
+@pytest.mark.parametrize("right", ["manual.docx", "manual.pptx", "manual.epub", "parts.xlsx"])
+@pytest.mark.parametrize("wrong", ["docx", "pptx", "epub", "xlsx"])
+def test_an_office_document_with_the_name_of_another(made: Jtv, right: str, wrong: str) -> None:
+    put(made, right)
+    made.ok("ingest", right)
+    expected = [(each["content"], each["heading"]) for each in records(made)]
+    (made.folder / "work" / right).rename(made.folder / "work" / f"x.{wrong}")
+    made.ok("init", "--table", "other")
+    made.ok("ingest", f"x.{wrong}", "--table", "other")
+    found = made.ok("list", "--table", "other", "--json").records
+    assert [(each["content"], each["heading"]) for each in found] == expected
+
+
+def test_another_archive_is_not_called_damaged(made: Jtv) -> None:
+    with ZipFile(made.folder / "work" / "a.docx", "w") as archive:
+        archive.writestr("notes.txt", "text")
+    result = made("ingest", "a.docx")
+    assert "it is not a Word document, as its name says (rename it), skipped" in result.stderr
+    assert result.code == 3
+
+
+def test_a_pdf_read_by_lines_is_named_with_the_command_that_reads_it(made: Jtv) -> None:
+    put(made, "manual.pdf")
+    result = made("ingest", "manual.pdf", "--lines")
+    assert result.code == 2
+    assert result.stderr.endswith("hint: store its text with: jtv ingest --input pdf manual.pdf\n")
+    made.ok("ingest", "--input", "pdf", "manual.pdf")
+
+
 @pytest.mark.parametrize("name", GOOD)
 def test_from_a_pipe_in_a_named_format(made: Jtv, name: str) -> None:
     content = (DATA / name).read_bytes()
@@ -186,6 +242,11 @@ class TestWithoutTheExtra:
         result = without_extra("ingest", "a.txt", *GOOD)
         assert result.code == 3
         assert result.stderr.count(f"(run: {INSTALL}), skipped") == len(GOOD)
+
+    def test_a_pdf_read_by_lines_is_named_with_another_program(self, without_extra: Jtv) -> None:
+        put(without_extra, "manual.pdf")
+        result = without_extra("ingest", "manual.pdf", "--lines")
+        assert "hint: pdftotext manual.pdf - | jtv ingest - --source manual.pdf" in result.stderr
 
     def test_a_directory_counts_them(self, without_extra: Jtv) -> None:
         put(without_extra, *GOOD, into="d")

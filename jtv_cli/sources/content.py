@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import shlex
+from importlib.util import find_spec
 
 from jtv_cli.errors import UsageError
 from jtv_cli.records import STDIN
@@ -41,8 +42,8 @@ class NotText(Exception):
     """Content that is not text: what it is, and a command that writes the text in FILE.
 
     `has_text` says that there is text in it, which jtv cannot read. `hint` is used without a
-    command. `is_fatal` says that a file the user named stops the command before anything
-    is done.
+    command, and with the extra `files` if it names FILE. `is_fatal` says that a file the user
+    named stops the command before anything is done.
     """
 
     def __init__(
@@ -61,13 +62,21 @@ class NotText(Exception):
 
     def hint(self, path: str, options: str = "") -> str:
         """Return how to ingest the text in a file, with the options of `jtv ingest` for it."""
-        if path == STDIN or not self._command or path.lower().endswith(".gz"):
+        if path == STDIN:
             return self._hint
         name = shlex.quote(printable(path))
         # A name that begins with a hyphen would be taken for an option.
         file = f"./{name}" if name.startswith("-") else name
+        is_readable = "FILE" in self._hint and has_extra()
+        if is_readable or not self._command or path.lower().endswith(".gz"):
+            return self._hint.replace("FILE", file)
         command = f"{self._command.replace('FILE', file)} | jtv ingest - --source {name}"
         return f"{command} {options}".rstrip()
+
+
+def has_extra() -> bool:
+    """Return whether the extra `files` is installed, with which jtv reads PDF and Office."""
+    return find_spec("kreuzberg") is not None
 
 
 def check_is_text(start: bytes) -> None:

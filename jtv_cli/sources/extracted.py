@@ -7,12 +7,13 @@ it takes for running ones, so the plain text of each page is used.
 from __future__ import annotations
 
 import re
-from importlib.util import find_spec
+from io import BytesIO
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jtv_cli.sources.chunks import DEFAULT_SIZE, Kind
-from jtv_cli.sources.content import NotText
+from jtv_cli.sources.content import NotText, has_extra
+from jtv_cli.sources.html import flattened
 from jtv_cli.sources.sections import cut_document
 from jtv_cli.sources.source import InputFormat
 
@@ -43,20 +44,22 @@ _DATA_IMAGE = re.compile(r"!\[([^\]\n]*)\]\(data:[^)\s]*\)")
 
 
 class _Kind(NamedTuple):
-    """What a format is called, its media type, and how its files begin."""
+    """What a format is called, its media type, and what only its archives contain, if it is one."""
 
     name: str
     media_type: str
-    start: bytes = _ZIP
+    part: str = ""
 
 
 _KINDS = {
-    InputFormat.PDF: _Kind("a PDF document", "application/pdf", b""),
-    InputFormat.DOCX: _Kind("a Word document", f"{_OFFICE}wordprocessingml.document"),
-    InputFormat.PPTX: _Kind("a PowerPoint presentation", f"{_OFFICE}presentationml.presentation"),
-    InputFormat.XLSX: _Kind("an Excel workbook", f"{_OFFICE}spreadsheetml.sheet"),
-    InputFormat.EPUB: _Kind("an EPUB book", "application/epub+zip"),
-    InputFormat.HTML: _Kind("an HTML page", "text/html", b""),
+    InputFormat.PDF: _Kind("a PDF document", "application/pdf"),
+    InputFormat.DOCX: _Kind("a Word document", f"{_OFFICE}wordprocessingml.document", "word/"),
+    InputFormat.PPTX: _Kind(
+        "a PowerPoint presentation", f"{_OFFICE}presentationml.presentation", "ppt/"
+    ),
+    InputFormat.XLSX: _Kind("an Excel workbook", f"{_OFFICE}spreadsheetml.sheet", "xl/"),
+    InputFormat.EPUB: _Kind("an EPUB book", "application/epub+zip", "META-INF/container.xml"),
+    InputFormat.HTML: _Kind("an HTML page", "text/html"),
 }
 
 
@@ -78,8 +81,8 @@ class _Extracted(NamedTuple):
 
 def check_extractable(source: Source) -> None:
     """Raise NotText unless a source is what its name says, and the extra is installed."""
-    name, _, start = _KINDS[source.format]
-    if find_spec("kreuzberg") is None:
+    name, _, part = _KINDS[source.format]
+    if not has_extra():
         raise NeedsExtra(name, hint=f"run: {INSTALL}")
     if source.stream.may_wait:
         return
@@ -90,8 +93,12 @@ def check_extractable(source: Source) -> None:
             hint="save it without a password, in the present format",
         )
     is_right = _PDF_START.match(found) if source.format is InputFormat.PDF else True
-    if not (is_right and found.startswith(start)):
-        raise NotText(f"not {name}, as its name says", hint="rename it")
+    if not is_right or (part and not found.startswith(_ZIP)):
+        raise _misnamed(name)
+
+
+def _misnamed(name: str) -> NotText:
+    return NotText(f"not {name}, as its name says", hint="rename it")
 
 
 def read_extracted(source: Source) -> Iterator[RecordBlock]:
@@ -141,20 +148,21 @@ def _chunks(source: Source, title: str, parts: list[_Part]) -> Iterator[Text]:
 def _extract(data: bytes, input_format: InputFormat) -> _Extracted:
     import kreuzberg
 
-    name, media_type, _ = _KINDS[input_format]
+    name, media_type, _ = _kind_of(data, _KINDS[input_format])
     title = ""
     if input_format is InputFormat.HTML:
         html = _decoded(data)
         if found := _HTML_TITLE.search(html):
             title = " ".join(_unescaped(found[1]).split())
         # The entries of the head would be taken for a heading of the text.
-        data = _HTML_HEAD.sub("", html, count=1).encode()
+        data = flattened(_HTML_HEAD.sub("", html, count=1)).encode()
     options: dict[str, Any] = {
         "output_format": "markdown",
         "use_cache": False,  # it would keep the texts in a directory of its own
         "disable_ocr": True,  # its type stub lacks this one
-        "pages": kreuzberg.PageConfig(extract_pages=True),
     }
+    if input_format is InputFormat.PDF:
+        options["pages"] = kreuzberg.PageConfig(extract_pages=True)
     try:
         config = kreuzberg.ExtractionConfig(**options)
         result = kreuzberg.extract_bytes_sync(data, media_type, config=config)
@@ -170,9 +178,29 @@ def _extract(data: bytes, input_format: InputFormat) -> _Extracted:
         pages = result.pages or []
         return _Extracted(title, [_Part(page["content"], page["page_number"]) for page in pages])
     text = _DATA_IMAGE.sub(r"\1", result.content)
-    if input_format is InputFormat.PPTX:
+    if media_type == _KINDS[InputFormat.PPTX].media_type:
         text = text.replace(r"\*\*", "")  # its marks of bold text, escaped
     return _Extracted(title, [_Part(text)])
+
+
+def _kind_of(data: bytes, named: _Kind) -> _Kind:
+    """Return what an archive is by its content, whatever its name says.
+
+    Raises NotText if it is something else than these formats.
+    """
+    from zipfile import BadZipFile, ZipFile
+
+    if not named.part:
+        return named
+    try:
+        with ZipFile(BytesIO(data)) as archive:
+            names = archive.namelist()
+    except (BadZipFile, ValueError):
+        return named  # which is damaged, as the library will say
+    for kind in (named, *_KINDS.values()):
+        if kind.part and any(name.startswith(kind.part) for name in names):
+            return kind
+    raise _misnamed(named.name)
 
 
 def _decoded(data: bytes) -> str:

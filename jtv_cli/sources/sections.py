@@ -25,6 +25,8 @@ _KINDS = {
 }
 # Each block is looked up in the table: a small file is one block.
 _TEXTS_IN_BLOCK = 256
+# Of a document in memory, the chunks of so many lines are held at once.
+_LINES_AT_ONCE = 1000
 # A longer section is cut in two, for it is held in memory: at a paragraph whose rank is among
 # the lowest, so that an edit before it does not move the place, or else at any line.
 _LONG_SECTION = 1 << 18
@@ -101,7 +103,8 @@ def cut_document(
     `size` is in estimated tokens.
     """
     chunker = Chunker(kind, size, metadata)
-    yield from chunker.add(1, lines)
+    for first in range(0, len(lines), _LINES_AT_ONCE):
+        yield from chunker.add(first + 1, lines[first : first + _LINES_AT_ONCE])
     yield from chunker.finish()
 
 
