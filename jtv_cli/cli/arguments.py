@@ -1,21 +1,26 @@
-"""Checks of arguments that several commands share."""
+"""Groups of options, and checks of arguments, that several commands share.
+
+A command has a group as one parameter: `session.with_session` replaces it by its options.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from jtv_cli.cli.options import LARGEST_ID
+from jtv_cli import config
+from jtv_cli.cli import options
 from jtv_cli.errors import UsageError
 from jtv_cli.records import STDIN, Filter
-from jtv_cli.render.formats import NUL_FORMATS, Format
-from jtv_cli.sources.source import InputFormat
+from jtv_cli.render.formats import NUL_FORMATS, Format, ResultWriter
+from jtv_cli.sources.source import InputFormat, ReadOptions
 from jtv_cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from jtv_cli.cli.session import Session
+    from jtv_cli.pipeline.options import IngestOptions
     from jtv_cli.records import Condition
     from jtv_cli.stores import Table
 
@@ -24,6 +29,162 @@ LIST_IDS = "see the ids: jtv list"
 
 _FEW = 10
 _LONGEST_ID = 100  # digits, zeros in front of it included
+
+
+class Reading(NamedTuple):
+    """Which files are read, and how."""
+
+    include: options.Include = None
+    exclude: options.Exclude = None
+    no_ignore: options.NoIgnore = False
+    follow: options.Follow = False
+    checksum: options.Checksum = False
+    input: options.InputFormat = None
+    text_field: options.TextFields = None
+    paragraphs: options.Paragraphs = False
+    lines: options.Lines = False
+    chunk: options.Chunk = None
+    no_chunk: options.NoChunk = False
+    delimiter: options.Delimiter = None
+    no_header: options.NoHeader = False
+
+    def read_options(self, source: str | None) -> ReadOptions:
+        """Return how to read files, and the source that their texts get if it is not the path.
+
+        Raises UsageError for a name that no source can have, and for options that contradict
+        one another.
+        """
+        from jtv_cli.sources.directory import Selection
+        from jtv_cli.sources.repository import GitSettings
+
+        _check_name(source)
+        git = GitSettings(*config.git_configuration())
+        include, exclude = self.include or (), self.exclude or ()
+        return ReadOptions(
+            source,
+            self._format(),
+            self.text_field or (),
+            Selection(include, exclude, not self.no_ignore, self.follow, git),
+            self.paragraphs,
+            self.delimiter,
+            not self.no_header,
+            self.chunk,
+            self.no_chunk,
+        )
+
+    def _format(self) -> InputFormat | None:
+        """Return the format that --input or --lines chooses, None if neither does."""
+        ways = {
+            "--lines": self.lines or None,
+            "--paragraphs": self.paragraphs or None,
+            "--chunk": self.chunk,
+        }
+        if any(value is not None for value in ways.values()):
+            require_one(ways)
+        if self.no_chunk and self.chunk is not None:
+            require_one({"--chunk": self.chunk, "--no-chunk": True})
+        if self.lines and self.input not in (None, InputFormat.LINES):
+            raise UsageError(f"--lines and --input {self.input.value} cannot be combined")
+        return InputFormat.LINES if self.lines else self.input
+
+
+class Requests(NamedTuple):
+    """How texts are sent to the embedder."""
+
+    concurrency: options.Concurrency = options.CONCURRENCY
+    max_wait: options.MaxWait = options.INGEST_SECONDS
+    max_tokens: options.MaxTokens = None
+    truncate: options.Truncate = False
+
+    def ingest_options(self, *, strict: bool = False) -> IngestOptions:
+        """Return what an ingest may do."""
+        from jtv_cli.pipeline.options import IngestOptions
+        from jtv_cli.pipeline.retry import RetryPolicy
+
+        retry_policy = RetryPolicy(self.max_wait)
+        return IngestOptions(self.concurrency, retry_policy, self.max_tokens, strict, self.truncate)
+
+
+class Conditions(NamedTuple):
+    """Which documents are used, by their metadata and the age of their files."""
+
+    where: options.Where = None
+    where_any: options.WhereAny = None
+    after: options.ModifiedAfter = None
+    before: options.ModifiedBefore = None
+
+    def filter(self, source: str | None = None) -> Filter | None:
+        """Return the filter, with a pattern for sources; None if it selects everything.
+
+        Raises UsageError for what is no condition, or no date.
+        """
+        found = Filter(
+            None if source is None else printable(source),
+            _parsed("--where", self.where),
+            _parsed("--where-any", self.where_any),
+            _seconds("--after", self.after),
+            _seconds("--before", self.before),
+        )
+        return None if found == Filter() else found
+
+
+class Results(NamedTuple):
+    """How results are written."""
+
+    format: options.OutputFormat = None
+    json: options.Json = False
+    nul: options.Nul = False
+
+    def writer(self, session: Session) -> ResultWriter:
+        """Return what writes results in the requested format, or as it suits the output.
+
+        Raises UsageError for options that contradict one another.
+        """
+        if self.json and self.format not in (None, Format.JSONL):
+            raise UsageError(
+                f"--json and --format {self.format.value} cannot be combined",
+                hint="keep one of them",
+            )
+        asked = Format.JSONL if self.json else self.format
+        if self.nul and asked not in (None, *NUL_FORMATS):
+            names = ", ".join(form.value for form in NUL_FORMATS)
+            raise UsageError(
+                f"-0 and --format {asked.value} cannot be combined",
+                hint=f"use one of these formats: {names}",
+            )
+        suited = Format.TABLE if session.output.is_terminal and not self.nul else Format.TSV
+        return ResultWriter(session.output, asked or suited, self.nul)
+
+
+def _check_name(source: str | None) -> None:
+    """Raise UsageError for an invalid --source: empty, `-` or not UTF-8."""
+    if source is None:
+        return
+    if not source.strip():
+        raise UsageError("--source is empty")
+    if source == STDIN:
+        raise UsageError(
+            f'"{STDIN}" cannot be the name of a source', hint="choose another name for --source"
+        )
+    require_utf8(source, "--source")
+
+
+def _parsed(option: str, texts: Sequence[str] | None) -> tuple[Condition, ...]:
+    if not texts:
+        return ()
+    from jtv_cli.stores.filters import parse_condition
+
+    for text in texts:
+        require_utf8(text, option)
+    return tuple(parse_condition(text, option) for text in texts)
+
+
+def _seconds(option: str, date: str | None) -> float | None:
+    if date is None:
+        return None
+    from jtv_cli.stores.filters import parse_seconds
+
+    return parse_seconds(date, option)
 
 
 def require_one(given: Mapping[str, object]) -> None:
@@ -43,64 +204,6 @@ def require_utf8(text: str, name: str) -> None:
         raise UsageError(f"{name} is not UTF-8") from None
 
 
-def require_name(source: str | None) -> None:
-    """Raise UsageError for an invalid --source: empty, `-` or not UTF-8."""
-    if source is None:
-        return
-    if not source.strip():
-        raise UsageError("--source is empty")
-    if source == STDIN:
-        raise UsageError(
-            f'"{STDIN}" cannot be the name of a source', hint="choose another name for --source"
-        )
-    require_utf8(source, "--source")
-
-
-def choose_input(
-    chosen: InputFormat | None, *, lines: bool, paragraphs: bool, chunk: int | None, whole: bool
-) -> InputFormat | None:
-    """Return the input format that --input or --lines chooses, None if neither does.
-
-    Raises UsageError for options that contradict one another.
-    """
-    ways = {
-        "--lines": lines or None,
-        "--paragraphs": paragraphs or None,
-        "--chunk": chunk,
-    }
-    if any(value is not None for value in ways.values()):
-        require_one(ways)
-    if whole and chunk is not None:
-        require_one({"--chunk": chunk, "--no-chunk": whole})
-    if lines and chosen not in (None, InputFormat.LINES):
-        raise UsageError(f"--lines and --input {chosen.value} cannot be combined")
-    return InputFormat.LINES if lines else chosen
-
-
-def make_filter(
-    source: str | None,
-    where: Sequence[str] | None,
-    where_any: Sequence[str] | None = None,
-    after: str | None = None,
-    before: str | None = None,
-) -> Filter | None:
-    """Return the filter of the options of that name, None if they select everything.
-
-    Raises UsageError for what is no condition, or no date.
-    """
-    if source is None and not where and not where_any and after is None and before is None:
-        return None
-    from jtv_cli.stores.filters import parse_seconds
-
-    return Filter(
-        None if source is None else printable(source),
-        _conditions("--where", where),
-        _conditions("--where-any", where_any),
-        None if after is None else parse_seconds(after, "--after"),
-        None if before is None else parse_seconds(before, "--before"),
-    )
-
-
 def split_after(after: str | None) -> tuple[int | None, str | None]:
     """Return the value of --after as an id, or as a date.
 
@@ -109,39 +212,12 @@ def split_after(after: str | None) -> tuple[int | None, str | None]:
     if after is None or re.fullmatch("[+-]?[0-9]+", after) is None:
         return None, after
     # Python limits the digits of a number.
-    if len(after) > _LONGEST_ID or not 0 <= int(after) <= LARGEST_ID:
+    if len(after) > _LONGEST_ID or not 0 <= int(after) <= options.LARGEST_ID:
         raise UsageError(
-            f"--after {after} is not in the range 0<=x<={LARGEST_ID}",
+            f"--after {after} is not in the range 0<=x<={options.LARGEST_ID}",
             hint="choose an id from: jtv list",
         )
     return int(after), None
-
-
-def _conditions(option: str, texts: Sequence[str] | None) -> tuple[Condition, ...]:
-    from jtv_cli.stores.filters import parse_condition
-
-    for text in texts or ():
-        require_utf8(text, option)
-    return tuple(parse_condition(text, option) for text in texts or ())
-
-
-def choose_format(session: Session, asked: Format | None, *, json: bool, nul: bool) -> Format:
-    """Return the requested output format, or the default for where the output goes."""
-    if json and asked not in (None, Format.JSONL):
-        raise UsageError(
-            f"--json and --format {asked.value} cannot be combined", hint="keep one of them"
-        )
-    if nul and asked not in (None, *NUL_FORMATS):
-        names = ", ".join(form.value for form in NUL_FORMATS)
-        raise UsageError(
-            f"-0 and --format {asked.value} cannot be combined",
-            hint=f"use one of these formats: {names}",
-        )
-    if json:
-        return Format.JSONL
-    if asked is not None:
-        return asked
-    return Format.TABLE if session.output.is_terminal and not nul else Format.TSV
 
 
 def missing_documents(table: Table, ids: Sequence[int]) -> str:

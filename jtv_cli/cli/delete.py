@@ -7,7 +7,7 @@ from glob import escape
 from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.cli import options
-from jtv_cli.cli.arguments import LIST_IDS, make_filter, missing_documents, require_one
+from jtv_cli.cli.arguments import LIST_IDS, Conditions, missing_documents, require_one
 from jtv_cli.cli.interrupts import if_interrupted
 from jtv_cli.cli.session import RESUME, Session
 from jtv_cli.errors import ExitCode, UsageError
@@ -32,10 +32,8 @@ def delete(
     ids: options.OptionalIds = None,
     source: options.DeletedSource = None,
     texts: options.DeletedTexts = None,
-    where: options.Where = None,
-    where_any: options.WhereAny = None,
-    after: options.ModifiedAfter = None,
-    before: options.ModifiedBefore = None,
+    *,
+    conditions: Conditions,
     dry_run: options.DeleteDryRun = False,
     yes: options.Yes = False,
     json: options.Report = False,
@@ -52,7 +50,7 @@ def delete(
       jtv delete --where 'year < 2020' --dry-run
 
     """
-    filter_ = make_filter(None, where, where_any, after, before)
+    filter_ = conditions.filter()
     named = {"ID": ids, "--texts": texts}
     if filter_ is None:
         require_one({**named, "--source": source, "--where": None})

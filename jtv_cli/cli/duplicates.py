@@ -5,10 +5,9 @@ from __future__ import annotations
 from itertools import chain, islice
 
 from jtv_cli.cli import options
-from jtv_cli.cli.arguments import choose_format
+from jtv_cli.cli.arguments import Results
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode
-from jtv_cli.render.formats import Format, format_pairs
 
 
 def duplicates(
@@ -16,9 +15,8 @@ def duplicates(
     max_distance: options.DuplicateDistance = 0.05,
     limit: options.PairLimit = None,
     exact: options.ExactPairs = False,
-    format: options.OutputFormat = None,  # noqa: A002
-    json: options.Json = False,
-    nul: options.Nul = False,
+    *,
+    results: Results,
 ) -> int:
     """Find pairs of documents that are almost the same, by their stored vectors.
 
@@ -34,7 +32,7 @@ def duplicates(
     """
     from jtv_cli.pipeline.duplicates import find_duplicates
 
-    form = choose_format(session, format, json=json, nul=nul)
+    writer = results.writer(session)
     with session.store() as store:
         with session.console.status("comparing documents"):
             table = session.open_table(store)
@@ -43,13 +41,8 @@ def duplicates(
             # The status line stays until the first pair is found.
             first = [*islice(pairs, 1)]
             pairs = chain(first, pairs)
-        if form is not Format.TABLE:
-            for piece in format_pairs(pairs, form, session.output.escape, nul=nul):
-                session.output.write(piece)
-        elif first:
-            from jtv_cli.render.tables import print_pairs
-
-            print_pairs(pairs, session.output)
+        if first or not writer.is_table:
+            writer.write_pairs(pairs)
         else:
             session.console.report("No duplicates found")
     return ExitCode.OK if first else ExitCode.NOTHING_FOUND

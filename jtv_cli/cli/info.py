@@ -9,8 +9,7 @@ from jtv_cli.cli.arguments import empty_table
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode
 from jtv_cli.records import IndexState
-from jtv_cli.render.escape import tab_separated
-from jtv_cli.render.formats import format_value
+from jtv_cli.render.formats import format_value, write_rows
 from jtv_cli.render.units import format_count, format_index, format_named_index, format_size
 from jtv_cli.source_names import shown_source
 
@@ -104,14 +103,9 @@ def _print_sources(session: Session, sources: Sequence[SourceCount], *, most: in
     left_out = len(sources) - most if most is not None and session.output.is_terminal else 0
     if left_out > 0:
         sources = sorted(sources, key=lambda source: -source.occurrences)[:most]
-    rows = [tuple(map(format_value, _record(source).values())) for source in sources]
-    if not session.output.is_terminal:
-        for row in rows:
-            session.output.write(tab_separated(("source", *row)) + "\n")
-    elif rows:
-        from jtv_cli.render.tables import print_rows
-
-        print_rows(columns, rows, session.output)
+    name = () if session.output.is_terminal else ("source",)
+    rows = [(*name, *map(format_value, _record(source).values())) for source in sources]
+    write_rows(columns, rows, session.output)
     if left_out > 0:
         more = format_count(left_out, "more source")
         command = session.console.complete_hint("jtv info --sources")

@@ -7,9 +7,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jtv_cli import config
 from jtv_cli.cli import options
-from jtv_cli.cli.arguments import choose_input, require_name
+from jtv_cli.cli.arguments import Reading, Requests
 from jtv_cli.cli.interrupts import Interrupted
 from jtv_cli.cli.session import RESUME, Session
 from jtv_cli.embedders import Model
@@ -20,10 +19,7 @@ from jtv_cli.render.output import OutputClosed
 from jtv_cli.render.progress import ingest_progress
 from jtv_cli.render.units import format_count, format_removed, format_size, format_usd
 from jtv_cli.sources.details import describe, in_words
-from jtv_cli.sources.directory import Selection
 from jtv_cli.sources.open import open_input, read_blocks
-from jtv_cli.sources.repository import GitSettings
-from jtv_cli.sources.source import ReadOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -32,11 +28,11 @@ if TYPE_CHECKING:
     from jtv_cli.pipeline.long_texts import TextCutter
     from jtv_cli.pipeline.options import IngestOptions
     from jtv_cli.pipeline.reembedding import Block
-    from jtv_cli.pipeline.unchanged import Remembered
     from jtv_cli.records import IngestEstimate
     from jtv_cli.sources.blocks import RecordBlock
+    from jtv_cli.sources.directory import FoundFile
     from jtv_cli.sources.open import Input
-    from jtv_cli.sources.source import Source
+    from jtv_cli.sources.source import ReadOptions, Source
     from jtv_cli.stores import Store, Table
 
 _MANY_FILES = 1000
@@ -51,23 +47,9 @@ def ingest(
     session: Session,
     files: options.Files,
     source: options.SourceName = None,
-    include: options.Include = None,
-    exclude: options.Exclude = None,
-    no_ignore: options.NoIgnore = False,
-    follow: options.Follow = False,
-    checksum: options.Checksum = False,
-    input: options.InputFormat = None,  # noqa: A002
-    text_field: options.TextFields = None,
-    paragraphs: options.Paragraphs = False,
-    lines: options.Lines = False,
-    chunk: options.Chunk = None,
-    no_chunk: options.NoChunk = False,
-    delimiter: options.Delimiter = None,
-    no_header: options.NoHeader = False,
-    concurrency: options.Concurrency = options.CONCURRENCY,
-    max_wait: options.MaxWait = options.INGEST_SECONDS,
-    max_tokens: options.MaxTokens = None,
-    truncate: options.Truncate = False,
+    *,
+    reading: Reading,
+    requests: Requests,
     strict: options.Strict = False,
     dry_run: options.DryRun = False,
     yes: options.Yes = False,
@@ -95,77 +77,32 @@ def ingest(
       jtv ingest docs --include '*.md'
 
     """
-    require_name(source)
-    chosen = choose_input(input, lines=lines, paragraphs=paragraphs, chunk=chunk, whole=no_chunk)
-    read_options = ReadOptions(
-        source,
-        chosen,
-        text_field or (),
-        Selection(
-            include or (),
-            exclude or (),
-            not no_ignore,
-            follow,
-            GitSettings(*config.git_configuration()),
-        ),
-        paragraphs,
-        delimiter,
-        not no_header,
-        chunk,
-        no_chunk,
-    )
+    read_options = reading.read_options(source)
     with open_input(files, read_options, session.console.warning) as given:
-        # Files in directories are opened once the table says which of them have changed.
-        sources = None if given.files and not dry_run else given.open_files()
         if dry_run:
-            sources = sources or []
-            blocks = read_blocks(sources)
-            cutter = make_cutter(read_options, truncate=truncate)
-            return report_estimate(session, sources, blocks, cutter, truncate=truncate, json=json)
-        from jtv_cli.pipeline.options import IngestOptions
-        from jtv_cli.pipeline.retry import RetryPolicy
-
+            found = given.open_files()
+            cutter = make_cutter(read_options, truncate=requests.truncate)
+            blocks = read_blocks(found)
+            truncate = requests.truncate
+            return report_estimate(session, found, blocks, cutter, truncate=truncate, json=json)
+        sources = open_named(given)
         with session.store(writable=True) as store:
-            table = None
+            table = _table_if_any(session, store)
             if sources is None:
-                table = _table_if_any(session, store)
-                remembered = recall_files(table, given, read_options, checksum=checksum)
-                confirm_new_files(session, table, given, remembered, yes=yes)
-                sources = open_changed(given, remembered)
-            ingest_options = IngestOptions(
-                concurrency,
-                RetryPolicy(max_wait),
-                max_tokens,
-                strict,
-                truncate,
-                is_stream=any(source.stream.may_wait for source in sources),
-            )
+                sources = open_changed(session, table, given, read_options, reading, yes=yes)
             table = table or _open_or_create(session, store)
-            recalled = recall(session, table, sources)
-            record(session, table, recalled)
+            record(session, table, recall(session, table, sources))
             print_formats(session, sources)
             with reporting(session, json=json) as outcome:
+                cutter = make_cutter(read_options, truncate=requests.truncate)
+                how = requests.ingest_options(strict=strict)
                 blocks = read_blocks(sources)
-                cutter = make_cutter(read_options, truncate=truncate)
-                ingest_into(session, store, table, sources, blocks, ingest_options, cutter, outcome)
+                ingest_into(session, store, table, sources, blocks, how, cutter, outcome)
                 if given.files:
                     remember_files(table, sources, read_options, cutter, outcome.report)
             print_excluded(session, given)
             session.sign_off(store, table.spec)
     return ExitCode.OK if outcome.report.is_complete else ExitCode.IN_PART
-
-
-def _open_or_create(session: Session, store: Store) -> Table:
-    """Open the table. Create it if that is expected; raise NoTable if not."""
-    try:
-        return session.open_table(store)
-    except NoTable:
-        if not session.ingest_creates_table:
-            raise
-    from jtv_cli.cli.init import create_table
-
-    create_table(session, store)
-    return session.open_table(store)
 
 
 def _table_if_any(session: Session, store: Store) -> Table | None:
@@ -175,26 +112,55 @@ def _table_if_any(session: Session, store: Store) -> Table | None:
         return None
 
 
-def open_changed(given: Input, remembered: Remembered) -> list[Source]:
-    """Open the files in directories that have changed, and return all sources."""
-    return given.open_files(remembered.unchanged, remembered.stored)
+def _open_or_create(session: Session, store: Store) -> Table:
+    """Open the table. Create it if that is expected; raise NoTable if not."""
+    if session.ingest_creates_table:
+        from jtv_cli.cli.init import create_table
+
+        create_table(session, store)
+    return session.open_table(store)
 
 
-def recall_files(
+def open_named(given: Input) -> list[Source] | None:
+    """Open what is named, None if there are directories.
+
+    Their files are opened once the table says which of them have changed.
+    """
+    return None if given.files else given.open_files()
+
+
+def open_changed(
+    session: Session,
     table: Table | None,
     given: Input,
     read_options: ReadOptions,
+    reading: Reading,
     *,
-    checksum: bool,
+    yes: bool,
     is_exact: bool = False,
-) -> Remembered:
-    """Return what the table remembers of the files in directories; nothing without a table."""
+    unchanged: frozenset[str] = frozenset(),
+) -> list[Source]:
+    """Open the files in directories that have changed, and return all sources.
+
+    The names in `unchanged` are those of other files that need not be read. Without a table,
+    all files are new.
+
+    Raises UsageError if there are many new files, unless the user agrees.
+    """
     from jtv_cli.pipeline.unchanged import Remembered, recall_files
 
-    if table is None or read_options.name is not None:
-        return Remembered()
-    remembered = recall_files(table, given.files, read_options, is_exact=is_exact)
-    return remembered._replace(unchanged=frozenset()) if checksum else remembered
+    remembered = Remembered()
+    if table is not None and read_options.name is None:
+        remembered = recall_files(table, given.files, read_options, is_exact=is_exact)
+    _confirm_new_files(
+        session,
+        table,
+        [file for file in given.files if file.name not in remembered.stored],
+        yes=yes,
+    )
+    if not reading.checksum:
+        unchanged |= remembered.unchanged
+    return given.open_files(unchanged, remembered.stored)
 
 
 def make_cutter(
@@ -225,18 +191,14 @@ def remember_files(
         unchanged.remember_files(table, sources, read_options, is_complete=is_complete)
 
 
-def confirm_new_files(
-    session: Session, table: Table | None, given: Input, remembered: Remembered, *, yes: bool
+def _confirm_new_files(
+    session: Session, table: Table | None, new: Sequence[FoundFile], *, yes: bool
 ) -> None:
-    """Ask before many files of directories are ingested for the first time.
-
-    Raises UsageError unless the user agrees.
-    """
-    new = [file for file in given.files if file.name not in remembered.stored]
+    """Ask before many files of directories are ingested for the first time."""
     tokens = sum(file.status.st_size for file in new) // _BYTES_PER_TOKEN
     if yes or (len(new) <= _MANY_FILES and tokens <= _MANY_TOKENS):
         return
-    model = session.model_for_new_table() if table is None else model_of(table.spec)
+    model = _model(session, table)
     if len(new) <= _MANY_FILES and model.is_free:
         return
     directories: Counter[str] = Counter()
@@ -244,13 +206,17 @@ def confirm_new_files(
         directories[str(Path(file.path).parent)] += file.status.st_size
     largest = [f"{name} ({format_size(size)})" for name, size in directories.most_common(3)]
     usd = None if model.price is None else tokens * model.price / 1e6
-    cost = "free" if model.is_free else "price unknown" if usd is None else format_usd(usd)
     session.confirm(
         "ingest",
         f"{format_count(len(new), 'new file')}, about {format_count(tokens, 'token')} with"
-        f" {model.name} ({cost}); the largest directories are {', '.join(largest)}",
+        f" {model.name} ({_cost(model, usd)}); the largest directories are {', '.join(largest)}",
         otherwise="nothing was read",
     )
+
+
+def _model(session: Session, table: Table | None) -> Model:
+    """Return the model of a table, or of the one that would be created."""
+    return session.model_for_new_table() if table is None else model_of(table.spec)
 
 
 def recall(session: Session, table: Table, sources: Sequence[Source]) -> Recalled:
@@ -327,7 +293,7 @@ def ingest_into(
     table: Table,
     sources: Sequence[Source],
     blocks: Iterable[RecordBlock],
-    ingest_options: IngestOptions,
+    how: IngestOptions,
     cutter: TextCutter | None,
     outcome: Outcome,
 ) -> None:
@@ -343,7 +309,7 @@ def ingest_into(
         store,
         table,
         blocks,
-        ingest_options,
+        how._replace(is_stream=any(source.stream.may_wait for source in sources)),
         cutter,
         outcome,
         size=_bytes(sources),
@@ -361,7 +327,7 @@ def embed_into(
     store: Store,
     table: Table,
     blocks: Iterable[Block],
-    ingest_options: IngestOptions,
+    how: IngestOptions,
     cutter: TextCutter | None,
     outcome: Outcome,
     *,
@@ -377,7 +343,7 @@ def embed_into(
     from jtv_cli.pipeline import ingestion
 
     with session.console.status("opening the embedder"):
-        embedder = session.embedder(table.spec, truncate=ingest_options.truncate)
+        embedder = session.embedder(table.spec, truncate=how.truncate)
         # Fail before anything is paid for.
         table.require_writable()
     if not outcome.is_brief:
@@ -390,7 +356,7 @@ def embed_into(
             session.console, size=size, price=price, is_typed=is_typed
         ) as observer:
             try:
-                ingestion.ingest(blocks, embedder, table, ingest_options, observer, cutter)
+                ingestion.ingest(blocks, embedder, table, how, observer, cutter)
             finally:
                 outcome.report = observer.report
     except Interrupted as interrupted:
@@ -480,7 +446,8 @@ def report_estimate(
     from jtv_cli.pipeline.estimation import estimate
 
     with session.store() as store:
-        table, model = _open_for_estimate(session, store)
+        table = _table_if_any(session, store)
+        model = _model(session, table)
         if table is not None:
             recall(session, table, sources)
         print_formats(session, sources)
@@ -507,14 +474,6 @@ def report_estimate(
     return ExitCode.IN_PART if survey.skipped else ExitCode.OK
 
 
-def _open_for_estimate(session: Session, store: Store) -> tuple[Table | None, Model]:
-    try:
-        table = session.open_table(store)
-    except NoTable:
-        return None, session.model_for_new_table()
-    return table, model_of(table.spec)
-
-
 def estimate_record(survey: IngestEstimate, model: Model) -> dict[str, object]:
     """Return an estimate for a JSON report."""
     return {"model": model.name, "prices": PRICES_DATE, **survey._asdict()}
@@ -533,7 +492,8 @@ def print_estimate(
     storage = "" if session.database.is_embedded else f" ({_FREE_STORAGE})"
     for line in (
         f"{verb} {survey.to_embed:,} of {format_count(survey.texts, 'text')} ({', '.join(others)})",
-        f"About {format_count(survey.tokens, 'token')} with {model.name}: {_cost(survey, model)}",
+        f"About {format_count(survey.tokens, 'token')} with {model.name}:"
+        f" {_rated_cost(model, survey.usd)}",
         f"About {format_size(survey.bytes)} in the store{storage}",
     ):
         session.console.report(line)
@@ -542,21 +502,24 @@ def print_estimate(
 def confirm_estimate(session: Session, survey: IngestEstimate, model: Model) -> None:
     """Ask before very many tokens are paid for. Raises UsageError unless the user agrees."""
     if survey.tokens > _MANY_TOKENS and not model.is_free:
-        cost = "price unknown" if survey.usd is None else format_usd(survey.usd)
         session.confirm(
             "embed",
             f"{format_count(survey.to_embed, 'text')}, about"
-            f" {format_count(survey.tokens, 'token')} with {model.name} ({cost})",
+            f" {format_count(survey.tokens, 'token')} with {model.name}"
+            f" ({_cost(model, survey.usd)})",
             otherwise="nothing was embedded",
         )
 
 
-def _cost(survey: IngestEstimate, model: Model) -> str:
-    if survey.usd is None:
+def _rated_cost(model: Model, usd: float | None) -> str:
+    """Return the cost with the price that it is computed from."""
+    cost = _cost(model, usd)
+    if usd is None or model.is_free:
+        return cost
+    return f"{cost}, at {model.price:g} USD per million tokens (prices of {PRICES_DATE})"
+
+
+def _cost(model: Model, usd: float | None) -> str:
+    if usd is None:
         return "price unknown"
-    if model.is_free:
-        return "free"
-    return (
-        f"{format_usd(survey.usd)}, at {model.price:g} USD per million tokens"
-        f" (prices of {PRICES_DATE})"
-    )
+    return "free" if model.is_free else format_usd(usd)

@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from jtv_cli.embedders import DEFAULT_RERANKER, MOST_AT_ONCE
 from jtv_cli.render.formats import Format
@@ -60,32 +61,31 @@ def _checked_delimiter(delimiter: str | None) -> str | None:
 # The options that every command has; `session.with_session` adds them.
 Database = Annotated[
     str | None,
-    typer.Option(
+    Option(
         metavar="STORE",
         help="Use this store: 'embedded', 'tidb', a path or a database URL."
         " [env: JTV_DATABASE, TIDB_DATABASE_URL]",
     ),
 ]
-Table = Annotated[str | None, typer.Option(metavar="NAME", help="Use this table. [env: JTV_TABLE]")]
+Table = Annotated[str | None, Option(metavar="NAME", help="Use this table. [env: JTV_TABLE]")]
 Model = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="Require this model of the table. [env: JTV_MODEL]"),
+    str | None, Option(metavar="NAME", help="Require this model of the table. [env: JTV_MODEL]")
 ]
 ApiBase = Annotated[
     str | None,
-    typer.Option(metavar="URL", help="Send requests to this embeddings API. [env: JINA_API_BASE]"),
+    Option(metavar="URL", help="Send requests to this embeddings API. [env: JINA_API_BASE]"),
 ]
-NoKey = Annotated[bool, typer.Option("--no-key", help="Send no API key. [env: JINA_API_KEY=]")]
-Colors = Annotated[Color, typer.Option("--color", help="When to use colors.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Print a traceback with errors.")]
+NoKey = Annotated[bool, Option("--no-key", help="Send no API key. [env: JINA_API_KEY=]")]
+Colors = Annotated[Color, Option("--color", help="When to use colors.")]
+Quiet = Annotated[bool, Option("--quiet", "-q", help="Print only errors.")]
+Debug = Annotated[bool, Option("--debug", help="Print a traceback with errors.")]
 
 Files = Annotated[
-    list[str], typer.Argument(metavar="FILE...", help="Files or directories; - is standard input.")
+    list[str], Argument(metavar="FILE...", help="Files or directories; - is standard input.")
 ]
 Include = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--include",
         "--glob",
         metavar="PATTERN",
@@ -94,43 +94,42 @@ Include = Annotated[
 ]
 Exclude = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         metavar="PATTERN", help="In directories, read no files or directories that match PATTERN."
     ),
 ]
 NoIgnore = Annotated[
-    bool,
-    typer.Option("--no-ignore", help="Read files that .gitignore, .ignore or .jtvignore exclude."),
+    bool, Option("--no-ignore", help="Read files that .gitignore, .ignore or .jtvignore exclude.")
 ]
 Checksum = Annotated[
     bool,
-    typer.Option(
+    Option(
         "--checksum",
         help="In directories, also read files whose modification time and size are unchanged.",
     ),
 ]
-Follow = Annotated[bool, typer.Option("--follow", help="Follow links to directories.")]
+Follow = Annotated[bool, Option("--follow", help="Follow links to directories.")]
 InputFormat = Annotated[
     SourceFormat | None,
-    typer.Option("--input", help="Read the files in this format. Default: by their names."),
+    Option("--input", help="Read the files in this format. Default: by their names."),
 ]
 TextFields = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--text-field",
         metavar="NAME",
         help="Use this field as the text; repeat to join several. Default: text, else content.",
     ),
 ]
 Paragraphs = Annotated[
-    bool, typer.Option("--paragraphs", help="Split text at blank lines instead of at line ends.")
+    bool, Option("--paragraphs", help="Split text at blank lines instead of at line ends.")
 ]
 Lines = Annotated[
-    bool, typer.Option("--lines", help="Read each line as a document. Short for --input lines.")
+    bool, Option("--lines", help="Read each line as a document. Short for --input lines.")
 ]
 Chunk = Annotated[
     int | None,
-    typer.Option(
+    Option(
         "--chunk",
         metavar="N",
         min=16,
@@ -140,25 +139,24 @@ Chunk = Annotated[
 ]
 NoChunk = Annotated[
     bool,
-    typer.Option(
+    Option(
         "--no-chunk",
         help="Store each document as one text; skip texts that are too long for the model.",
     ),
 ]
 Delimiter = Annotated[
     str | None,
-    typer.Option(
+    Option(
         metavar="CHAR",
         callback=_checked_delimiter,
         help="Split csv and tsv at this character. Default: detected.",
     ),
 ]
 NoHeader = Annotated[
-    bool,
-    typer.Option("--no-header", help="Read the first record as data; name the fields 1, 2, ..."),
+    bool, Option("--no-header", help="Read the first record as data; name the fields 1, 2, ...")
 ]
 Concurrency = Annotated[
-    int, typer.Option(metavar="N", min=1, max=MOST_AT_ONCE, help="Send up to N requests at a time.")
+    int, Option(metavar="N", min=1, max=MOST_AT_ONCE, help="Send up to N requests at a time.")
 ]
 # The concurrency limit of a free Jina AI key.
 CONCURRENCY = 2
@@ -167,65 +165,53 @@ QUERY_SECONDS = 15.0
 INGEST_SECONDS = 900.0
 MaxWait = Annotated[
     float,
-    typer.Option(
+    Option(
         metavar="SECONDS",
         callback=_checked_seconds,
         help="How long to keep retrying a failed request; 0 disables retries.",
     ),
 ]
 MaxTokens = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Stop before using more than N tokens.")
+    int | None, Option(metavar="N", min=1, help="Stop before using more than N tokens.")
 ]
 Truncate = Annotated[
     bool,
-    typer.Option(
-        "--truncate", help="Embed only the beginning of texts that are too long for the model."
-    ),
+    Option("--truncate", help="Embed only the beginning of texts that are too long for the model."),
 ]
 Strict = Annotated[
-    bool, typer.Option("--strict", help="Stop at the first record that cannot be read or embedded.")
+    bool, Option("--strict", help="Stop at the first record that cannot be read or embedded.")
 ]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Only print what would be embedded, and its cost.")
+    bool, Option("--dry-run", help="Only print what would be embedded, and its cost.")
 ]
 SourceName = Annotated[
-    str | None,
-    typer.Option("--source", metavar="NAME", help="Store NAME as the source of the texts."),
+    str | None, Option("--source", metavar="NAME", help="Store NAME as the source of the texts.")
 ]
-Drop = Annotated[bool, typer.Option("--drop", help="Drop the table with all its documents first.")]
+Drop = Annotated[bool, Option("--drop", help="Drop the table with all its documents first.")]
 Dimensions = Annotated[
     int | None,
-    typer.Option(
-        metavar="N", min=1, max=16_000, help="Shorten the model's vectors to N dimensions."
-    ),
+    Option(metavar="N", min=1, max=16_000, help="Shorten the model's vectors to N dimensions."),
 ]
-QueryPrefix = Annotated[
-    str | None, typer.Option(metavar="TEXT", help="Put TEXT before each query.")
-]
+QueryPrefix = Annotated[str | None, Option(metavar="TEXT", help="Put TEXT before each query.")]
 DocumentPrefix = Annotated[
-    str | None, typer.Option(metavar="TEXT", help="Put TEXT before each document.")
+    str | None, Option(metavar="TEXT", help="Put TEXT before each document.")
 ]
-NoIndex = Annotated[bool, typer.Option("--no-index", help="Do not build a vector index.")]
+NoIndex = Annotated[bool, Option("--no-index", help="Do not build a vector index.")]
 FullText = Annotated[
-    bool,
-    typer.Option("--full-text", help="Also create a full-text index, for --hybrid and --keyword."),
+    bool, Option("--full-text", help="Also create a full-text index, for --hybrid and --keyword.")
 ]
-OnlyFullText = Annotated[bool, typer.Option("--full-text", help="Only the full-text index.")]
-NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait until the index is built.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
-DocumentIds = Annotated[list[int], typer.Argument(metavar="ID...", help="Ids of documents.")]
-OptionalIds = Annotated[
-    list[int] | None, typer.Argument(metavar="[ID...]", help="Ids of documents.")
-]
+OnlyFullText = Annotated[bool, Option("--full-text", help="Only the full-text index.")]
+NoWait = Annotated[bool, Option("--no-wait", help="Do not wait until the index is built.")]
+Yes = Annotated[bool, Option("--yes", "-y", help="Do not ask for confirmation.")]
+DocumentIds = Annotated[list[int], Argument(metavar="ID...", help="Ids of documents.")]
+OptionalIds = Annotated[list[int] | None, Argument(metavar="[ID...]", help="Ids of documents.")]
 SyncedSource = Annotated[
     str | None,
-    typer.Option(
-        "--source", metavar="NAME", help="Use NAME as the source; required for standard input."
-    ),
+    Option("--source", metavar="NAME", help="Use NAME as the source; required for standard input."),
 ]
 DeletedSource = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--source",
         metavar="NAME",
         help="Delete what was read from this source; - is standard input. With a filter: only"
@@ -234,50 +220,39 @@ DeletedSource = Annotated[
 ]
 DeletedTexts = Annotated[
     str | None,
-    typer.Option("--texts", metavar="FILE", help="Delete the texts in FILE; - is standard input."),
+    Option("--texts", metavar="FILE", help="Delete the texts in FILE; - is standard input."),
 ]
-DeleteDryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what would be deleted.")]
+DeleteDryRun = Annotated[bool, Option("--dry-run", help="Only print what would be deleted.")]
 SyncDryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Only print what would be added and removed.")
+    bool, Option("--dry-run", help="Only print what would be added and removed.")
 ]
-Watch = Annotated[
-    bool, typer.Option("--watch", help="Keep the table up to date until interrupted.")
-]
-Report = Annotated[
-    bool, typer.Option("--json", help="Print the report as a JSON object on stdout.")
-]
+Watch = Annotated[bool, Option("--watch", help="Keep the table up to date until interrupted.")]
+Report = Annotated[bool, Option("--json", help="Print the report as a JSON object on stdout.")]
 
-StatusJson = Annotated[bool, typer.Option("--json", help="Print a JSON object.")]
+StatusJson = Annotated[bool, Option("--json", help="Print a JSON object.")]
 Timeout = Annotated[
-    float,
-    typer.Option(metavar="SECONDS", callback=_checked_seconds, help="Wait no longer than this."),
+    float, Option(metavar="SECONDS", callback=_checked_seconds, help="Wait no longer than this.")
 ]
-Queries = Annotated[
-    int, typer.Option(metavar="N", min=1, max=1000, help="Use N documents as queries.")
-]
+Queries = Annotated[int, Option(metavar="N", min=1, max=1000, help="Use N documents as queries.")]
 
 SearchQuery = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[QUERY]...", help="What to search for; - reads it from stdin."),
+    Argument(metavar="[QUERY]...", help="What to search for; - reads it from stdin."),
 ]
 Like = Annotated[
-    int | None, typer.Option("--like", metavar="ID", help="Find documents similar to this one.")
+    int | None, Option("--like", metavar="ID", help="Find documents similar to this one.")
 ]
 QueryFile = Annotated[
     str | None,
-    typer.Option(
-        "--queries", metavar="FILE", help="Search for each line of FILE; - is standard input."
-    ),
+    Option("--queries", metavar="FILE", help="Search for each line of FILE; - is standard input."),
 ]
 SourceGlob = Annotated[
     str | None,
-    typer.Option(
-        "--source", metavar="GLOB", help="Search only sources that match GLOB; - is stdin."
-    ),
+    Option("--source", metavar="GLOB", help="Search only sources that match GLOB; - is stdin."),
 ]
 Where = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--where",
         metavar="CONDITION",
         help="Use only documents whose metadata meets this: lang=en, 'year >= 2020',"
@@ -286,80 +261,67 @@ Where = Annotated[
 ]
 WhereAny = Annotated[
     list[str] | None,
-    typer.Option(
-        "--where-any",
-        metavar="CONDITION",
-        help="Like --where; repeat to require one of several.",
+    Option(
+        "--where-any", metavar="CONDITION", help="Like --where; repeat to require one of several."
     ),
 ]
 ModifiedAfter = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--after", metavar="DATE", help="Use only files modified at or after this date or time."
     ),
 ]
 ModifiedBefore = Annotated[
     str | None,
-    typer.Option(
-        "--before", metavar="DATE", help="Use only files modified before this date or time."
-    ),
+    Option("--before", metavar="DATE", help="Use only files modified before this date or time."),
 ]
 WithVectors = Annotated[
-    bool, typer.Option("--vectors", help="Include the vectors, which jtv import needs.")
+    bool, Option("--vectors", help="Include the vectors, which jtv import needs.")
 ]
 ExportFile = Annotated[
-    str,
-    typer.Argument(metavar="FILE", help="The output of jtv export --vectors; - is standard input."),
+    str, Argument(metavar="FILE", help="The output of jtv export --vectors; - is standard input.")
 ]
 From = Annotated[
-    str,
-    typer.Option("--from", metavar="STORE", help="Copy from 'embedded', 'tidb', a path or a URL."),
+    str, Option("--from", metavar="STORE", help="Copy from 'embedded', 'tidb', a path or a URL.")
 ]
 To = Annotated[
-    str, typer.Option("--to", metavar="STORE", help="Copy to this store, named in the same way.")
+    str, Option("--to", metavar="STORE", help="Copy to this store, named in the same way.")
 ]
 
 NewModel = Annotated[
-    str, typer.Option("--model", metavar="NAME", help="Embed the texts with this model.")
+    str, Option("--model", metavar="NAME", help="Embed the texts with this model.")
 ]
 NewTable = Annotated[
     str | None,
-    typer.Option(
-        "--to", metavar="TABLE", help="Store them in this table. Default: named after both."
-    ),
+    Option("--to", metavar="TABLE", help="Store them in this table. Default: named after both."),
 ]
 
-Measure = Annotated[
-    bool, typer.Option("--measure", help="Measure the speed of models on this machine.")
-]
-PulledModel = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
-OptionalModel = Annotated[str | None, typer.Argument(metavar="[MODEL]", help="The model's name.")]
+Measure = Annotated[bool, Option("--measure", help="Measure the speed of models on this machine.")]
+PulledModel = Annotated[str, Argument(metavar="MODEL", help="The model's name.")]
+OptionalModel = Annotated[str | None, Argument(metavar="[MODEL]", help="The model's name.")]
 
-Records = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
+Records = Annotated[bool, Option("--json", help="Print one JSON object per line.")]
 AllSources = Annotated[
-    bool,
-    typer.Option("--sources", help="Show all sources on a terminal, not only the ten largest."),
+    bool, Option("--sources", help="Show all sources on a terminal, not only the ten largest.")
 ]
-OldName = Annotated[str, typer.Argument(metavar="OLD", help="The name of a table.")]
-NewName = Annotated[str, typer.Argument(metavar="NEW", help="The name that it gets.")]
+OldName = Annotated[str, Argument(metavar="OLD", help="The name of a table.")]
+NewName = Annotated[str, Argument(metavar="NEW", help="The name that it gets.")]
 ReplaceTable = Annotated[
-    bool, typer.Option("--replace", help="Drop the table that is called NEW so far.")
+    bool, Option("--replace", help="Drop the table that is called NEW so far.")
 ]
-NoApi = Annotated[bool, typer.Option("--no-api", help="Do not call the embeddings API.")]
+NoApi = Annotated[bool, Option("--no-api", help="Do not call the embeddings API.")]
 
 OptionalQuery = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[QUERY]...", help="Print the distance of each document to this text."),
+    Argument(metavar="[QUERY]...", help="Print the distance of each document to this text."),
 ]
 K = Annotated[
     int,
-    typer.Option(
-        "--k", "-k", "--limit", "-n", metavar="N", min=1, max=_MOST_SHOWN, help="Print N hits."
-    ),
+    Option("--k", "-k", "--limit", "-n", metavar="N", min=1, max=_MOST_SHOWN, help="Print N hits."),
 ]
 Rerank = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--rerank",
         metavar="[MODEL]",
         help="Order the best hits anew with this reranker: a model of the API, or onnx:DIR."
@@ -368,7 +330,7 @@ Rerank = Annotated[
 ]
 AgentsReranker = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--rerank",
         metavar="MODEL",
         help="Let the agent rerank hits with this model, as with jtv search.",
@@ -376,7 +338,7 @@ AgentsReranker = Annotated[
 ]
 RerankBase = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--rerank-base",
         metavar="URL",
         help="Send rerank requests to this API. Default: that of the embeddings.",
@@ -384,7 +346,7 @@ RerankBase = Annotated[
 ]
 Candidates = Annotated[
     int | None,
-    typer.Option(
+    Option(
         "--candidates",
         metavar="N",
         min=1,
@@ -393,11 +355,11 @@ Candidates = Annotated[
     ),
 ]
 StrictRerank = Annotated[
-    bool, typer.Option("--strict", help="Fail if reranking fails, with exit code 4.")
+    bool, Option("--strict", help="Fail if reranking fails, with exit code 4.")
 ]
 PerSource = Annotated[
     int | None,
-    typer.Option(
+    Option(
         "--per-source",
         metavar="N",
         min=1,
@@ -405,12 +367,10 @@ PerSource = Annotated[
         help="Print no more than N hits of each source; 1 for the best hit of each file.",
     ),
 ]
-Diverse = Annotated[
-    bool, typer.Option("--diverse", help="Prefer hits that differ from one another.")
-]
+Diverse = Annotated[bool, Option("--diverse", help="Prefer hits that differ from one another.")]
 Snippet = Annotated[
     int | None,
-    typer.Option(
+    Option(
         metavar="N",
         min=40,
         max=_MOST_SHOWN,
@@ -418,13 +378,12 @@ Snippet = Annotated[
     ),
 ]
 Directories = Annotated[
-    list[str] | None,
-    typer.Option("--directory", metavar="DIR", help="Let the agent read files in DIR."),
+    list[str] | None, Option("--directory", metavar="DIR", help="Let the agent read files in DIR.")
 ]
-Write = Annotated[bool, typer.Option("--write", help="Let the agent store and delete documents.")]
+Write = Annotated[bool, Option("--write", help="Let the agent store and delete documents.")]
 MaxDistance = Annotated[
     float | None,
-    typer.Option(
+    Option(
         metavar="D",
         callback=_checked_distance,
         help="Omit documents farther than D: 0 is the same, 2 the opposite.",
@@ -432,7 +391,7 @@ MaxDistance = Annotated[
 ]
 DuplicateDistance = Annotated[
     float,
-    typer.Option(
+    Option(
         "--max-distance",
         metavar="D",
         callback=_checked_distance,
@@ -441,33 +400,31 @@ DuplicateDistance = Annotated[
 ]
 PairLimit = Annotated[
     int | None,
-    typer.Option(
+    Option(
         "--limit", "-n", metavar="N", min=1, max=_MOST_SHOWN, help="Print no more than N pairs."
     ),
 ]
 ExactPairs = Annotated[
-    bool, typer.Option("--exact", help="Compare every document with every other, however many.")
+    bool, Option("--exact", help="Compare every document with every other, however many.")
 ]
-Exact = Annotated[
-    bool, typer.Option("--exact", help="Compare every vector instead of using the index.")
-]
+Exact = Annotated[bool, Option("--exact", help="Compare every vector instead of using the index.")]
 Explain = Annotated[
-    bool, typer.Option("--explain", help="Print on stderr whether an index was used, or why not.")
+    bool, Option("--explain", help="Print on stderr whether an index was used, or why not.")
 ]
 Hybrid = Annotated[
     bool | None,
-    typer.Option(
+    Option(
         "--hybrid/--no-hybrid",
         help="Combine the nearest documents with matching words. Default: by model.",
         show_default=False,
     ),
 ]
 Keyword = Annotated[
-    bool, typer.Option("--keyword", help="Search for the words of the query, without vectors.")
+    bool, Option("--keyword", help="Search for the words of the query, without vectors.")
 ]
 Limit = Annotated[
     int | None,
-    typer.Option(
+    Option(
         "--limit",
         "-n",
         "-k",
@@ -479,16 +436,16 @@ Limit = Annotated[
 ]
 After = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--after",
         metavar="ID|DATE",
         help="Start after this id; or use only files modified at or after this date or time.",
     ),
 ]
-SortBy = Annotated[Sort, typer.Option("--sort", help="Order by id or by distance to QUERY.")]
+SortBy = Annotated[Sort, Option("--sort", help="Order by id or by distance to QUERY.")]
 OutputFormat = Annotated[
     Format | None,
-    typer.Option("--format", "-f", help="Output format. Default: table on a terminal, else tsv."),
+    Option("--format", "-f", help="Output format. Default: table on a terminal, else tsv."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Short for --format jsonl.")]
-Nul = Annotated[bool, typer.Option("-0", help="End records with NUL instead of a newline.")]
+Json = Annotated[bool, Option("--json", help="Short for --format jsonl.")]
+Nul = Annotated[bool, Option("-0", help="End records with NUL instead of a newline.")]

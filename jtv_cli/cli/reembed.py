@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from jtv_cli import config
 from jtv_cli.cli import options
+from jtv_cli.cli.arguments import Requests
 from jtv_cli.cli.ingest import (
     confirm_estimate,
     embed_into,
@@ -40,10 +41,8 @@ def reembed(
     dimensions: options.Dimensions = None,
     query_prefix: options.QueryPrefix = None,
     document_prefix: options.DocumentPrefix = None,
-    concurrency: options.Concurrency = options.CONCURRENCY,
-    max_wait: options.MaxWait = options.INGEST_SECONDS,
-    max_tokens: options.MaxTokens = None,
-    truncate: options.Truncate = False,
+    *,
+    requests: Requests,
     no_index: options.NoIndex = False,
     no_wait: options.NoWait = False,
     dry_run: options.DryRun = False,
@@ -66,9 +65,7 @@ def reembed(
 
     """
     from jtv_cli.pipeline.estimation import estimate
-    from jtv_cli.pipeline.options import IngestOptions
     from jtv_cli.pipeline.reembedding import read_documents
-    from jtv_cli.pipeline.retry import RetryPolicy
 
     settings = session.settings._replace(model=config.flagged(model, "--model"))
     session = session._replace(settings=settings)
@@ -87,7 +84,7 @@ def reembed(
                 read_documents(old),
                 there,
                 model_of(spec),
-                truncate=truncate,
+                truncate=requests.truncate,
                 cutter=None,
                 on_skipped=session.name_skipped if dry_run else lambda *_: None,
             )
@@ -105,11 +102,8 @@ def reembed(
         new = target.open()
         with reporting(session, json=json) as outcome:
             outcome.facts = {"table": spec.name, "model": spec.model}
-            ingest_options = IngestOptions(
-                concurrency, RetryPolicy(max_wait), max_tokens, truncate=truncate
-            )
-            blocks = read_documents(old)
-            embed_into(session, store, new, blocks, ingest_options, None, outcome, size=old.count())
+            how, blocks = requests.ingest_options(), read_documents(old)
+            embed_into(session, store, new, blocks, how, None, outcome, size=old.count())
             if outcome.report.stopped is None:
                 with if_interrupted(RESUME):
                     _complete(session, old, new, outcome.report)

@@ -13,10 +13,10 @@ from jtv_cli.cli import options
 from jtv_cli.cli.ahead import EmbeddingAhead
 from jtv_cli.cli.arguments import (
     LIST_IDS,
-    choose_format,
+    Conditions,
+    Results,
     empty_table,
     first_few,
-    make_filter,
     missing_documents,
     require_one,
     require_utf8,
@@ -26,7 +26,6 @@ from jtv_cli.cli.options import QUERY_SECONDS, Sort
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode, UsageError
 from jtv_cli.records import STDIN, Filter, SearchMode
-from jtv_cli.render.formats import Format, format_answers, format_documents, format_hits
 from jtv_cli.render.output import OutputClosed
 from jtv_cli.render.units import format_count
 from jtv_cli.source_names import shown_source, source_patterns
@@ -39,10 +38,11 @@ if TYPE_CHECKING:
     from jtv_cli.pipeline.rerank import Reranking
     from jtv_cli.pipeline.search import SearchOptions, SearchResult
     from jtv_cli.records import Answer
+    from jtv_cli.render.formats import ResultWriter
     from jtv_cli.sources.blocks import RecordBlock
     from jtv_cli.stores import Table
 
-    Results = Sequence[tuple[str, SearchResult]]
+    Group = Sequence[tuple[str, SearchResult]]
 
 # In this many documents, the fields of metadata are looked up: enough, and not slow.
 _MANY = 20_000
@@ -56,10 +56,8 @@ def search(
     k: options.K = 5,
     max_distance: options.MaxDistance = None,
     source: options.SourceGlob = None,
-    where: options.Where = None,
-    where_any: options.WhereAny = None,
-    after: options.ModifiedAfter = None,
-    before: options.ModifiedBefore = None,
+    *,
+    conditions: Conditions,
     per_source: options.PerSource = None,
     diverse: options.Diverse = False,
     exact: options.Exact = False,
@@ -72,9 +70,7 @@ def search(
     strict: options.StrictRerank = False,
     max_wait: options.MaxWait = QUERY_SECONDS,
     explain: options.Explain = False,
-    format: options.OutputFormat = None,  # noqa: A002
-    json: options.Json = False,
-    nul: options.Nul = False,
+    results: Results,
 ) -> int:
     """Find the documents nearest to a query, to a document, or to each line of a file.
 
@@ -108,8 +104,8 @@ def search(
 
     require_one({"QUERY": query, "--like": like, "--queries": queries})
     text = _joined(query)
-    form = choose_format(session, format, json=json, nul=nul)
-    filter_ = make_filter(source, where, where_any, after, before)
+    writer = results.writer(session)
+    filter_ = conditions.filter(source)
     search_options = SearchOptions(
         *(k, max_distance, filter_, exact, explain, max_wait),
         per_source=per_source,
@@ -136,7 +132,7 @@ def search(
         ),
     )
     if queries is not None:
-        return _search_many(session, queries, search_options, form, snippet, nul=nul)
+        return _search_many(session, queries, search_options, writer, snippet)
     with session.console.status("searching"), session.store() as store:
         is_embedded = text is not None and search_options.mode is not SearchMode.KEYWORD
         ahead = EmbeddingAhead(session, text or "") if is_embedded else None
@@ -152,18 +148,13 @@ def search(
             hits = with_snippets(hits, asked or "", snippet)
         _warn_of_pending(session, table, search_options)
         unmatched = _unmatched(table, filter_) if filter_ and not hits else None
-        if not hits and not unmatched and form is Format.TABLE:
+        if not hits and not unmatched and writer.is_table:
             session.console.report(_nothing_found(session, table, search_options))
     if explanation:
         session.console.report(explanation)
     if unmatched:
         session.console.warning(unmatched[0], hint=unmatched[1])
-    if form is not Format.TABLE:
-        _write(session, format_hits(hits, form, session.output.escape, nul=nul))
-    elif hits:
-        from jtv_cli.render.tables import print_hits
-
-        print_hits(hits, session.output, query=text or "")
+    writer.write_hits(hits, text or "")
     return ExitCode.OK if hits else ExitCode.NOTHING_FOUND
 
 
@@ -178,9 +169,8 @@ def list_documents(
     before: options.ModifiedBefore = None,
     sort: options.SortBy = Sort.ID,
     max_wait: options.MaxWait = QUERY_SECONDS,
-    format: options.OutputFormat = None,  # noqa: A002
-    json: options.Json = False,
-    nul: options.Nul = False,
+    *,
+    results: Results,
 ) -> int:
     """List all documents, with their distance to a query if there is one.
 
@@ -201,12 +191,12 @@ def list_documents(
             "--sort distance needs a query", hint="run: jtv list QUERY --sort distance"
         )
     after_id, after_date = split_after(after)
-    filter_ = make_filter(source, where, where_any, after_date, before)
+    filter_ = Conditions(where, where_any, after_date, before).filter(source)
     if by_distance and after_id is not None:
         raise UsageError(
             "--after and --sort distance cannot be combined", hint="remove one of them"
         )
-    form = choose_format(session, format, json=json, nul=nul)
+    writer = results.writer(session)
     with session.store() as store:
         with session.console.status("reading"):
             ahead = None if text is None else EmbeddingAhead(session, text)
@@ -229,21 +219,16 @@ def list_documents(
             session.console.warning(unmatched[0], hint=unmatched[1])
         if not first and session.output.is_terminal and not table.count():
             session.console.report(empty_table(session, table))
-        elif form is Format.TABLE:
-            from jtv_cli.render.tables import print_list
-
-            print_list(hits, session.output, query=text)
         else:
-            _write(session, format_hits(hits, form, session.output.escape, nul=nul))
+            writer.write_list(hits, text)
     return ExitCode.OK
 
 
 def show(
     session: Session,
     ids: options.DocumentIds,
-    format: options.OutputFormat = None,  # noqa: A002
-    json: options.Json = False,
-    nul: options.Nul = False,
+    *,
+    results: Results,
 ) -> int:
     """Show documents in full, with all their occurrences.
 
@@ -255,17 +240,12 @@ def show(
       jtv show 7 12 --json
 
     """
-    form = choose_format(session, format, json=json, nul=nul)
+    writer = results.writer(session)
     with session.store() as store, session.looking_at(store):
         table = session.open_table(store)
         documents = table.get(ids)
     with suppress(OutputClosed):  # the exit code still says whether an id is missing
-        if form is Format.TABLE:
-            from jtv_cli.render.tables import print_documents
-
-            print_documents(documents, session.output)
-        else:
-            _write(session, format_documents(documents, form, session.output.escape, nul=nul))
+        writer.write_documents(documents)
     found = {document.id for document in documents}
     if missing := [number for number in dict.fromkeys(ids) if number not in found]:
         session.console.error(missing_documents(table, missing), hint=LIST_IDS)
@@ -419,10 +399,8 @@ def _search_many(
     session: Session,
     path: str,
     search_options: SearchOptions,
-    form: Format,
+    writer: ResultWriter,
     snippet: int | None,
-    *,
-    nul: bool,
 ) -> int:
     """Answer each line of a file, in order, as soon as it is read."""
     from jtv_cli.pipeline.search import search_many
@@ -441,13 +419,7 @@ def _search_many(
         if snippet is not None:
             answers = ((query, with_snippets(hits, query, snippet)) for query, hits in answers)
         with suppress(OutputClosed):  # the exit code still says what was skipped
-            if form is Format.TABLE:
-                from jtv_cli.render.tables import print_answer
-
-                for query, hits in answers:
-                    print_answer(query, hits, session.output)
-            else:
-                _write(session, format_answers(answers, form, session.output.escape, nul=nul))
+            writer.write_answers(answers)
     if queries.skipped:
         return ExitCode.IN_PART
     return ExitCode.OK if queries.has_hits else ExitCode.NOTHING_FOUND
@@ -475,7 +447,7 @@ class _Queries:
             self.skipped += len(block.bad)
             yield [text for _, text, _, _ in block.texts]
 
-    def answers(self, groups: Iterator[Results]) -> Iterator[Answer]:
+    def answers(self, groups: Iterator[Group]) -> Iterator[Answer]:
         """Yield queries with their hits; write out those of a group before waiting for the next."""
         while group := self._next(groups):
             for query, (hits, explanation) in group:
@@ -486,13 +458,8 @@ class _Queries:
                 yield query, hits
             self._session.output.flush()
 
-    def _next(self, groups: Iterator[Results]) -> Results | None:
+    def _next(self, groups: Iterator[Group]) -> Group | None:
         if self._are_typed:
             return next(groups, None)
         with self._session.console.status("searching"):
             return next(groups, None)
-
-
-def _write(session: Session, pieces: Iterable[str]) -> None:
-    for piece in pieces:
-        session.output.write(piece)

@@ -8,8 +8,9 @@ import shlex
 import sys
 from contextlib import closing, contextmanager, suppress
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, get_type_hints
 
 import typer
 
@@ -228,23 +229,42 @@ def with_session(
 ) -> Callable[..., int]:
     """Return a command that has the shared options beside those of its own function.
 
-    Typer reads the options from the signature, so the shared ones, apart from those named
-    in `without`, are added to it here.
+    Typer reads the options from the signature. There, a parameter that is a group of options,
+    such as `arguments.Reading`, is replaced by them, and the shared options are added, apart
+    from those named in `without`.
     """
+    _, *own = inspect.signature(function, eval_str=True).parameters.values()
+    groups = {p.name: p.annotation for p in own if _is_group(p)}
     every = inspect.signature(_open_session, eval_str=True).parameters
     shared = {name: option for name, option in every.items() if name not in without}
-    _, *own = inspect.signature(function, eval_str=True).parameters.values()
 
     def command(**arguments: Any) -> int:  # noqa: ANN401
         session = _open_session(**{name: arguments.pop(name) for name in shared})
         if arguments.get("json"):
             session.output.require_open()
+        for name, group in groups.items():
+            arguments[name] = group(*(arguments.pop(field) for field in group._fields))
         return function(session, **arguments)  # type: ignore[call-arg]
 
     command.__name__, command.__doc__ = function.__name__, function.__doc__
-    keyword_only = [p.replace(kind=p.KEYWORD_ONLY) for p in (*own, *shared.values())]
+    flat = chain(*map(_options_of, own), shared.values())
+    keyword_only = [option.replace(kind=option.KEYWORD_ONLY) for option in flat]
     command.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined]
     return command
+
+
+def _is_group(parameter: inspect.Parameter) -> bool:
+    """Return whether it is a named tuple of options."""
+    return hasattr(parameter.annotation, "_fields")
+
+
+def _options_of(parameter: inspect.Parameter) -> list[inspect.Parameter]:
+    """Return the options of a group, and a parameter that is none as it is."""
+    if not _is_group(parameter):
+        return [parameter]
+    options = inspect.signature(parameter.annotation).parameters
+    types = get_type_hints(parameter.annotation, include_extras=True)
+    return [options[name].replace(annotation=kind) for name, kind in types.items()]
 
 
 def _open_session(

@@ -5,19 +5,17 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
-from jtv_cli import config
 from jtv_cli.cli import options
-from jtv_cli.cli.arguments import choose_input, first_few, require_name
+from jtv_cli.cli.arguments import Reading, Requests, first_few
 from jtv_cli.cli.ingest import (
     Outcome,
-    confirm_new_files,
     ingest_into,
     make_cutter,
     open_changed,
+    open_named,
     print_excluded,
     print_formats,
     recall,
-    recall_files,
     record,
     remember_files,
     report_estimate,
@@ -33,19 +31,16 @@ from jtv_cli.source_names import file_identity, shown_source
 from jtv_cli.sources.details import describe, in_words
 from jtv_cli.sources.directory import Selection
 from jtv_cli.sources.open import missing_files, open_input, read_blocks
-from jtv_cli.sources.repository import GitSettings
-from jtv_cli.sources.source import ReadOptions
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
     from jtv_cli.pipeline.known_sources import Recalled
     from jtv_cli.pipeline.long_texts import TextCutter
-    from jtv_cli.pipeline.options import IngestOptions
     from jtv_cli.pipeline.removal import MarkedLines
     from jtv_cli.pipeline.spool import Spool
     from jtv_cli.sources.open import Input
-    from jtv_cli.sources.source import Source
+    from jtv_cli.sources.source import ReadOptions, Source
     from jtv_cli.stores import Store, Table
 
 
@@ -53,23 +48,9 @@ def sync(
     session: Session,
     files: options.Files,
     source: options.SyncedSource = None,
-    include: options.Include = None,
-    exclude: options.Exclude = None,
-    no_ignore: options.NoIgnore = False,
-    follow: options.Follow = False,
-    checksum: options.Checksum = False,
-    input: options.InputFormat = None,  # noqa: A002
-    text_field: options.TextFields = None,
-    paragraphs: options.Paragraphs = False,
-    lines: options.Lines = False,
-    chunk: options.Chunk = None,
-    no_chunk: options.NoChunk = False,
-    delimiter: options.Delimiter = None,
-    no_header: options.NoHeader = False,
-    concurrency: options.Concurrency = options.CONCURRENCY,
-    max_wait: options.MaxWait = options.INGEST_SECONDS,
-    max_tokens: options.MaxTokens = None,
-    truncate: options.Truncate = False,
+    *,
+    reading: Reading,
+    requests: Requests,
     dry_run: options.SyncDryRun = False,
     watch: options.Watch = False,
     yes: options.Yes = False,
@@ -93,39 +74,17 @@ def sync(
       jtv sync docs --watch
 
     """
-    from jtv_cli.pipeline.options import IngestOptions
-    from jtv_cli.pipeline.retry import RetryPolicy
-
-    require_name(source)
-    chosen = choose_input(input, lines=lines, paragraphs=paragraphs, chunk=chunk, whole=no_chunk)
-    read_options = ReadOptions(
-        source,
-        chosen,
-        text_field or (),
-        Selection(
-            include or (),
-            exclude or (),
-            not no_ignore,
-            follow,
-            GitSettings(*config.git_configuration()),
-        ),
-        paragraphs,
-        delimiter,
-        not no_header,
-        chunk,
-        no_chunk,
-    )
+    read_options = reading.read_options(source)
     if watch and (dry_run or STDIN in files):
         what = "--dry-run" if dry_run else "standard input"
         raise UsageError(f"--watch and {what} cannot be combined")
     if dry_run:
-        return _estimate(session, files, read_options, truncate=truncate, json=json)
-    ingest_options = IngestOptions(concurrency, RetryPolicy(max_wait), truncate=truncate)
-    run = _Run(session, read_options, ingest_options, checksum, yes, json)
+        return _estimate(session, files, read_options, truncate=requests.truncate, json=json)
+    run = _Run(session, read_options, reading, requests, yes, json)
     if watch:
         selection = read_options.selection or Selection()
-        return watch_files(session, files, selection, run, max_tokens=max_tokens, yes=yes)
-    return run(files, max_tokens=max_tokens).exit_code
+        return watch_files(session, files, selection, run, max_tokens=requests.max_tokens, yes=yes)
+    return run(files, max_tokens=requests.max_tokens).exit_code
 
 
 class _Run(NamedTuple):
@@ -133,8 +92,8 @@ class _Run(NamedTuple):
 
     session: Session
     read_options: ReadOptions
-    ingest_options: IngestOptions
-    checksum: bool
+    reading: Reading
+    requests: Requests
     yes: bool
     json: bool
 
@@ -150,27 +109,23 @@ class _Run(NamedTuple):
         session, read_options = self.session, self.read_options
         warn = session.console.warning if since is None else lambda _: None
         with open_input(files, read_options, warn) as given, Spool() as spool:
-            # Files in directories are opened once the table says which of them have changed.
-            sources = None if given.files else given.open_files()
+            sources = open_named(given)
             _check_names(sources or [])
             with session.store(writable=True) as store:
                 table = session.open_table(store)
                 if sources is None:
-                    remembered = recall_files(
-                        table, given, read_options, checksum=self.checksum, is_exact=True
+                    sources = open_changed(
+                        session,
+                        table,
+                        given,
+                        read_options,
+                        self.reading,
+                        yes=self.yes,
+                        is_exact=True,
+                        unchanged=since.unchanged if since else frozenset(),
                     )
-                    if since is not None:
-                        unchanged = remembered.unchanged | since.unchanged
-                        remembered = remembered._replace(unchanged=unchanged)
-                    confirm_new_files(session, table, given, remembered, yes=self.yes)
-                    sources = open_changed(given, remembered)
                     _check_names(sources)
-                run = self._replace(
-                    ingest_options=self.ingest_options._replace(
-                        max_tokens=max_tokens,
-                        is_stream=any(source.stream.may_wait for source in sources),
-                    )
-                )
+                run = self._replace(requests=self.requests._replace(max_tokens=max_tokens))
                 return run._sync(store, table, given, sources, spool, since)
 
     def _sync(
@@ -183,7 +138,7 @@ class _Run(NamedTuple):
         since: Since | None,
     ) -> Done:
         session = self.session
-        truncate = self.ingest_options.truncate
+        truncate = self.requests.truncate
         cutter = make_cutter(self.read_options, truncate=truncate, remembers=True)
         blocks = spool.keeping(read_blocks(sources))
         recalled = recall(session, table, sources)
@@ -196,7 +151,7 @@ class _Run(NamedTuple):
         with reporting(session, json=self.json, is_brief=since is not None) as outcome:
             outcome.removed = Removed()
             with if_interrupted("nothing was removed"):
-                how = self.ingest_options
+                how = self.requests.ingest_options()
                 ingest_into(session, store, table, sources, blocks, how, cutter, outcome)
             is_done = False
             left_out = sum(source.problem is not None for source in sources)

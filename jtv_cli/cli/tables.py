@@ -10,7 +10,7 @@ from jtv_cli.cli.info import table_facts
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode, StoreError, TableExists, UsageError
 from jtv_cli.records import find_spec
-from jtv_cli.render.escape import tab_separated
+from jtv_cli.render.formats import write_rows
 from jtv_cli.render.units import format_count
 
 if TYPE_CHECKING:
@@ -38,14 +38,8 @@ def list_tables(session: Session, json: options.Records = False) -> int:
             session.print_json(table_facts(spec, documents))
         return ExitCode.OK
     rows = [(s.name, s.model, str(s.dimensions), str(documents)) for s, documents in found]
-    if not session.output.is_terminal:
-        for row in rows:
-            session.output.write(tab_separated(row) + "\n")
-    elif rows:
-        from jtv_cli.render.tables import print_rows
-
-        print_rows(_COLUMNS, rows, session.output)
-    else:
+    write_rows(_COLUMNS, rows, session.output)
+    if session.output.is_terminal and not rows:
         hint = session.console.complete_hint("jtv init")
         session.console.report(f"No tables in {location}. Create one with: {hint}")
     return ExitCode.OK

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from jtv_cli import config
 from jtv_cli.cli import options
-from jtv_cli.cli.arguments import make_filter
+from jtv_cli.cli.arguments import Conditions
 from jtv_cli.cli.interrupts import Interrupted
 from jtv_cli.cli.session import RESUME, Session
 from jtv_cli.embedders.models import has_possible_vectors
@@ -40,10 +40,8 @@ def export(
     session: Session,
     vectors: options.WithVectors = False,
     source: options.SourceGlob = None,
-    where: options.Where = None,
-    where_any: options.WhereAny = None,
-    after: options.ModifiedAfter = None,
-    before: options.ModifiedBefore = None,
+    *,
+    conditions: Conditions,
 ) -> int:
     """Write the table to stdout as JSON lines.
 
@@ -56,7 +54,7 @@ def export(
       jtv export --vectors | gzip > notes.jsonl.gz
 
     """
-    filter_ = make_filter(source, where, where_any, after, before)
+    filter_ = conditions.filter(source)
     with session.store() as store:
         table = session.open_table(store)
         counter = _Counter(session)
@@ -115,10 +113,8 @@ def copy(
     source: options.From,
     target: options.To,
     only: options.SourceGlob = None,
-    where: options.Where = None,
-    where_any: options.WhereAny = None,
-    after: options.ModifiedAfter = None,
-    before: options.ModifiedBefore = None,
+    *,
+    conditions: Conditions,
     no_index: options.NoIndex = False,
     no_wait: options.NoWait = False,
     json: options.Report = False,
@@ -135,7 +131,7 @@ def copy(
       jtv copy --from notes.db --to backup.db --table notes
 
     """
-    filter_ = make_filter(only, where, where_any, after, before)
+    filter_ = conditions.filter(only)
     origin, destination = _two_stores(session, source, target)
     with ExitStack() as stack:
         from_store = stack.enter_context(session.open_store(origin))

@@ -1,14 +1,14 @@
-"""Format hits as lines, CSV and JSON: pieces of text, as the hits come.
+"""Write what was found as lines, CSV or JSON, or have it drawn as a table.
 
 `_FORMATS` registers the formats. To add one, name it in `Format`, write a function that
-turns records into pieces, and register it.
+turns records into pieces of text, and register it.
 """
 
 from __future__ import annotations
 
 from enum import Enum
 from functools import partial
-from itertools import chain
+from itertools import chain, starmap
 from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.records import Hit, Occurrence
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from jtv_cli.records import Answer, Pair, StoredDocument
+    from jtv_cli.render.output import Output
 
     Clean = Callable[[str], str]
     """What is done to every text before it is written: `Output.escape`."""
@@ -64,61 +65,89 @@ COLUMNS = ("distance", "id", "content", "source", "line")
 _MISSING = "-"
 
 
-def format_hits(
-    hits: Iterable[Hit], form: Format, clean: Clean, *, nul: bool = False
-) -> Iterator[str]:
-    """Yield the hits in any format but `table`; `nul` ends records with NUL."""
-    records = (_Record((hit,), (hit.content,), partial(_hit_json, hit)) for hit in hits)
-    return _FORMATS[form](records, _Style(clean, nul))
+class ResultWriter(NamedTuple):
+    """Writes what was found to an output, in one format; `nul` ends records with NUL."""
+
+    output: Output
+    form: Format
+    nul: bool = False
+
+    @property
+    def is_table(self) -> bool:
+        """Whether tables are drawn, which are for people."""
+        return self.form is Format.TABLE
+
+    def write_hits(self, hits: Sequence[Hit], query: str) -> None:
+        """Write the hits of one query. A table without rows is not drawn."""
+        if not self.is_table:
+            self._write(map(_hit_record, hits))
+        elif hits:
+            from jtv_cli.render.tables import print_hits
+
+            print_hits(hits, self.output, query=query)
+
+    def write_list(self, hits: Iterable[Hit], query: str | None) -> None:
+        """Write documents as they come, with their distance to a query if there is one."""
+        if self.is_table:
+            from jtv_cli.render.tables import print_list
+
+            print_list(hits, self.output, query=query)
+        else:
+            self._write(map(_hit_record, hits))
+
+    def write_documents(self, documents: Iterable[StoredDocument]) -> None:
+        """Write documents, whole.
+
+        Lines have each occurrence of a document, JSON one record with all of them.
+        """
+        if self.is_table:
+            from jtv_cli.render.tables import print_documents
+
+            print_documents(documents, self.output)
+        else:
+            self._write(map(_document_record, documents))
+
+    def write_answers(self, answers: Iterable[Answer]) -> None:
+        """Write queries and their hits as they come.
+
+        Lines have the query before each hit, JSON one record with all of them; `text` has
+        the hits alone.
+        """
+        if self.is_table:
+            from jtv_cli.render.tables import print_answer
+
+            for query, hits in answers:
+                print_answer(query, hits, self.output)
+        else:
+            self._write(starmap(_answer_record, answers), "query")
+
+    def write_pairs(self, pairs: Iterable[Pair]) -> None:
+        """Write pairs as they come.
+
+        Lines have the id of the first document, then the distance and the second document, JSON
+        one record with both; `text` has the second alone.
+        """
+        if self.is_table:
+            from jtv_cli.render.tables import print_pairs
+
+            print_pairs(pairs, self.output)
+        else:
+            self._write(map(_pair_record, pairs), "duplicate_of")
+
+    def _write(self, records: Iterable[_Record], lead: str | None = None) -> None:
+        for piece in _FORMATS[self.form](records, _Style(self.output.escape, self.nul, lead)):
+            self.output.write(piece)
 
 
-def format_documents(
-    documents: Iterable[StoredDocument], form: Format, clean: Clean, *, nul: bool = False
-) -> Iterator[str]:
-    """Yield documents, whole, in any format but `table`.
+def write_rows(columns: Sequence[str], rows: Sequence[Sequence[str]], output: Output) -> None:
+    """Write rows of facts: a table on a terminal, if there are any; else fields and tabs."""
+    if not output.is_terminal:
+        for row in rows:
+            output.write(tab_separated(row) + "\n")
+    elif rows:
+        from jtv_cli.render.tables import print_rows
 
-    Lines have each occurrence of a document, JSON one record with all of them.
-    """
-    records = (
-        _Record(_hits_of(document), (document.text,), partial(_document_json, document))
-        for document in documents
-    )
-    return _FORMATS[form](records, _Style(clean, nul))
-
-
-def format_answers(
-    answers: Iterable[Answer], form: Format, clean: Clean, *, nul: bool = False
-) -> Iterator[str]:
-    """Yield queries and their hits in any format but `table`.
-
-    Lines have the query before each hit, JSON one record with all of them; `text` has
-    the hits alone.
-    """
-    records = (
-        _Record(hits, [hit.content for hit in hits], partial(_answer_json, query, hits), query)
-        for query, hits in answers
-    )
-    return _FORMATS[form](records, _Style(clean, nul, "query"))
-
-
-def format_pairs(
-    pairs: Iterable[Pair], form: Format, clean: Clean, *, nul: bool = False
-) -> Iterator[str]:
-    """Yield pairs in any format but `table`.
-
-    Lines have the id of the first document, then the distance and the second document, JSON
-    one record with both; `text` has the second alone.
-    """
-    records = (
-        _Record(
-            (pair.second._replace(distance=pair.distance),),
-            (pair.second.content,),
-            partial(_pair_json, pair),
-            str(pair.first.id),
-        )
-        for pair in pairs
-    )
-    return _FORMATS[form](records, _Style(clean, nul, "duplicate_of"))
+        print_rows(columns, rows, output)
 
 
 def format_value(value: object) -> str:
@@ -205,6 +234,24 @@ _FORMATS: Mapping[Format, Callable[[Iterable[_Record], _Style], Iterator[str]]] 
 }
 # In which each record can end with NUL.
 NUL_FORMATS = (Format.TSV, Format.JSONL, Format.TEXT)
+
+
+def _hit_record(hit: Hit) -> _Record:
+    return _Record((hit,), (hit.content,), partial(_hit_json, hit))
+
+
+def _document_record(document: StoredDocument) -> _Record:
+    return _Record(_hits_of(document), (document.text,), partial(_document_json, document))
+
+
+def _answer_record(query: str, hits: Sequence[Hit]) -> _Record:
+    contents = [hit.content for hit in hits]
+    return _Record(hits, contents, partial(_answer_json, query, hits), query)
+
+
+def _pair_record(pair: Pair) -> _Record:
+    second = pair.second._replace(distance=pair.distance)
+    return _Record((second,), (second.content,), partial(_pair_json, pair), str(pair.first.id))
 
 
 def _hit_json(hit: Hit) -> dict[str, object]:
