@@ -27,26 +27,26 @@ __all__ = [
 
 TYPE_CHECKING = False  # type checkers take it for typing's, whose import would cost time
 if TYPE_CHECKING:
-    from jtv_cli.api import (
+    from jtv_cli.api import Table, TableInfo, connect
+    from jtv_cli.errors import (
+        JtvError,
+        NoTable,
+        ServiceError,
+        StoreError,
+        TableMismatch,
+        UsageError,
+    )
+    from jtv_cli.records import (
         Hit,
         IndexState,
         IndexStatus,
         IngestProgress,
         IngestReport,
-        JtvError,
-        NoTable,
         Occurrence,
         Pair,
         Removed,
-        ServiceError,
         SourceCount,
         StoredDocument,
-        StoreError,
-        Table,
-        TableInfo,
-        TableMismatch,
-        UsageError,
-        connect,
     )
 
 
@@ -54,9 +54,9 @@ def __getattr__(name: str) -> object:
     """Return a name of the Python API, which is imported when it is first used."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from jtv_cli import api
+    from jtv_cli import api, errors, records
 
-    return getattr(api, name)
+    return next(vars(home)[name] for home in (records, errors, api) if name in vars(home))
 
 
 def __dir__() -> list[str]:

@@ -16,32 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from jtv_cli import config, model_choice
 from jtv_cli.embedders import DEFAULT_RERANKER
 from jtv_cli.embedders.models import spec_for
-from jtv_cli.errors import (
-    JtvError,
-    NoTable,
-    ServiceError,
-    StoreError,
-    TableDropped,
-    TableMismatch,
-    UsageError,
-    mask_secrets,
-)
-from jtv_cli.records import (
-    STDIN,
-    Condition,
-    Filter,
-    Hit,
-    IndexState,
-    IndexStatus,
-    IngestProgress,
-    IngestReport,
-    Occurrence,
-    Pair,
-    Removed,
-    SearchMode,
-    SourceCount,
-    StoredDocument,
-)
+from jtv_cli.errors import JtvError, NoTable, TableDropped, UsageError, mask_secrets
+from jtv_cli.records import STDIN, Condition, Filter, IndexStatus, SearchMode
 from jtv_cli.sources.directory import Selection
 from jtv_cli.sources.memory import blocks_of_records
 from jtv_cli.sources.open import open_sources, read_blocks
@@ -59,35 +35,23 @@ if TYPE_CHECKING:
     from jtv_cli import stores
     from jtv_cli.config import Settings
     from jtv_cli.embedders import Embedder, Reranker
+    from jtv_cli.errors import ServiceError
     from jtv_cli.pipeline.rerank import Reranking
     from jtv_cli.pipeline.search import SearchOptions
-    from jtv_cli.records import TableSpec
+    from jtv_cli.records import (
+        Hit,
+        IngestProgress,
+        IngestReport,
+        Pair,
+        Removed,
+        SourceCount,
+        StoredDocument,
+        TableSpec,
+    )
     from jtv_cli.sources.blocks import RecordBlock
 
     StrPath = str | os.PathLike[str]
     Where = str | Sequence[str] | Mapping[str, object]
-
-__all__ = [
-    "Hit",
-    "IndexState",
-    "IndexStatus",
-    "IngestProgress",
-    "IngestReport",
-    "JtvError",
-    "NoTable",
-    "Occurrence",
-    "Pair",
-    "Removed",
-    "ServiceError",
-    "SourceCount",
-    "StoreError",
-    "StoredDocument",
-    "Table",
-    "TableInfo",
-    "TableMismatch",
-    "UsageError",
-    "connect",
-]
 
 _logger = logging.getLogger("jtv_cli")
 _logger.addHandler(logging.NullHandler())

@@ -9,8 +9,7 @@ from jtv_cli.cli import options
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode, StoreError
 from jtv_cli.records import IndexState
-from jtv_cli.render.formats import format_value
-from jtv_cli.render.units import format_index
+from jtv_cli.render.units import format_index, format_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable

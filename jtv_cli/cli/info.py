@@ -9,8 +9,14 @@ from jtv_cli.cli.arguments import empty_table
 from jtv_cli.cli.session import Session
 from jtv_cli.errors import ExitCode
 from jtv_cli.records import IndexState
-from jtv_cli.render.formats import format_value, write_rows
-from jtv_cli.render.units import format_count, format_index, format_named_index, format_size
+from jtv_cli.render.formats import write_rows
+from jtv_cli.render.units import (
+    format_count,
+    format_index,
+    format_named_index,
+    format_size,
+    format_value,
+)
 from jtv_cli.source_names import shown_source
 
 if TYPE_CHECKING:

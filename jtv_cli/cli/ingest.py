@@ -458,7 +458,7 @@ def report_estimate(
                 model,
                 truncate=truncate,
                 cutter=cutter,
-                on_skipped=session.name_skipped,
+                on_skipped=session.console.skipped,
             )
             removed = Removed()
             left_out = sum(source.problem is not None for source in sources)

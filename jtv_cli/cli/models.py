@@ -6,7 +6,7 @@ import shutil
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from jtv_cli import config
+from jtv_cli import config, model_choice
 from jtv_cli.cli import options
 from jtv_cli.cli.session import Session
 from jtv_cli.embedders import Model
@@ -14,18 +14,19 @@ from jtv_cli.embedders.models import MODELS, PRICES_DATE
 from jtv_cli.embedders.weights import DOWNLOADS, HUB, Download, is_pulled
 from jtv_cli.errors import ExitCode, UsageError
 from jtv_cli.records import Purpose
-from jtv_cli.render.escape import tab_separated
-from jtv_cli.render.units import format_size
+from jtv_cli.render.formats import write_rows
+from jtv_cli.render.units import format_size, format_value
 from jtv_cli.text import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from jtv_cli.embedders import Embedder
 
 # Columns for which a terminal must be so wide.
 _WIDE, _ONLY_WIDE = 120, ("dimensions", "USD per 1M", "license")
-_COLUMNS = ("model", "runs", "dimensions", "languages", "USD per 1M", "license", "state")
+_SPEED = "lines/s"
 
 _SENTENCE = "The {} ferry leaves the old harbour at {} and reaches the island before noon."
 _LINES = 128
@@ -65,25 +66,20 @@ def list_models(
     if json:
         for row in rows:
             session.print_json(_record(row))
-    elif session.output.is_terminal:
-        from jtv_cli.render.tables import print_rows
-
-        columns = (*_COLUMNS, "lines/s") if measure else _COLUMNS
-        left_out = () if session.output.width >= _WIDE else _ONLY_WIDE
-        shown = [number for number, name in enumerate(columns) if name not in left_out]
-        fields = [_fields(row) for row in rows]
-        print_rows(
-            [columns[number] for number in shown],
-            [[row[number] for number in shown] for row in fields],
-            session.output,
+        return ExitCode.OK
+    fields = [_fields(row) for row in rows]
+    columns = list(fields[0])
+    if session.output.is_terminal:
+        is_wide = session.output.width >= _WIDE
+        left_out = {*(() if is_wide else _ONLY_WIDE), *(() if measure else (_SPEED,))}
+        columns = [name for name in columns if name not in left_out]
+    write_rows(columns, [[row[name] for name in columns] for row in fields], session.output)
+    if session.output.is_terminal:
+        session.console.report(
+            f"Prices are of {PRICES_DATE}."
+            if is_wide
+            else "Prices and licenses: jtv models --json, or a wider terminal."
         )
-        if left_out:
-            session.console.report("Prices and licenses: jtv models --json, or a wider terminal.")
-        else:
-            session.console.report(f"Prices are of {PRICES_DATE}.")
-    else:
-        for row in rows:
-            session.output.write(tab_separated(_fields(row)) + "\n")
     return ExitCode.OK
 
 
@@ -196,12 +192,11 @@ def _row(session: Session, model: Model) -> _Row:
     return _Row(model, "API", "ready" if settings.api_key.value else "set JINA_API_KEY")
 
 
-def _measured(session: Session, row: _Row, show: object) -> _Row:
+def _measured(session: Session, row: _Row, show: Callable[[str], None]) -> _Row:
     if not (row.model.runs_in_process and row.state == "ready"):
         return row
-    if callable(show):
-        show(f"measuring {row.model.name}")
-    embedder = session.open_model(row.model)
+    show(f"measuring {row.model.name}")
+    embedder = model_choice.open_model(session.settings, row.model)
     return row._replace(lines_per_second=_lines_per_second(embedder))
 
 
@@ -215,20 +210,20 @@ def _lines_per_second(embedder: Embedder) -> int:
     return round(done / (time.perf_counter() - started))
 
 
-def _fields(row: _Row) -> tuple[str, ...]:
+def _fields(row: _Row) -> dict[str, str]:
+    """Return the texts of a row by the names of their columns."""
     model = row.model
     price = "-" if model.price is None else "free" if model.is_free else f"{model.price:g}"
-    speed = "-" if row.lines_per_second is None else str(row.lines_per_second)
-    return (
-        model.name,
-        row.runs,
-        str(model.dimensions),
-        model.languages,
-        price,
-        model.license or "-",
-        row.state,
-        speed,
-    )
+    return {
+        "model": model.name,
+        "runs": row.runs,
+        "dimensions": str(model.dimensions),
+        "languages": model.languages,
+        "USD per 1M": price,
+        "license": model.license or "-",
+        "state": row.state,
+        _SPEED: format_value(row.lines_per_second),
+    }
 
 
 def _record(row: _Row) -> dict[str, object]:

@@ -72,11 +72,11 @@ def reembed(
     database = session.database
     vectors = VectorOptions(dimensions, query_prefix, document_prefix)
     # One thread reads the old table while another writes to the new one.
-    with session.open_store(database) as old_store, ExitStack() as stack:
+    with session.store(database) as old_store, ExitStack() as stack:
         with session.looking_at(old_store):
             old = old_store.open(session.table_name)
         spec = _new_spec(session, old.spec, to, vectors)
-        store = stack.enter_context(session.open_store(database, writable=not dry_run))
+        store = stack.enter_context(session.store(database, writable=not dry_run))
         target = _open_target(session, store, spec)
         there = store.open(spec.name) if find_spec(store.tables(), spec.name) else None
         with session.console.status("reading"):
@@ -86,7 +86,7 @@ def reembed(
                 model_of(spec),
                 truncate=requests.truncate,
                 cutter=None,
-                on_skipped=session.name_skipped if dry_run else lambda *_: None,
+                on_skipped=session.console.skipped if dry_run else lambda *_: None,
             )
         if dry_run and json:
             session.print_json(estimate_record(survey, model_of(spec)) | {"table": spec.name})

@@ -443,7 +443,7 @@ class _Queries:
         """Yield the lines, as many at a time as can be read without waiting."""
         for block in self._blocks:
             for place, reason in block.bad_places():
-                self._session.name_skipped(place, reason)
+                self._session.console.skipped(place, reason)
             self.skipped += len(block.bad)
             yield [text for _, text, _, _ in block.texts]
 

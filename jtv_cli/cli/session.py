@@ -86,16 +86,13 @@ class Session(NamedTuple):
         return database.is_embedded and is_expected and self.settings.table.source == "default"
 
     @contextmanager
-    def store(self, *, writable: bool = False) -> Iterator[Store]:
-        """Open the store that the settings name, and close it in the end."""
-        with self.open_store(self.database, writable=writable) as store:
-            yield store
-
-    @contextmanager
-    def open_store(self, database: config.Database, *, writable: bool = False) -> Iterator[Store]:
-        """Open a store, and close it in the end."""
+    def store(
+        self, database: config.Database | None = None, *, writable: bool = False
+    ) -> Iterator[Store]:
+        """Open a store, by default the one that the settings name, and close it in the end."""
         from jtv_cli.stores import open_store
 
+        database = database or self.database
         with self.console.status("opening the store"):
             store = open_store(
                 database.location,
@@ -141,10 +138,6 @@ class Session(NamedTuple):
         """
         model = model_choice.model_for_table(self.settings, spec)
         return model_choice.open_model(self.settings, model, truncate=truncate)
-
-    def open_model(self, model: Model) -> Embedder:
-        """Open the embedder of a model."""
-        return model_choice.open_model(self.settings, model)
 
     def require_model(self, spec: TableSpec) -> None:
         """Raise TableMismatch if --model names another model than the table's."""
@@ -201,10 +194,6 @@ class Session(NamedTuple):
             raise UsageError(f"this {verb}s {what}", hint="add --yes to confirm")
         if not self.console.ask(f"{verb.capitalize()} {what}?", sys.stdin):
             raise UsageError(f"canceled, {otherwise}")
-
-    def name_skipped(self, place: str, reason: str) -> None:
-        """Print which record was skipped, and why."""
-        self.console.skipped(place, reason)
 
     def print_json(self, record: Mapping[str, object]) -> None:
         """Print a report as one JSON object on a line of stdout, at once.

@@ -134,8 +134,8 @@ def copy(
     filter_ = conditions.filter(only)
     origin, destination = _two_stores(session, source, target)
     with ExitStack() as stack:
-        from_store = stack.enter_context(session.open_store(origin))
-        to_store = stack.enter_context(session.open_store(destination, writable=True))
+        from_store = stack.enter_context(session.store(origin))
+        to_store = stack.enter_context(session.store(destination, writable=True))
         table = session.open_table(from_store)
         spec = table.spec
         target_table = Target(session, to_store, spec)
@@ -224,7 +224,7 @@ class _Counter:
     def skip(self, document: StoredDocument, reason: str) -> None:
         """Count a document that is skipped, and print why."""
         self.skipped += 1
-        self._session.name_skipped(f"document {document.id}", reason)
+        self._session.console.skipped(f"document {document.id}", reason)
 
     def __str__(self) -> str:
         return (

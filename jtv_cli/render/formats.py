@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.records import Hit, Occurrence
 from jtv_cli.render.escape import escape_separators, tab_separated
+from jtv_cli.render.units import format_distance, format_value
 from jtv_cli.source_names import shown_source
 
 if TYPE_CHECKING:
@@ -62,7 +63,6 @@ class _Style(NamedTuple):
 
 
 COLUMNS = ("distance", "id", "content", "source", "line")
-_MISSING = "-"
 
 
 class ResultWriter(NamedTuple):
@@ -148,21 +148,6 @@ def write_rows(columns: Sequence[str], rows: Sequence[Sequence[str]], output: Ou
         from jtv_cli.render.tables import print_rows
 
         print_rows(columns, rows, output)
-
-
-def format_value(value: object) -> str:
-    """Return a value as text, `-` for None."""
-    return _MISSING if value is None else str(value)
-
-
-def format_distance(distance: float | None) -> str:
-    """Return a distance with six decimals, `-` for None."""
-    return _MISSING if distance is None else f"{distance:.6f}"
-
-
-def format_score(score: float | None) -> str:
-    """Return a score with four decimals, `-` for None."""
-    return _MISSING if score is None else f"{score:.4f}"
 
 
 def _tsv(records: Iterable[_Record], style: _Style) -> Iterator[str]:

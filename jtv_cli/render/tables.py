@@ -15,8 +15,8 @@ from rich.color import ColorSystem
 from rich.style import Style
 
 from jtv_cli.render.escape import escape
-from jtv_cli.render.formats import format_distance, format_score, format_value
 from jtv_cli.render.layout import cell_width, displayed, excerpt, fold, unwrapped
+from jtv_cli.render.units import format_distance, format_score, format_value
 from jtv_cli.source_names import shown_source
 
 if TYPE_CHECKING:

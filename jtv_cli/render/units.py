@@ -1,4 +1,4 @@
-"""Format counts, sizes, prices and states for people."""
+"""Format distances, counts, sizes, prices and states."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from jtv_cli.records import IndexStatus, Removed
 
-
+_MISSING = "-"
 _NO_INDEX = "no index: "
 
 
@@ -48,3 +48,18 @@ def format_index(found: IndexStatus) -> str:
     documents = format_count(found.indexed + found.pending, "document")
     numbers = f"{found.state.value}: {found.indexed:,} of {documents} indexed"
     return f"{numbers}; {found.detail}" if found.detail else numbers
+
+
+def format_value(value: object) -> str:
+    """Return a value as text, `-` for None."""
+    return _MISSING if value is None else str(value)
+
+
+def format_distance(distance: float | None) -> str:
+    """Return a distance with six decimals, `-` for None."""
+    return _MISSING if distance is None else f"{distance:.6f}"
+
+
+def format_score(score: float | None) -> str:
+    """Return a score with four decimals, `-` for None."""
+    return _MISSING if score is None else f"{score:.4f}"
