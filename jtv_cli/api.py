@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from contextlib import contextmanager
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from jtv_cli import config, model_choice
 from jtv_cli.embedders import DEFAULT_RERANKER
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 
     StrPath = str | os.PathLike[str]
     Where = str | Sequence[str] | Mapping[str, object]
+
+Choice = TypeVar("Choice", SearchMode, InputFormat)
 
 _logger = logging.getLogger("jtv_cli")
 _logger.addHandler(logging.NullHandler())
@@ -286,7 +288,7 @@ class Table:
                 return run(table, blocks_of_records(records, source))
             read_options = ReadOptions(
                 name=source,
-                format=_input_format(input),
+                format=_choice(InputFormat, input, "input format"),
                 text_fields=tuple(text_field),
                 selection=Selection(
                     (*include, *glob),
@@ -361,7 +363,7 @@ class Table:
             max_wait=max_wait,
             per_source=per_source,
             diverse=diverse,
-            mode=_mode(mode),
+            mode=_choice(SearchMode, mode, "search mode"),
             reranking=self._reranking(rerank, candidates, max_wait, strict=strict, diverse=diverse),
         )
         with self._connections.borrow() as table:
@@ -404,7 +406,7 @@ class Table:
             max_wait=max_wait,
             per_source=per_source,
             diverse=diverse,
-            mode=_mode(mode),
+            mode=_choice(SearchMode, mode, "search mode"),
             reranking=self._reranking(
                 rerank, candidates, max_wait, strict=strict, diverse=diverse, are_many=True
             ),
@@ -803,14 +805,15 @@ def _search_options(
     return SearchOptions(k, max_distance, filter_, **others)
 
 
-def _mode(name: str | None) -> SearchMode | None:
+def _choice(kind: type[Choice], name: str | None, what: str) -> Choice | None:
+    """Return the member of that name. Raises UsageError if there is none."""
     if name is None:
         return None
     try:
-        return SearchMode(name)
+        return kind(name)
     except ValueError:
-        choices = ", ".join(each.value for each in SearchMode)
-        raise UsageError(f"no search mode {name!r}", hint=f"choose one of: {choices}") from None
+        choices = ", ".join(each.value for each in kind)
+        raise UsageError(f"no {what} {name!r}", hint=f"choose one of: {choices}") from None
 
 
 def _filter(
@@ -881,16 +884,6 @@ def _check_query(query: object) -> None:
 def _check_source(source: str | None) -> None:
     if source is not None and (not source.strip() or source == STDIN):
         raise UsageError(f"{source!r} cannot be the name of a source")
-
-
-def _input_format(name: str | None) -> InputFormat | None:
-    if name is None:
-        return None
-    try:
-        return InputFormat(name)
-    except ValueError:
-        choices = ", ".join(each.value for each in InputFormat)
-        raise UsageError(f"no input format {name!r}", hint=f"choose one of: {choices}") from None
 
 
 def _ids(ids: int | Iterable[int]) -> list[int]:

@@ -196,6 +196,12 @@ def require_one(given: Mapping[str, object]) -> None:
         raise UsageError(f"{' and '.join(names)} cannot be combined", hint="keep one of them")
 
 
+def require_alone(name: str, others: Mapping[str, bool]) -> None:
+    """Raise UsageError if one of the other options is given beside the one named."""
+    if other := next((other for other, is_given in others.items() if is_given), None):
+        raise UsageError(f"{name} and {other} cannot be combined", hint="keep one of them")
+
+
 def require_utf8(text: str, name: str) -> None:
     """Raise UsageError for an argument that no stored text can be equal to."""
     try:

@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from itertools import chain, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli import model_choice
 from jtv_cli.cli import options
@@ -18,6 +18,7 @@ from jtv_cli.cli.arguments import (
     empty_table,
     first_few,
     missing_documents,
+    require_alone,
     require_one,
     require_utf8,
     split_after,
@@ -33,7 +34,6 @@ from jtv_cli.source_names import shown_source, source_patterns
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from jtv_cli.embedders import Embedder
     from jtv_cli.errors import ServiceError
     from jtv_cli.pipeline.rerank import Reranking
     from jtv_cli.pipeline.search import SearchOptions, SearchResult
@@ -46,6 +46,46 @@ if TYPE_CHECKING:
 
 # In this many documents, the fields of metadata are looked up: enough, and not slow.
 _MANY = 20_000
+
+
+class _RerankOptions(NamedTuple):
+    """Whether and how hits are reranked."""
+
+    rerank: options.Rerank = None
+    rerank_base: options.RerankBase = None
+    candidates: options.Candidates = None
+    strict: options.StrictRerank = False
+
+    def reranking(
+        self, session: Session, max_wait: float, *, are_many: bool, others: Mapping[str, bool]
+    ) -> Reranking | None:
+        """Return how hits are reranked, None if they are not.
+
+        Raises UsageError for options that need --rerank, or that it cannot be combined with.
+        """
+        if self.rerank is None:
+            for name, value in self._asdict().items():
+                if value not in (None, False):
+                    option = f"--{name.replace('_', '-')}"
+                    raise UsageError(f"{option} needs --rerank", hint="add --rerank")
+            return None
+        require_alone("--rerank", others)
+        from jtv_cli.pipeline.rerank import CANDIDATES, Reranking
+
+        def warn(error: ServiceError) -> None:
+            session.console.warning(
+                f"the hits are not reranked: {error.message}",
+                hint=f"{error.hint}; --strict makes this an error" if error.hint else None,
+            )
+
+        return Reranking(
+            model_choice.open_reranker(session.settings, self.rerank, self.rerank_base),
+            candidates=self.candidates or CANDIDATES,
+            max_wait=max_wait,
+            are_many=are_many,
+            strict=self.strict,
+            on_failure=warn,
+        )
 
 
 def search(
@@ -64,10 +104,7 @@ def search(
     snippet: options.Snippet = None,
     hybrid: options.Hybrid = None,
     keyword: options.Keyword = False,
-    rerank: options.Rerank = None,
-    rerank_base: options.RerankBase = None,
-    candidates: options.Candidates = None,
-    strict: options.StrictRerank = False,
+    reranking: _RerankOptions,
     max_wait: options.MaxWait = QUERY_SECONDS,
     explain: options.Explain = False,
     results: Results,
@@ -120,14 +157,10 @@ def search(
                 "--diverse": diverse and not hybrid,
             },
         ),
-        reranking=_reranking(
+        reranking=reranking.reranking(
             session,
-            rerank,
-            rerank_base,
-            candidates,
             max_wait,
             are_many=queries is not None,
-            strict=strict,
             others={"--like": like is not None, "--diverse": diverse},
         ),
     )
@@ -214,8 +247,7 @@ def list_documents(
             # The first hit takes the longest, so the status line stays until it is there.
             first = [*islice(hits, 1)]
             hits = chain(first, hits)
-        unmatched = _unmatched(table, filter_) if filter_ and not first else None
-        if unmatched:
+        if filter_ and not first and (unmatched := _unmatched(table, filter_)):
             session.console.warning(unmatched[0], hint=unmatched[1])
         if not first and session.output.is_terminal and not table.count():
             session.console.report(empty_table(session, table))
@@ -261,16 +293,8 @@ def _mode(*, hybrid: bool | None, keyword: bool, others: Mapping[str, bool]) -> 
     if not (hybrid or keyword):
         return None if hybrid is None else SearchMode.VECTOR
     name = "--keyword" if keyword else "--hybrid"
-    given = {"--hybrid": hybrid and keyword, **others}
-    if other := next((other for other, is_given in given.items() if is_given), None):
-        raise UsageError(f"{name} and {other} cannot be combined", hint="keep one of them")
+    require_alone(name, {"--hybrid": bool(hybrid and keyword), **others})
     return SearchMode.KEYWORD if keyword else SearchMode.HYBRID
-
-
-def _embedder(session: Session, table: Table, search_options: SearchOptions) -> Embedder | None:
-    """Return the embedder of a table, None for a search that needs none."""
-    is_needed = search_options.mode is not SearchMode.KEYWORD
-    return session.embedder(table.spec) if is_needed else None
 
 
 def _warn_of_pending(session: Session, table: Table, search_options: SearchOptions) -> None:
@@ -353,48 +377,6 @@ def _unmatched(table: Table, wanted: Filter) -> tuple[str, str] | None:
     return None
 
 
-def _reranking(
-    session: Session,
-    model: str | None,
-    base: str | None,
-    candidates: int | None,
-    max_wait: float,
-    *,
-    are_many: bool,
-    strict: bool,
-    others: Mapping[str, bool],
-) -> Reranking | None:
-    """Return how hits are reranked, None if they are not.
-
-    Raises UsageError for options that need --rerank, or that it cannot be combined with.
-    """
-    if model is None:
-        given = {"--rerank-base": base is not None, "--candidates": candidates is not None}
-        for name, is_given in (given | {"--strict": strict}).items():
-            if is_given:
-                raise UsageError(f"{name} needs --rerank", hint="add --rerank")
-        return None
-    for name, is_given in others.items():
-        if is_given:
-            raise UsageError(f"--rerank and {name} cannot be combined", hint="keep one of them")
-    from jtv_cli.pipeline.rerank import CANDIDATES, Reranking
-
-    def warn(error: ServiceError) -> None:
-        session.console.warning(
-            f"the hits are not reranked: {error.message}",
-            hint=f"{error.hint}; --strict makes this an error" if error.hint else None,
-        )
-
-    return Reranking(
-        model_choice.open_reranker(session.settings, model, base),
-        candidates=candidates or CANDIDATES,
-        max_wait=max_wait,
-        are_many=are_many,
-        strict=strict,
-        on_failure=warn,
-    )
-
-
 def _search_many(
     session: Session,
     path: str,
@@ -412,7 +394,8 @@ def _search_many(
     with open_sources([path], read_options) as sources, session.store() as store:
         table = session.open_table(store)
         queries = _Queries(session, read_blocks(sources), are_typed=path == STDIN)
-        embedder = _embedder(session, table, search_options)
+        is_embedded = search_options.mode is not SearchMode.KEYWORD
+        embedder = session.embedder(table.spec) if is_embedded else None
         _warn_of_pending(session, table, search_options)
         results = search_many(queries.read(), table, embedder, search_options)
         answers = queries.answers(results)

@@ -87,8 +87,6 @@ def import_table(
     with open_lines(file) as source, session.store(writable=True) as store:
         reader = ExportReader(source.path, _lines(source))
         spec = _target_spec(session, reader.spec, source.path)
-        _require_possible(spec, source.path)
-        _require_model(session, spec, source.path)
         target = Target(session, store, spec)
         counter = _Counter(session)
         stopped = _fill(session, target, reader, counter, source.stream)
@@ -298,24 +296,20 @@ def _lines(source: Source) -> Iterator[bytes]:
 
 
 def _target_spec(session: Session, spec: TableSpec, path: str) -> TableSpec:
-    """Return the exported table's spec, with the name that it gets here."""
-    if session.settings.table.source != "default":
-        return spec._replace(name=session.table_name)
-    config.check_table(config.Setting(spec.name, f"the table of {path}"))
-    return spec
+    """Return the exported table's spec, with the name that it gets here.
 
-
-def _require_possible(spec: TableSpec, path: str) -> None:
-    """Raise UsageError for a table that nothing could ever be searched in."""
+    Raises UsageError for a table that nothing could ever be searched in, and TableMismatch if
+    --model names another model than the export's.
+    """
+    if session.settings.table.source == "default":
+        config.check_table(config.Setting(spec.name, f"the table of {path}"))
+    else:
+        spec = spec._replace(name=session.table_name)
     if not has_possible_vectors(spec):
         raise UsageError(
             f"{path}:1: model {spec.model} has no vectors of {spec.dimensions} dimensions",
             hint="export the table again",
         )
-
-
-def _require_model(session: Session, spec: TableSpec, path: str) -> None:
-    """Raise TableMismatch if --model names another model than the export's."""
     try:
         session.require_model(spec)
     except TableMismatch as mismatch:
@@ -323,6 +317,7 @@ def _require_model(session: Session, spec: TableSpec, path: str) -> None:
             f"{path} was created with model {spec.model}, not {session.settings.model.value}",
             hint="run the command without --model",
         ) from mismatch
+    return spec
 
 
 def _fill(

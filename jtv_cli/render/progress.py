@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from contextlib import contextmanager
+from datetime import timedelta
 from math import inf
 from threading import Event, Thread
 from typing import TYPE_CHECKING
@@ -143,9 +144,7 @@ def _describe_wait(wait: Wait) -> str:
 
 def _clock(seconds: float) -> str:
     """Return a time as hours, minutes and seconds."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}"
+    return str(timedelta(seconds=round(seconds)))
 
 
 @contextmanager
