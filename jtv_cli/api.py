@@ -264,7 +264,8 @@ class Table:
             raise UsageError("texts and files cannot be combined", hint="call ingest twice")
         if chunk is not None and (no_chunk or chunk < 1):
             raise UsageError("chunk must be at least 1, and cannot be combined with no_chunk")
-        _check_source(source)
+        if source is not None and (not source.strip() or source == STDIN):
+            raise UsageError(f"{source!r} cannot be the name of a source")
         cutter = None if truncate or no_chunk else TextCutter(chunk)
         options = IngestOptions(
             concurrency=concurrency,
@@ -879,11 +880,6 @@ def _check_query(query: object) -> None:
         query.encode()
     except UnicodeEncodeError:
         raise UsageError("the query has a surrogate, which UTF-8 cannot encode") from None
-
-
-def _check_source(source: str | None) -> None:
-    if source is not None and (not source.strip() or source == STDIN):
-        raise UsageError(f"{source!r} cannot be the name of a source")
 
 
 def _ids(ids: int | Iterable[int]) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, NamedTuple
@@ -120,13 +121,12 @@ class _Checkup:
 
     def groups(self, *, with_api: bool) -> Iterator[CheckGroup]:
         """Yield the groups."""
-        yield CheckGroup("settings", ExitCode.USAGE, _SECONDS, self._settings)
+        yield CheckGroup(
+            "settings", ExitCode.USAGE, _SECONDS, partial(_check_settings, self._session.settings)
+        )
         yield CheckGroup("database", ExitCode.STORE, _SECONDS, self._database)
         if with_api:
             yield CheckGroup("API", ExitCode.SERVICE, _API_SECONDS, self._api)
-
-    def _settings(self) -> Iterator[Check]:
-        return _check_settings(self._session.settings)
 
     def _database(self) -> Iterator[Check]:
         with self._session.store() as store:

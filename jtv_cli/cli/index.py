@@ -12,8 +12,6 @@ from jtv_cli.records import IndexState
 from jtv_cli.render.units import format_index, format_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from jtv_cli.records import IndexCheck, IndexStatus
 
 _POLL_SECONDS = 0.5
@@ -64,7 +62,7 @@ def build(
             else:
                 table.build_index(progress=progress)
             found = table.full_text_status() if full_text else table.index_status()
-        _show(session, found, session.console.report, json=json)
+        _report(session, found, json=json)
         session.sign_off(store, table.spec)
     return ExitCode.OK
 
@@ -122,7 +120,7 @@ def wait(session: Session, timeout: options.Timeout = 3600, json: options.Report
             f"the index could not be built: {format_index(found)}",
             hint="build it again with: jtv index build",
         )
-    _show(session, found, session.console.report, json=json)
+    _report(session, found, json=json)
     return ExitCode.OK
 
 
@@ -154,12 +152,11 @@ def check(
     return ExitCode.OK
 
 
-def _show(session: Session, found: IndexStatus, say: Callable[[str], None], *, json: bool) -> None:
-    """Print the status as JSON, or call `say` with a line of text."""
+def _report(session: Session, found: IndexStatus, *, json: bool) -> None:
     if json:
         session.print_json({"table": session.table_name, **found._asdict()})
     else:
-        say(format_index(found))
+        session.console.report(format_index(found))
 
 
 def _rows(found: IndexCheck) -> list[tuple[str, str]]:

@@ -348,7 +348,7 @@ def embed_into(
         table.require_writable()
     if not outcome.is_brief:
         session.note_connection(store, table)
-        if session.settings.api_key.value and not session.demands_model:
+        if session.settings.api_key.value and not session.settings.model.is_explicit:
             session.note_builtin(table.spec)
     price = embedder.model.price or 0.0
     try:

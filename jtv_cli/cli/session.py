@@ -58,7 +58,6 @@ class Session(NamedTuple):
     settings: config.Settings
     output: Output
     console: Console
-    color: options.Color
 
     @property
     def database(self) -> config.Database:
@@ -69,11 +68,6 @@ class Session(NamedTuple):
     def table_name(self) -> str:
         """The table that the settings name."""
         return self.settings.table.value or ""
-
-    @property
-    def demands_model(self) -> bool:
-        """Whether the command line names a model, which the table must have."""
-        return self.settings.model.is_explicit
 
     @property
     def ingest_creates_table(self) -> bool:
@@ -273,7 +267,7 @@ def _open_session(
         stream.colored = _takes_color(stream, color)
     flags = config.Flags(database, table, model, api_base, no_key)
     streams.console.complete_hint = partial(repeat_options, flags=flags)
-    return Session(config.load_settings(flags), streams.output, streams.console, color)
+    return Session(config.load_settings(flags), streams.output, streams.console)
 
 
 def repeat_options(hint: str, flags: config.Flags) -> str:

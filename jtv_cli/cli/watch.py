@@ -16,12 +16,11 @@ from jtv_cli.sources.directory import is_gone
 from jtv_cli.sources.watching import Look, Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from jtv_cli.cli.session import Session
     from jtv_cli.records import IngestReport
     from jtv_cli.sources.directory import Selection
-    from jtv_cli.sources.watching import FileMark
 
 # Between two attempts after a failure.
 _SHORTEST_PAUSE_SECONDS = 1.0
@@ -88,7 +87,9 @@ def watch_files(
         while done.report.stopped is None and not session.output.is_closed:
             before, look = look, watcher.wait(look, until)
             kept = (kept | _lost(session, before, look, yes=yes)) - look.files().keys()
-            since = Since(_unchanged(handled.files(), look.files()), kept)
+            marks = handled.files()
+            unchanged = (name for name, mark in look.files().items() if marks.get(name) == mark)
+            since = Since(frozenset(unchanged), kept)
             try:
                 if changed := _changed(files, handled, look):
                     done = synchronize(changed, since, max_tokens=left)
@@ -130,7 +131,8 @@ def _lost(session: Session, before: Look, look: Look, *, yes: bool) -> frozenset
     lost: set[str] = set()
     for path, files in before.found.items():
         left = look.found.get(path, {})
-        gone = {name for name in files.keys() - left.keys() if _is_gone(name)}
+        missing = files.keys() - left.keys()
+        gone = {name for name in missing if all(map(is_gone, possible_paths(name)))}
         is_much = len(gone) > _FEW_FILES and 2 * len(gone) > len(files) and not yes
         if not gone or (left and not is_much):
             continue
@@ -146,10 +148,6 @@ def _lost(session: Session, before: Look, look: Look, *, yes: bool) -> frozenset
     return frozenset(lost)
 
 
-def _is_gone(name: str) -> bool:
-    return all(map(is_gone, possible_paths(name)))
-
-
 def _changed(files: Sequence[str], handled: Look, look: Look) -> list[str]:
     """Return the named files that have changed, and the directories in which something has."""
     return [
@@ -158,8 +156,3 @@ def _changed(files: Sequence[str], handled: Look, look: Look) -> list[str]:
         if (path in look.named and look.named[path] != handled.named.get(path))
         or (look.found.get(path) and look.found[path] != handled.found.get(path))
     ]
-
-
-def _unchanged(handled: Mapping[str, FileMark], present: Mapping[str, FileMark]) -> frozenset[str]:
-    """Return the names of the files in directories that are as they were."""
-    return frozenset(name for name, mark in present.items() if handled.get(name) == mark)

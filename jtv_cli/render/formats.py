@@ -1,7 +1,7 @@
 """Write what was found as lines, CSV or JSON, or have it drawn as a table.
 
 `_FORMATS` registers the formats. To add one, name it in `Format`, write a function that
-turns records into pieces of text, and register it.
+turns records into pieces of text, and register it; in NUL_FORMATS too if -0 can end its records.
 """
 
 from __future__ import annotations
@@ -230,13 +230,19 @@ def _document_record(document: StoredDocument) -> _Record:
 
 
 def _answer_record(query: str, hits: Sequence[Hit]) -> _Record:
-    contents = [hit.content for hit in hits]
-    return _Record(hits, contents, partial(_answer_json, query, hits), query)
+    def as_json() -> dict[str, object]:
+        return {"query": query, "hits": [_hit_json(hit) for hit in hits]}
+
+    return _Record(hits, [hit.content for hit in hits], as_json, query)
 
 
 def _pair_record(pair: Pair) -> _Record:
+    def as_json() -> dict[str, object]:
+        first, second = map(_hit_json, pair[:2])
+        return {"distance": pair.distance, "first": first, "second": second}
+
     second = pair.second._replace(distance=pair.distance)
-    return _Record((second,), (second.content,), partial(_pair_json, pair), str(pair.first.id))
+    return _Record((second,), (second.content,), as_json, str(pair.first.id))
 
 
 def _hit_json(hit: Hit) -> dict[str, object]:
@@ -258,13 +264,10 @@ def _scores(hit: Hit) -> dict[str, object]:
     """Return the score of a hit and its ranks in what was fused, if there are any."""
     if hit.score is None:
         return {}
-    if hit.vector_rank is None and hit.keyword_rank is None:
-        return {"score": hit.score}
-    return {
-        "score": hit.score,
-        "vector_rank": hit.vector_rank,
-        "keyword_rank": hit.keyword_rank,
-    }
+    scores: dict[str, object] = {"score": hit.score}
+    if hit.vector_rank is not None or hit.keyword_rank is not None:
+        scores |= {"vector_rank": hit.vector_rank, "keyword_rank": hit.keyword_rank}
+    return scores
 
 
 def _document_json(document: StoredDocument) -> dict[str, object]:
@@ -281,30 +284,7 @@ def _document_json(document: StoredDocument) -> dict[str, object]:
     return _hit_json(_hits_of(document)[0]) | {"occurrences": occurrences}
 
 
-def _answer_json(query: str, hits: Sequence[Hit]) -> dict[str, object]:
-    return {"query": query, "hits": [_hit_json(hit) for hit in hits]}
-
-
-def _pair_json(pair: Pair) -> dict[str, object]:
-    return {
-        "distance": pair.distance,
-        "first": _hit_json(pair.first),
-        "second": _hit_json(pair.second),
-    }
-
-
 def _hits_of(document: StoredDocument) -> list[Hit]:
     """Return the document at each of its occurrences; once where nothing is known of any."""
     places = document.occurrences or (Occurrence(),)
-    return [
-        Hit(
-            document.id,
-            document.text,
-            None,
-            place.source,
-            place.line,
-            place.metadata,
-            place.end_line,
-        )
-        for place in places
-    ]
+    return [Hit(document.id, document.text, None, *place) for place in places]

@@ -92,11 +92,12 @@ class _Screen(NamedTuple):
 
         Standard input without a name has no location.
         """
-        heading = _parts(_heading(hit), width, _LOCATION)
+        heading = escape(hit.heading or "", keep_sequences=True) if hit.end_line else ""
+        below = _parts(heading, width, _LOCATION)
         if not hit.source:
-            return heading
+            return below
         link = self.link(hit.source)
-        return _parts(_location(hit), width, _LOCATION + link if link else _LOCATION) + heading
+        return _parts(_location(hit), width, _LOCATION + link if link else _LOCATION) + below
 
     def link(self, source: str | None) -> Style | None:
         """Return the style of a link to a source that is a file, if the terminal has links."""
@@ -313,11 +314,6 @@ def _location(place: Hit | Occurrence) -> str:
     if place.end_line is None or place.end_line <= place.line:
         return f"{name}:{place.line}"
     return f"{name}:{place.line}-{place.end_line}"
-
-
-def _heading(hit: Hit) -> str:
-    """Return the headings that a chunk stands below."""
-    return escape(hit.heading or "", keep_sequences=True) if hit.end_line else ""
 
 
 def _occurrence(screen: _Screen, occurrence: Occurrence) -> list[_Part]:
