@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from jtv_cli.sources.details import describe, in_words
 from jtv_cli.sources.open import open_input, read_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from jtv_cli.pipeline.known_sources import Recalled
     from jtv_cli.pipeline.long_texts import TextCutter
@@ -93,16 +93,15 @@ def ingest(
             table = table or _open_or_create(session, store)
             record(session, table, recall(session, table, sources))
             print_formats(session, sources)
-            with reporting(session, json=json) as outcome:
+            with IngestRun(session, store, table, json=json) as run:
                 cutter = make_cutter(read_options, truncate=requests.truncate)
                 how = requests.ingest_options(strict=strict)
-                blocks = read_blocks(sources)
-                ingest_into(session, store, table, sources, blocks, how, cutter, outcome)
+                run.ingest(sources, read_blocks(sources), how, cutter)
                 if given.files:
-                    remember_files(table, sources, read_options, cutter, outcome.report)
+                    remember_files(table, sources, read_options, cutter, run.report)
             print_excluded(session, given)
             session.sign_off(store, table.spec)
-    return ExitCode.OK if outcome.report.is_complete else ExitCode.IN_PART
+    return ExitCode.OK if run.report.is_complete else ExitCode.IN_PART
 
 
 def _table_if_any(session: Session, store: Store) -> Table | None:
@@ -240,141 +239,135 @@ def record(session: Session, table: Table, recalled: Recalled) -> None:
     recalled.record(table)
 
 
-class Outcome:
-    """The report of a command so far. With `json` it is JSON.
+class IngestRun:
+    """An ingest into a table. In the end, even after an error, it is reported if that is as JSON.
 
-    `removed` is what `sync` has removed, `facts` are what else the JSON says. A brief one says
-    nothing if nothing has changed.
+    `report` is what was done so far, `removed` what `sync` has removed, and `facts` are what
+    else the JSON says. A brief run says nothing if nothing has changed.
     """
 
-    def __init__(self, *, json: bool, is_brief: bool = False) -> None:
+    def __init__(
+        self, session: Session, store: Store, table: Table, *, json: bool, is_brief: bool = False
+    ) -> None:
+        self.session = session
+        self.store = store
+        self.table = table
         self.json = json
         self.is_brief = is_brief
         self.report = IngestReport()
         self.removed: Removed | None = None
         self.facts: dict[str, object] = {}
 
-    @property
-    def is_news(self) -> bool:
-        """Whether there is something to say."""
-        has_removed = self.removed is not None and self.removed.occurrences > 0
-        report = self.report
-        return not self.is_brief or has_removed or bool(report.stored or report.skipped)
+    def __enter__(self) -> IngestRun:
+        return self
 
-    def print(self, session: Session) -> None:
-        """Print the report on stdout if it is JSON."""
-        if self.json and self.is_news:
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if error is None:
+            self._print_json()
+            return
+        why = error.what if isinstance(error, Interrupted) else mask_secrets(str(error))
+        self.report = self.report._replace(stopped=why)
+        # The error matters more than a stdout that cannot be written.
+        with suppress(OutputClosed, OutputFailed):
+            self._print_json()
+
+    def ingest(
+        self,
+        sources: Sequence[Source],
+        blocks: Iterable[RecordBlock],
+        how: IngestOptions,
+        cutter: TextCutter | None,
+    ) -> None:
+        """Embed and store the blocks of the sources, as `embed` does.
+
+        Without any source, because no file has changed, only the summary is printed.
+        """
+        if not sources:
+            self._print_summary()
+            return
+        sizes = [source.stream.size for source in sources]
+        known = [size for size in sizes if size is not None]
+        self.embed(
+            blocks,
+            how._replace(is_stream=any(source.stream.may_wait for source in sources)),
+            cutter,
+            size=sum(known) if len(known) == len(sizes) else None,
+            is_typed=any(source.stream.is_typed for source in sources),
+            can_resume=not any(source.path == STDIN for source in sources),
+        )
+        is_without_text = self.report.texts == self.report.empty and not self.report.stopped
+        if self.session.console.is_terminal and is_without_text and not self.is_brief:
+            self.session.console.report("The input has no text. How it is read: jtv ingest --help")
+
+    def embed(
+        self,
+        blocks: Iterable[Block],
+        how: IngestOptions,
+        cutter: TextCutter | None = None,
+        *,
+        size: int | None,
+        is_typed: bool = False,
+        can_resume: bool = True,
+    ) -> None:
+        """Embed and store the blocks; print progress and, unless the report is JSON, a summary.
+
+        `size` is that of the whole input, as the `end` of blocks counts it, None if it is not
+        known.
+        """
+        from jtv_cli.pipeline import ingestion
+
+        session, table = self.session, self.table
+        with session.console.status("opening the embedder"):
+            embedder = session.embedder(table.spec, truncate=how.truncate)
+            # Fail before anything is paid for.
+            table.require_writable()
+        if not self.is_brief:
+            session.note_connection(self.store, table)
+            if session.settings.api_key.value and not session.settings.model.is_explicit:
+                session.note_builtin(table.spec)
+        price = embedder.model.price or 0.0
+        try:
+            with ingest_progress(
+                session.console, size=size, price=price, is_typed=is_typed
+            ) as observer:
+                try:
+                    ingestion.ingest(blocks, embedder, table, how, observer, cutter)
+                finally:
+                    self.report = observer.report
+        except Interrupted as interrupted:
+            lost = format_count(self.report.lost, "text") if self.report.lost else ""
+            details = (
+                _summary(self.report),
+                lost and f"{lost} sent but not stored, which may have been charged",
+                RESUME if can_resume else "",
+            )
+            interrupted.detail = "; ".join(filter(None, details))
+            raise
+        except BaseException:
+            if self.report.texts or self.report.tokens:
+                self._print_summary()
+            raise
+        if self.report.stopped:
+            session.console.error(f"stopped before the end: {self.report.stopped}")
+        self._print_summary()
+
+    def _print_summary(self) -> None:
+        if not self.json and self._is_news:
+            self.session.console.report(_summary(self.report))
+
+    def _print_json(self) -> None:
+        if self.json and self._is_news:
             removed = {} if self.removed is None else {"removed": self.removed._asdict()}
             report = self.report._asdict()
             if not report["lost"]:
                 del report["lost"]
-            session.print_json(self.facts | report | removed)
+            self.session.print_json(self.facts | report | removed)
 
-
-@contextmanager
-def reporting(session: Session, *, json: bool, is_brief: bool = False) -> Iterator[Outcome]:
-    """Yield an empty outcome; in the end, even after an error, print it if it is JSON."""
-    outcome = Outcome(json=json, is_brief=is_brief)
-    try:
-        yield outcome
-    except BaseException as error:
-        why = error.what if isinstance(error, Interrupted) else mask_secrets(str(error))
-        outcome.report = outcome.report._replace(stopped=why)
-        # The error matters more than a stdout that cannot be written.
-        with suppress(OutputClosed, OutputFailed):
-            outcome.print(session)
-        raise
-    outcome.print(session)
-
-
-def ingest_into(
-    session: Session,
-    store: Store,
-    table: Table,
-    sources: Sequence[Source],
-    blocks: Iterable[RecordBlock],
-    how: IngestOptions,
-    cutter: TextCutter | None,
-    outcome: Outcome,
-) -> None:
-    """Embed and store the blocks; print progress and, unless the report is JSON, a summary.
-
-    Without any source, because no file has changed, only the summary is printed.
-    """
-    if not sources:
-        _print_summary(session, outcome)
-        return
-    embed_into(
-        session,
-        store,
-        table,
-        blocks,
-        how._replace(is_stream=any(source.stream.may_wait for source in sources)),
-        cutter,
-        outcome,
-        size=_bytes(sources),
-        is_typed=any(source.stream.is_typed for source in sources),
-        can_resume=not any(source.path == STDIN for source in sources),
-    )
-    report = outcome.report
-    is_without_text = report.texts == report.empty and not report.stopped
-    if session.console.is_terminal and is_without_text and not outcome.is_brief:
-        session.console.report("The input has no text. How it is read: jtv ingest --help")
-
-
-def embed_into(
-    session: Session,
-    store: Store,
-    table: Table,
-    blocks: Iterable[Block],
-    how: IngestOptions,
-    cutter: TextCutter | None,
-    outcome: Outcome,
-    *,
-    size: int | None,
-    is_typed: bool = False,
-    can_resume: bool = True,
-) -> None:
-    """Embed and store the blocks; print progress and, unless the report is JSON, a summary.
-
-    `size` is that of the whole input, as the `end` of blocks counts it, None if it is not
-    known.
-    """
-    from jtv_cli.pipeline import ingestion
-
-    with session.console.status("opening the embedder"):
-        embedder = session.embedder(table.spec, truncate=how.truncate)
-        # Fail before anything is paid for.
-        table.require_writable()
-    if not outcome.is_brief:
-        session.note_connection(store, table)
-        if session.settings.api_key.value and not session.settings.model.is_explicit:
-            session.note_builtin(table.spec)
-    price = embedder.model.price or 0.0
-    try:
-        with ingest_progress(
-            session.console, size=size, price=price, is_typed=is_typed
-        ) as observer:
-            try:
-                ingestion.ingest(blocks, embedder, table, how, observer, cutter)
-            finally:
-                outcome.report = observer.report
-    except Interrupted as interrupted:
-        interrupted.detail = _summary(outcome.report)
-        if lost := outcome.report.lost:
-            interrupted.detail += (
-                f"; {format_count(lost, 'text')} sent but not stored, which may have been charged"
-            )
-        if can_resume:
-            interrupted.detail += f"; {RESUME}"
-        raise
-    except BaseException:
-        if outcome.report.texts or outcome.report.tokens:
-            _print_summary(session, outcome)
-        raise
-    if outcome.report.stopped:
-        session.console.error(f"stopped before the end: {outcome.report.stopped}")
-    _print_summary(session, outcome)
+    @property
+    def _is_news(self) -> bool:
+        """Whether there is something to say."""
+        has_removed = self.removed is not None and self.removed.occurrences > 0
+        return not self.is_brief or has_removed or bool(self.report.stored or self.report.skipped)
 
 
 def print_formats(session: Session, sources: Sequence[Source]) -> None:
@@ -407,17 +400,6 @@ def print_excluded(session: Session, given: Input) -> None:
         total = given.excluded.total()
         what = "file or directory" if total == 1 else "files and directories"
         session.console.report(f"Excluded {total:,} {what}: {', '.join(counts)}")
-
-
-def _bytes(sources: Sequence[Source]) -> int | None:
-    sizes = [source.stream.size for source in sources]
-    known = [size for size in sizes if size is not None]
-    return sum(known) if len(known) == len(sizes) else None
-
-
-def _print_summary(session: Session, outcome: Outcome) -> None:
-    if not outcome.json and outcome.is_news:
-        session.console.report(_summary(outcome.report))
 
 
 def _summary(report: IngestReport) -> str:

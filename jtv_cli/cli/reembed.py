@@ -9,13 +9,7 @@ from typing import TYPE_CHECKING
 from jtv_cli import config
 from jtv_cli.cli import options
 from jtv_cli.cli.arguments import Requests
-from jtv_cli.cli.ingest import (
-    confirm_estimate,
-    embed_into,
-    estimate_record,
-    print_estimate,
-    reporting,
-)
+from jtv_cli.cli.ingest import IngestRun, confirm_estimate, estimate_record, print_estimate
 from jtv_cli.cli.interrupts import if_interrupted
 from jtv_cli.cli.session import RESUME, Session
 from jtv_cli.cli.transfer import Target
@@ -100,23 +94,22 @@ def reembed(
                 _confirm_mixing(session, there, survey.to_embed)
             confirm_estimate(session, survey, model_of(spec))
         new = target.open()
-        with reporting(session, json=json) as outcome:
-            outcome.facts = {"table": spec.name, "model": spec.model}
-            how, blocks = requests.ingest_options(), read_documents(old)
-            embed_into(session, store, new, blocks, how, None, outcome, size=old.count())
-            if outcome.report.stopped is None:
+        with IngestRun(session, store, new, json=json) as run:
+            run.facts = {"table": spec.name, "model": spec.model}
+            run.embed(read_documents(old), requests.ingest_options(), size=old.count())
+            if run.report.stopped is None:
                 with if_interrupted(RESUME):
-                    _complete(session, old, new, outcome.report)
+                    _complete(session, old, new, run.report)
                     if not no_index:
                         target.index(wait=not no_wait)
         session.sign_off(store, new.spec)
-        if outcome.report.stopped is None:
+        if run.report.stopped is None:
             command = f"jtv tables rename --replace {new.spec.name} {old.spec.name}"
             session.console.report(
                 f"To put it in place of table {old.spec.name}, run:"
                 f" {session.console.complete_hint(command)}"
             )
-    return ExitCode.OK if outcome.report.is_complete else ExitCode.IN_PART
+    return ExitCode.OK if run.report.is_complete else ExitCode.IN_PART
 
 
 def _new_spec(

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from jtv_cli.cli import options
 from jtv_cli.cli.arguments import Reading, Requests, first_few
 from jtv_cli.cli.ingest import (
-    Outcome,
-    ingest_into,
+    IngestRun,
     make_cutter,
     open_changed,
     open_named,
@@ -19,7 +18,6 @@ from jtv_cli.cli.ingest import (
     record,
     remember_files,
     report_estimate,
-    reporting,
 )
 from jtv_cli.cli.interrupts import if_interrupted
 from jtv_cli.cli.session import RESUME, Session
@@ -80,14 +78,16 @@ def sync(
         raise UsageError(f"--watch and {what} cannot be combined")
     if dry_run:
         return _estimate(session, files, read_options, truncate=requests.truncate, json=json)
-    run = _Run(session, read_options, reading, requests, yes, json)
+    synchronize = _Synchronize(session, read_options, reading, requests, yes, json)
     if watch:
         selection = read_options.selection or Selection()
-        return watch_files(session, files, selection, run, max_tokens=requests.max_tokens, yes=yes)
-    return run(files, max_tokens=requests.max_tokens).exit_code
+        return watch_files(
+            session, files, selection, synchronize, max_tokens=requests.max_tokens, yes=yes
+        )
+    return synchronize(files, max_tokens=requests.max_tokens).exit_code
 
 
-class _Run(NamedTuple):
+class _Synchronize(NamedTuple):
     """How files are synchronized."""
 
     session: Session
@@ -148,23 +148,22 @@ class _Run(NamedTuple):
         if since is None:
             print_formats(session, sources)
         gone: list[str] = []
-        with reporting(session, json=self.json, is_brief=since is not None) as outcome:
-            outcome.removed = Removed()
+        is_first = since is None
+        with IngestRun(session, store, table, json=self.json, is_brief=not is_first) as run:
+            run.removed = Removed()
             with if_interrupted("nothing was removed"):
-                how = self.requests.ingest_options()
-                ingest_into(session, store, table, sources, blocks, how, cutter, outcome)
+                run.ingest(sources, blocks, self.requests.ingest_options(), cutter)
             is_done = False
             left_out = sum(source.problem is not None for source in sources)
-            if outcome.report.stopped is None and outcome.report.skipped == left_out:
+            if run.report.stopped is None and run.report.skipped == left_out:
                 there = _names(given, sources) | (since.kept if since else frozenset())
                 files = _missing_files(
-                    session, table, given.paths, self.read_options, there, is_first=since is None
+                    session, table, given.paths, self.read_options, there, is_first=is_first
                 )
                 gone = [each.source for each in files if each.source is not None]
                 marked = _lines_gone(table, sources, spool, cutter) + files
-                yes = self.yes or since is not None
-                is_done = _remove(session, store, table, marked, outcome, yes=yes)
-                remember_files(table, sources, self.read_options, cutter, outcome.report)
+                is_done = _remove(run, marked, yes=self.yes or not is_first)
+                remember_files(table, sources, self.read_options, cutter, run.report)
             else:
                 session.console.error("nothing was removed, because not all input was stored")
         if since is None:
@@ -172,7 +171,7 @@ class _Run(NamedTuple):
             session.sign_off(store, table.spec)
         is_complete = is_done and not left_out
         kept = frozenset() if is_done else frozenset(gone)
-        return Done(ExitCode.OK if is_complete else ExitCode.IN_PART, outcome.report, kept)
+        return Done(ExitCode.OK if is_complete else ExitCode.IN_PART, run.report, kept)
 
 
 def _estimate(
@@ -288,25 +287,18 @@ def _missing_files(
     return [MarkedLines(name).mark(table.source_lines(name)) for name in gone]
 
 
-def _remove(
-    session: Session,
-    store: Store,
-    table: Table,
-    gone: Sequence[MarkedLines],
-    outcome: Outcome,
-    *,
-    yes: bool,
-) -> bool:
+def _remove(run: IngestRun, gone: Sequence[MarkedLines], *, yes: bool) -> bool:
     """Remove occurrences and report it; return False if the user declines."""
     from jtv_cli.pipeline.removal import count_marked, remove_marked
 
+    session, table = run.session, run.table
     removed = count_marked(table, gone)
     what = format_removed(removed)
     if removed.occurrences and not yes:
         try:
             session.confirm(
                 "remove",
-                f"{what} from table {table.spec.name} in {store.location}",
+                f"{what} from table {table.spec.name} in {run.store.location}",
                 otherwise="nothing was removed",
             )
         except UsageError as declined:
@@ -314,14 +306,14 @@ def _remove(
             return False
 
     def progress(so_far: Removed) -> None:
-        outcome.removed = so_far
+        run.removed = so_far
 
     with (
         session.console.status(f"removing {what}"),
         if_interrupted(RESUME),
     ):
         removed = remove_marked(table, gone, progress)
-    if not outcome.json and (removed.occurrences or not outcome.is_brief):
+    if not run.json and (removed.occurrences or not run.is_brief):
         session.console.report(f"Removed {format_removed(removed)}")
     return True
 
