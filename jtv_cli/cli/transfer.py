@@ -54,13 +54,22 @@ def export(
       jtv export --vectors | gzip > notes.jsonl.gz
 
     """
+    from jtv_cli.transfer.export import export as export_lines
+
     filter_ = conditions.filter(source)
     with session.store() as store:
         table = session.open_table(store)
         counter = _Counter(session)
+        some = None if filter_ is None else _reader(table, filter_)(vectors=vectors)
+        lines = export_lines(table, vectors=vectors, skipped=counter.skip, documents=some)
         # If the reader closes the pipe, the exit code still says what was skipped.
         with suppress(OutputClosed), _export_progress(session) as progress:
-            _write(session, table, counter, progress, vectors=vectors, filter_=filter_)
+            with session.console.status("counting"):
+                total = format_count(table.count(), "document")
+            for number, line in enumerate(lines):
+                if number % _LINES == 0:
+                    progress(f"exporting: {number:,} of {total}")
+                session.output.write_line(line.decode().removesuffix("\n"))
     return ExitCode.IN_PART if counter.skipped else ExitCode.OK
 
 
@@ -239,27 +248,6 @@ class _Counter:
             error.detail = f"{self}; {RESUME}"
         elif error is not None and not self.is_empty:
             self._session.console.report(str(self))
-
-
-def _write(
-    session: Session,
-    table: Table,
-    counter: _Counter,
-    progress: Callable[[str], None],
-    *,
-    vectors: bool,
-    filter_: Filter | None,
-) -> None:
-    from jtv_cli.transfer.export import export as export_lines
-
-    with session.console.status("counting"):
-        total = format_count(table.count(), "document")
-    some = None if filter_ is None else _reader(table, filter_)(vectors=vectors)
-    lines = export_lines(table, vectors=vectors, skipped=counter.skip, documents=some)
-    for number, line in enumerate(lines):
-        if number % _LINES == 0:
-            progress(f"exporting: {number:,} of {total}")
-        session.output.write_line(line.decode().removesuffix("\n"))
 
 
 def _reader(table: Table, filter: Filter) -> Read:
