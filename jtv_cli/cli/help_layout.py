@@ -10,28 +10,14 @@ from typer.core import TyperCommand, TyperGroup
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-OPTIONS = "Options"
+_OPTIONS = "Options"
 _SELECTION = "Which documents"
 _OUTPUT = "Output"
 _CONNECTION = "Store, model and API"
 
-# The group of each option; others are in the first.
-_GROUP_OF = {
-    **dict.fromkeys(
-        (
-            *("--format", "--json", "-0", "--snippet", "--explain", "--color", "--quiet"),
-            "--debug",
-        ),
-        _OUTPUT,
-    ),
-    **dict.fromkeys(
-        (
-            *("--database", "--table", "--model", "--api-base", "--no-key", "--max-wait"),
-            "--concurrency",
-        ),
-        _CONNECTION,
-    ),
-}
+# The options of the last two groups, by the names of their parameters.
+_OF_OUTPUT = {"format", "json", "nul", "snippet", "explain", "color", "quiet", "debug"}
+_OF_CONNECTION = {"database", "table", "model", "api_base", "no_key", "max_wait", "concurrency"}
 # Those that select documents do so in these commands alone: elsewhere --source means another thing.
 _SELECTING = {"search", "list"}
 _SELECTS = re.compile(r"--(source|where.*|max-distance|per-source|diverse|after|before|not-.*)")
@@ -49,7 +35,7 @@ class GroupedCommand(TyperCommand):
     def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
         """Write the arguments, then each group of options."""
         sections: dict[str, list[tuple[str, str]]] = {
-            name: [] for name in ("Arguments", OPTIONS, _SELECTION, _OUTPUT, _CONNECTION)
+            name: [] for name in ("Arguments", _OPTIONS, _SELECTION, _OUTPUT, _CONNECTION)
         }
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
@@ -65,7 +51,9 @@ class GroupedCommand(TyperCommand):
     def _group(self, option: Any) -> str:  # noqa: ANN401
         if self.name in _SELECTING and any(map(_SELECTS.fullmatch, option.opts)):
             return _SELECTION
-        return next((_GROUP_OF[name] for name in option.opts if name in _GROUP_OF), OPTIONS)
+        if option.name in _OF_OUTPUT:
+            return _OUTPUT
+        return _CONNECTION if option.name in _OF_CONNECTION else _OPTIONS
 
 
 class RootGroup(TyperGroup):
