@@ -98,7 +98,7 @@ def ingest(
                 how = requests.ingest_options(strict=strict)
                 run.ingest(sources, read_blocks(sources), how, cutter)
                 if given.files:
-                    remember_files(table, sources, read_options, cutter, run.report)
+                    run.remember_files(sources, read_options, cutter)
             print_excluded(session, given)
             session.sign_off(store, table.spec)
     return ExitCode.OK if run.report.is_complete else ExitCode.IN_PART
@@ -171,23 +171,6 @@ def make_cutter(
     if truncate or read_options.whole:
         return None
     return TextCutter(read_options.chunk, remembers=remembers)
-
-
-def remember_files(
-    table: Table,
-    sources: Sequence[Source],
-    read_options: ReadOptions,
-    cutter: TextCutter | None,
-    report: IngestReport,
-) -> None:
-    """Record the states of the files that were read, if the ingest came to its end."""
-    from jtv_cli.pipeline import unchanged
-
-    if report.stopped is None:
-        for source in sources:
-            source.texts_read += cutter.extra[source.name] if cutter else 0
-        is_complete = report.skipped == sum(source.bad_read for source in sources)
-        unchanged.remember_files(table, sources, read_options, is_complete=is_complete)
 
 
 def _confirm_new_files(
@@ -350,6 +333,18 @@ class IngestRun:
         if self.report.stopped:
             session.console.error(f"stopped before the end: {self.report.stopped}")
         self._print_summary()
+
+    def remember_files(
+        self, sources: Sequence[Source], read_options: ReadOptions, cutter: TextCutter | None
+    ) -> None:
+        """Record the states of the files that were read, if the run came to its end."""
+        from jtv_cli.pipeline.unchanged import remember_files
+
+        if self.report.stopped is None:
+            for source in sources:
+                source.texts_read += cutter.extra[source.name] if cutter else 0
+            is_complete = self.report.skipped == sum(source.bad_read for source in sources)
+            remember_files(self.table, sources, read_options, is_complete=is_complete)
 
     def _print_summary(self) -> None:
         if not self.json and self._is_news:

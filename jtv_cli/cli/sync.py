@@ -16,7 +16,6 @@ from jtv_cli.cli.ingest import (
     print_formats,
     recall,
     record,
-    remember_files,
     report_estimate,
 )
 from jtv_cli.cli.interrupts import if_interrupted
@@ -163,7 +162,7 @@ class _Synchronize(NamedTuple):
                 gone = [each.source for each in files if each.source is not None]
                 marked = _lines_gone(table, sources, spool, cutter) + files
                 is_done = _remove(run, marked, yes=self.yes or not is_first)
-                remember_files(table, sources, self.read_options, cutter, run.report)
+                run.remember_files(sources, self.read_options, cutter)
             else:
                 session.console.error("nothing was removed, because not all input was stored")
         if since is None:
