@@ -55,7 +55,7 @@ _COMMANDS = {
     "duplicates": ("duplicates.duplicates", "Find documents that are almost the same."),
     "delete": ("delete.delete", "Delete documents."),
     "sync": ("sync.sync", "Update the table to match files: add new texts, remove old ones."),
-    "info": ("info.info", "Show the model, size, index and sources of the table."),
+    "info": ("tables.info", "Show the model, size, index and sources of the table."),
     "tables list": ("tables.list_tables", "List the tables of the store."),
     "tables rename": ("tables.rename", "Rename a table, or put it in place of another."),
     "doctor": ("doctor.doctor", "Check settings, database, table and API."),
