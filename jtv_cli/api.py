@@ -711,7 +711,12 @@ class _Connections:
 
     def _open(self, name: str, *, create: bool = False) -> tuple[stores.Store, stores.Table]:
         """Open another connection. The first one decides what the table is."""
-        store = self._open_store()
+        store = open_store(
+            self._database.location,
+            writable=not self._read_only,
+            make_folder=self._database.is_default,
+            notice=_logger.info,
+        )
         try:
             self.location = store.location
             try:
@@ -738,14 +743,6 @@ class _Connections:
                 self._idle.append((store, table))
                 return
         store.close()
-
-    def _open_store(self) -> stores.Store:
-        return open_store(
-            self._database.location,
-            writable=not self._read_only,
-            make_folder=self._database.is_default,
-            notice=_logger.info,
-        )
 
 
 class _Callbacks:

@@ -91,17 +91,9 @@ def serve(
 ) -> None:
     """Answer requests on stdin until it ends. Without a `reranker`, agents cannot rerank.
 
-    Raises UsageError for a directory that does not exist.
-    """
-    make_server(settings, directories, write=write, reranker=reranker).run("stdio")
-
-
-def make_server(
-    settings: Settings, directories: Sequence[str], *, write: bool, reranker: str | None = None
-) -> MCPServer[Any]:
-    """Return a server of the table that the settings name.
-
     The table is opened by the first call that needs it, so that an agent sees what is wrong.
+
+    Raises UsageError for a directory that does not exist.
     """
     allowed = [_directory(each) for each in directories]
     tools = _Tools(settings, allowed, write=write, reranker=reranker)
@@ -121,7 +113,7 @@ def make_server(
         server.resource(
             "file://{+path}", security=ResourceSecurity(exempt_params={"path"}), name="file"
         )(tools.read_file)
-    return server
+    server.run("stdio")
 
 
 class _Tools:

@@ -102,9 +102,7 @@ def _find(
         if source is not None:
             filter = filter._replace(source=_source_pattern(table, source))
         matching = mark_matching(table, filter)
-        removed = count_marked(table, matching) if matching else Removed()
-        return _Found(removed, 0, partial(remove_marked, table, matching))
-
+        return _Found(count_marked(table, matching), 0, partial(remove_marked, table, matching))
     if ids is not None:
         ids = list(dict.fromkeys(ids))
         removed, unknown = count_documents(table, ids)
@@ -117,11 +115,8 @@ def _find(
         marked = mark_source(table, source)
         if not len(marked):
             raise _no_source(table, source)
-        return _Found(
-            count_marked(table, [marked]),
-            0,
-            partial(remove_marked, table, [marked]),
-        )
+        removed = count_marked(table, [marked])
+        return _Found(removed, 0, partial(remove_marked, table, [marked]))
     path, options = texts or "", ReadOptions()
     guessed = guess_format(path, options)
     # A list of texts is no document, whatever its name.
