@@ -247,10 +247,7 @@ def _models_directory(settings: config.Settings) -> Path | None:
 def _checked_prefix(prefix: str | None, option: str, default: str) -> str:
     if prefix is None:
         return default
-    if len(prefix) > _LONGEST_PREFIX or not _is_unicode(prefix):
+    is_unicode = not any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in prefix)
+    if len(prefix) > _LONGEST_PREFIX or not is_unicode:
         raise UsageError(f"{option} takes up to {_LONGEST_PREFIX} characters of UTF-8")
     return prefix
-
-
-def _is_unicode(text: str) -> bool:
-    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
