@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from jtv_cli.pipeline.diversity import keep_per_source, maximal_marginal_relevance
+from jtv_cli.pipeline.ranking import keep_per_source, maximal_marginal_relevance
 from jtv_cli.pipeline.search import SearchOptions, search
 from jtv_cli.records import Filter, Hit, Occurrence
 from tables import DIMENSIONS, document, vectors

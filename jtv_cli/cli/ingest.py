@@ -146,7 +146,7 @@ def open_changed(
 
     Raises UsageError if there are many new files, unless the user agrees.
     """
-    from jtv_cli.pipeline.unchanged import Remembered, recall_files
+    from jtv_cli.pipeline.known_sources import Remembered, recall_files
 
     remembered = Remembered()
     if table is not None and read_options.name is None:
@@ -338,7 +338,7 @@ class IngestRun:
         self, sources: Sequence[Source], read_options: ReadOptions, cutter: TextCutter | None
     ) -> None:
         """Record the states of the files that were read, if the run came to its end."""
-        from jtv_cli.pipeline.unchanged import remember_files
+        from jtv_cli.pipeline.known_sources import remember_files
 
         if self.report.stopped is None:
             for source in sources:

@@ -6,19 +6,18 @@ because a service pads the texts of a request to the longest of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.batching import batched_by_weight
+from jtv_cli.pipeline.retry import Attempts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from jtv_cli.embedders import BatchLimit
-    from jtv_cli.errors import ServiceError
-    from jtv_cli.pipeline.retry import Attempts
     from jtv_cli.records import Document, Occurrence, Vectors
 
 
@@ -91,9 +90,9 @@ class Batch:
 
     Times are those of `time.monotonic`. `not_before` is when it may be sent, `sent_at` when
     it was sent last. `failed_at` is when it, or the batch that it was split off from, first
-    failed for a reason that may be one of its texts; `error` is that reason. `twin` is the
-    other half of that batch. `is_checked` says that the service is known to have worked
-    between that failure and the time it is sent.
+    failed for a reason that may be one of its texts. `twin` is the other half of that batch.
+    `is_checked` says that the service is known to have worked between that failure and the
+    time it is sent.
     """
 
     group: Group
@@ -101,9 +100,8 @@ class Batch:
     tokens: int
     not_before: float = -inf
     sent_at: float = -inf
-    attempts: Attempts | None = None
-    failed_at: float | None = None
-    error: ServiceError | None = None
+    attempts: Attempts = field(default_factory=Attempts)
+    failed_at: float = inf
     twin: Batch | None = None
     is_answered: bool = False
     is_checked: bool = False

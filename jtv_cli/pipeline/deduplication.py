@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from jtv_cli.embedders import BatchLimit
     from jtv_cli.pipeline.reembedding import Block
-    from jtv_cli.records import Occurrence
     from jtv_cli.stores import Table
 
 # Of the tokens that `concurrency` batches may have. Batches, cut by length, are never quite
@@ -78,7 +77,10 @@ class Deduplicator:
                 earlier.occurrences.extend(occurrences)
                 earlier.places.append(place)
             else:
-                self._gather(text, key, occurrences, place, limit)
+                tokens = estimated_tokens(text, self._longest)
+                first = NewText(Document(text, key, occurrences), occurrences, [place], tokens)
+                self._unstored[key] = first
+                self._gather(first, limit)
                 new += 1
         return len(hashes) - new
 
@@ -105,21 +107,11 @@ class Deduplicator:
                 continue
             return ids
 
-    def _gather(
-        self,
-        text: str,
-        key: bytes,
-        occurrences: list[Occurrence],
-        place: str,
-        limit: BatchLimit,
-    ) -> None:
-        tokens = estimated_tokens(text, self._longest)
-        new = NewText(Document(text, key, occurrences), occurrences, [place], tokens)
-        if self._tokens + tokens > _FILL * self._concurrency * limit.tokens:
+    def _gather(self, new: NewText, limit: BatchLimit) -> None:
+        if self._tokens + new.tokens > _FILL * self._concurrency * limit.tokens:
             self._finish_group()
-        self._unstored[key] = new
         self._gathering.append(new)
-        self._tokens += tokens
+        self._tokens += new.tokens
         if len(self._gathering) >= self._concurrency * limit.texts:
             self._finish_group()
 

@@ -14,22 +14,13 @@ from contextlib import suppress
 from math import inf
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.errors import ServiceError, StoreError, UsageError
 from jtv_cli.pipeline.batches import Batch, Group, cut_group
 from jtv_cli.pipeline.deduplication import Deduplicator
-from jtv_cli.pipeline.events import (
-    Embedded,
-    Event,
-    InputEnded,
-    RecordsRead,
-    RequestFailed,
-    StopRequested,
-)
-from jtv_cli.pipeline.observer import NullObserver, Observer
+from jtv_cli.pipeline.observer import IngestStats, NullObserver, Observer
 from jtv_cli.pipeline.scheduler import BatchScheduler, Decision, GiveUp, Retry, Skip
-from jtv_cli.pipeline.stats import IngestStats
 from jtv_cli.records import Purpose
 from jtv_cli.sources.blocks import RecordBlock
 from jtv_cli.threads import get_within
@@ -38,10 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from jtv_cli.embedders import Embedder
+    from jtv_cli.pipeline.batches import NewText
     from jtv_cli.pipeline.long_texts import TextCutter
     from jtv_cli.pipeline.options import IngestOptions
     from jtv_cli.pipeline.reembedding import Block
-    from jtv_cli.records import IngestReport
+    from jtv_cli.records import Embeddings, IngestReport
     from jtv_cli.stores import Table
 
 # Texts are embedded, though they are few, if there is no more input for so many seconds, or if
@@ -57,6 +49,41 @@ _LONG_COMPUTATION = 1 << 20
 # What a store keeps for each document beside text and vector, rounded up: hash, ids,
 # occurrence and unique index.
 BYTES_PER_DOCUMENT = 200
+
+
+class RecordsRead(NamedTuple):
+    """The reader read some records of the input."""
+
+    block: Block
+
+
+class InputEnded(NamedTuple):
+    """There is nothing left to read or, with an error, nothing that can be read."""
+
+    error: BaseException | None = None
+
+
+class Embedded(NamedTuple):
+    """A request was answered."""
+
+    batch: Batch
+    embeddings: Embeddings
+
+
+class RequestFailed(NamedTuple):
+    """A request raised an error."""
+
+    batch: Batch
+    error: BaseException
+
+
+class StopRequested(NamedTuple):
+    """The user or the system asks to stop; `at_once` means without the answers in flight."""
+
+    at_once: bool = False
+
+
+Event = RecordsRead | InputEnded | Embedded | RequestFailed | StopRequested
 
 
 def ingest(
@@ -92,7 +119,7 @@ def ingest(
     allow) and of the table.
     """
     stats = IngestStats(observer or NullObserver())
-    run = _Run(embedder, table, options, stats, observer or NullObserver(), cutter)
+    run = _Run(embedder, table, options, stats, cutter)
     try:
         _run_in_threads(run, blocks)
     except BaseException:
@@ -151,7 +178,6 @@ class _Run:
         table: Table,
         options: IngestOptions,
         stats: IngestStats,
-        observer: Observer,
         cutter: TextCutter | None,
     ) -> None:
         self.events: SimpleQueue[Event] = SimpleQueue()
@@ -162,7 +188,7 @@ class _Run:
         self._table = table
         self._options = options
         self._stats = stats
-        self._observer = observer
+        self._observer = stats.observer
         self._cutter = cutter
         self._in_process = embedder.model.runs_in_process
         if self._in_process:
@@ -199,7 +225,9 @@ class _Run:
         while not self._has_ended:
             with suppress(Empty):
                 get_within(_BUSY_SECONDS, self._end)
-            if self._is_stopping and self._is_busy():
+            busy_since = self._busy_since
+            is_busy = busy_since is not None and time.monotonic() - busy_since >= _BUSY_SECONDS
+            if self._is_stopping and is_busy:
                 self._is_stopping = False
                 self._observer.on_notice("waiting until what was answered is stored")
 
@@ -237,10 +265,6 @@ class _Run:
             self._has_ended = True
             self._end.put(None)
 
-    def _is_busy(self) -> bool:
-        since = self._busy_since
-        return since is not None and time.monotonic() - since >= _BUSY_SECONDS
-
     def _is_finished(self) -> bool:
         if self._scheduler.is_closed:
             return self._ends_at_once or not self._scheduler.in_flight
@@ -252,21 +276,23 @@ class _Run:
         while not self._scheduler.is_closed and len(self._groups) < self._most_groups:
             if self._held_back is not None and self._groups:
                 return
-            if self._held_back is not None:
-                group, self._held_back = self._held_back, None
-                self._add_group(group)
-                continue
-            is_full = self._deduplicator.is_full
-            if self._block is not None and not is_full:
-                block, self._block = self._block, None
-                self._take_in(block)
-                continue
-            unfinished = self._input_ended or is_full or self._idle_at() <= time.monotonic()
-            texts = self._deduplicator.next_group(unfinished=unfinished)
-            if texts is None:
+            group = self._held_back or self._next_group()
+            if group is None:
                 return
-            self._gathering_since = time.monotonic()
-            self._add_group(Group(texts))
+            self._held_back = None
+            self._add_group(group)
+
+    def _next_group(self) -> Group | None:
+        """Return the next group of new texts; None if too few were read."""
+        if self._block is not None and not self._deduplicator.is_full:
+            self._take_in(self._block)
+        is_idle = self._idle_at() <= time.monotonic()
+        unfinished = self._input_ended or self._deduplicator.is_full or is_idle
+        texts = self._deduplicator.next_group(unfinished=unfinished)
+        if texts is None:
+            return None
+        self._gathering_since = time.monotonic()
+        return Group(texts)
 
     def _idle_at(self) -> float:
         """Return when the texts that were read are embedded, though they are few."""
@@ -276,7 +302,8 @@ class _Run:
         return min(self._last_read + _IDLE_SECONDS, longest)
 
     def _take_in(self, block: Block) -> None:
-        """Sort the records of a block into stored, new, empty and bad ones."""
+        """Sort the records of the block that was read into stored, new, empty and bad ones."""
+        self._block = None
         if self._cutter is not None and isinstance(block, RecordBlock):
             block = self._cutter.apply(block, self._table, self._embedder.model.max_tokens)
         block = block.within(self._table.most_bytes)
@@ -320,15 +347,23 @@ class _Run:
         now = time.monotonic()
         self._carry_out(self._scheduler.on_time(now))
         for batch in self._scheduler.next_requests(now):
-            if self._in_process and _characters(batch) < _LONG_COMPUTATION:
-                self._handle(_embed(self._embedder, batch))
+            if self._in_process and _characters(batch.texts) < _LONG_COMPUTATION:
+                self._handle(self._embed(batch))
             else:
                 Thread(target=self._request, args=(batch,), daemon=True).start()
         if self._scheduler.is_exhausted:
             self._stop(f"the next batch would pass --max-tokens {self._options.max_tokens}")
 
     def _request(self, batch: Batch) -> None:
-        self.events.put(_embed(self._embedder, batch))
+        self.events.put(self._embed(batch))
+
+    def _embed(self, batch: Batch) -> Embedded | RequestFailed:
+        """Embed a batch, and return what becomes of that as an event."""
+        try:
+            texts = [new.document.text for new in batch.texts]
+            return Embedded(batch, self._embedder.embed(texts, Purpose.DOCUMENT))
+        except BaseException as error:
+            return RequestFailed(batch, error)
 
     def _next_event(self, *, wait: bool) -> Event | None:
         """Return the next event; None when there is something else to do first."""
@@ -447,11 +482,9 @@ class _Run:
                 self._handle(get_within(_LATE_SECONDS, self.events))
         self._input_ended = True
         if self._block is not None:
-            block, self._block = self._block, None
-            self._take_in(block)
+            self._take_in(self._block)
         unstored = self._deduplicator.unstored
-        characters = sum(len(new.document.text) for new in unstored)
-        if self._in_process and characters >= _LONG_COMPUTATION:
+        if self._in_process and _characters(unstored) >= _LONG_COMPUTATION:
             return False
         self._is_draining = True
         if texts := len(unstored):
@@ -467,7 +500,7 @@ class _Run:
             return False
         if self._groups[0].unstored:
             self._store(self._groups[0])
-        if self._groups and not self._groups[0].unstored:
+        if not self._groups[0].unstored:
             del self._groups[0]
         return True
 
@@ -505,14 +538,5 @@ class _Run:
         self._stats.count(stored=added.documents, known=len(documents) - added.documents)
 
 
-def _characters(batch: Batch) -> int:
-    return sum(len(new.document.text) for new in batch.texts)
-
-
-def _embed(embedder: Embedder, batch: Batch) -> Embedded | RequestFailed:
-    """Send a request, and return its outcome as an event."""
-    try:
-        texts = [new.document.text for new in batch.texts]
-        return Embedded(batch, embedder.embed(texts, Purpose.DOCUMENT))
-    except BaseException as error:
-        return RequestFailed(batch, error)
+def _characters(texts: Iterable[NewText]) -> int:
+    return sum(len(new.document.text) for new in texts)

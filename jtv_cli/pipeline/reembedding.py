@@ -28,27 +28,20 @@ class DocumentBlock(NamedTuple):
     """Some documents of a table, with all their occurrences, that were read together.
 
     It is to an ingest what a RecordBlock is. `bad` are documents that the table cannot store,
-    and the reason. `end` is how many documents were read when the block was.
+    and the reason. `end` is how many documents were read when the block was. No document is
+    empty, and they are in no `span` of one source.
     """
 
     documents: Sequence[StoredDocument]
     end: int
     bad: Sequence[tuple[StoredDocument, str]] = ()
+    empty: int = 0
+    span: None = None
 
     @property
     def texts(self) -> list[Text]:
         """The texts, without where they were read."""
         return [(0, document.text, None, None) for document in self.documents]
-
-    @property
-    def empty(self) -> int:
-        """The number of texts that are white space alone: none is stored."""
-        return 0
-
-    @property
-    def span(self) -> None:
-        """The lines of one source that the texts are in: they are in several."""
-        return None
 
     def within(self, most_bytes: int | None) -> DocumentBlock:
         """Return the block with documents of more bytes among the bad ones; None is no limit."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from jtv_cli.errors import BatchTooLarge, ServiceError
-from jtv_cli.pipeline.retry import Attempts, RetryPolicy, call_within
+from jtv_cli.pipeline.retry import call_with_retries
 from jtv_cli.text import estimated_tokens
 
 if TYPE_CHECKING:
@@ -91,22 +90,11 @@ class Reranking:
     def _scores(self, query: str, texts: Sequence[str]) -> Sequence[float]:
         if self._reranker.runs_in_process:
             return self._reranker.rerank(query, texts).scores
-        retry_policy, attempts = RetryPolicy(self._max_wait), Attempts(time.monotonic())
-        while True:
-            try:
-                found = call_within(
-                    retry_policy.seconds_left(attempts, time.monotonic()),
-                    lambda: self._reranker.rerank(query, texts),
-                    "rerank",
-                )
-            except ServiceError as error:
-                pause = retry_policy.count_failure(error, attempts, time.monotonic())
-                if pause is None:
-                    raise
-            else:
-                self.tokens += found.tokens
-                return found.scores
-            time.sleep(pause)
+        found = call_with_retries(
+            lambda: self._reranker.rerank(query, texts), "rerank", self._max_wait
+        )
+        self.tokens += found.tokens
+        return found.scores
 
 
 def _cut(text: str, tokens: int) -> str:

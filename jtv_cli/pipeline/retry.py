@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import time
 from dataclasses import dataclass
+from math import inf
 from queue import Empty
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from jtv_cli.errors import RateLimited, ServiceDown, ServiceError
+from jtv_cli.errors import RateLimited, ServiceDown, ServiceError, TextsFailed
 from jtv_cli.threads import run_within
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ _LONGEST_CONCURRENCY_PAUSE = 5.0
 class Attempts:
     """The attempts of one request: when the first began, and how many have failed."""
 
-    began: float
+    began: float = inf
     failed: int = 0
 
 
@@ -54,10 +56,6 @@ class RetryPolicy(NamedTuple):
             return None
         return pause
 
-    def seconds_left(self, attempts: Attempts, now: float) -> float:
-        """Return the seconds that the next attempt may take: LONGEST_REQUEST without retries."""
-        return attempts.began + self.max_wait - now if self.max_wait else LONGEST_REQUEST
-
     def _pause(self, error: ServiceError, failed: int) -> float | None:
         if isinstance(error, RateLimited) and error.kind == "concurrency":
             return max(error.retry_after or 0.0, _backoff(failed, _LONGEST_CONCURRENCY_PAUSE))
@@ -76,14 +74,27 @@ def _backoff(failed: int, longest: float) -> float:
     return random.uniform(0.5, 1.0) * min(longest, _FIRST_PAUSE * 2.0 ** min(failed, 16))
 
 
-def call_within(seconds: float, request: Callable[[], Result], service: str) -> Result:
-    """Return what a request returns. It runs in a daemon thread.
+def call_with_retries(
+    request: Callable[[], Result], service: str, max_wait: float, *, is_divisible: bool = False
+) -> Result:
+    """Return what a request returns, and retry it for up to `max_wait` seconds; 0 disables that.
 
-    The thread is abandoned after so many seconds, and ServiceDown is raised, which names the
-    service.
+    An attempt runs in a daemon thread, which is abandoned when the time is up. If the request
+    `is_divisible`, an error that one of its texts may cause is raised when it comes twice.
+
+    Raises the errors of the request, and ServiceDown, which names the service, without an answer.
     """
-    try:
-        return run_within(seconds, request)
-    except Empty:
-        message = f"the {service} service did not answer in time"
-        raise ServiceDown(message, hint="run the same command again later") from None
+    policy, attempts = RetryPolicy(max_wait), Attempts(time.monotonic())
+    while True:
+        left = attempts.began + max_wait - time.monotonic() if max_wait else LONGEST_REQUEST
+        try:
+            return run_within(left, request)
+        except Empty:
+            message = f"the {service} service did not answer in time"
+            raise ServiceDown(message, hint="run the same command again later") from None
+        except ServiceError as error:
+            is_lasting = is_divisible and isinstance(error, TextsFailed) and attempts.failed > 0
+            pause = policy.count_failure(error, attempts, time.monotonic())
+            if pause is None or is_lasting:
+                raise
+        time.sleep(pause)

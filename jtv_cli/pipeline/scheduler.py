@@ -21,7 +21,7 @@ from jtv_cli.errors import (
     TextTooLong,
 )
 from jtv_cli.pipeline.batches import Batch, Group, NewText, cut_to_fit, halves
-from jtv_cli.pipeline.retry import LONGEST_REQUEST, Attempts
+from jtv_cli.pipeline.retry import LONGEST_REQUEST
 from jtv_cli.records import Document, Occurrence, Wait
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class BatchScheduler:
         self._full_limit = self.limit
         self._options = options
         self._pending: deque[Batch] = deque()
-        self._suspects: list[Batch] = []
+        self._suspects: dict[Batch, TextsFailed | TextsRefused] = {}
         self._concurrency = options.concurrency
         self._answers_at_concurrency = 0
         self._answers_at_limit = 0
@@ -134,7 +134,7 @@ class BatchScheduler:
                 break
             self._pending.remove(batch)
             self._pending.extendleft(reversed(rest))
-            first.attempts = first.attempts or Attempts(now)
+            first.attempts.began = min(first.attempts.began, now)
             first.sent_at = now
             self.in_flight.append(first)
             requests.append(first)
@@ -186,7 +186,7 @@ class BatchScheduler:
             case TextsFailed() | TextsRefused():
                 return self._suspect(batch, error, now)
             case ServiceError():
-                return self._retry(batch, error, now)
+                return [self._retry(batch, error, now)]
         return [GiveUp(error)]
 
     def on_time(self, now: float) -> list[Decision]:
@@ -206,9 +206,7 @@ class BatchScheduler:
 
     def _deadline(self, batch: Batch) -> float:
         max_wait = self._options.retry_policy.max_wait
-        if max_wait and batch.attempts:
-            return batch.attempts.began + max_wait
-        return batch.sent_at + LONGEST_REQUEST
+        return batch.attempts.began + max_wait if max_wait else batch.sent_at + LONGEST_REQUEST
 
     def _next(self, now: float) -> Batch | None:
         if now < self._paused_until:
@@ -220,25 +218,19 @@ class BatchScheduler:
         in_flight = sum(sent.tokens for sent in self.in_flight)
         return most is None or self._spent + in_flight + batch.tokens <= most
 
-    def _retry(self, batch: Batch, error: ServiceError, now: float) -> list[Decision]:
-        pause = self._count_failure(batch, error, now)
+    def _retry(self, batch: Batch, error: ServiceError, now: float) -> Retry | GiveUp:
+        """Send a batch again after a pause, unless it has been retried for long enough."""
+        pause = self._options.retry_policy.count_failure(error, batch.attempts, now)
         if pause is None:
-            return [GiveUp(error)]
-        self._send_again(batch, now + pause)
+            return GiveUp(error)
+        batch.not_before = now + pause
+        self._pending.appendleft(batch)
         if isinstance(error, RateLimited) and error.kind == "concurrency":
             self._set_concurrency(self._concurrency - 1)
         elif isinstance(error, RateLimited):
             # The limit applies to the API key, so pause all requests, not only this one.
             self._paused_until = max(self._paused_until, batch.not_before)
-        return [Retry(Wait(batch.not_before, error.message))]
-
-    def _count_failure(self, batch: Batch, error: ServiceError, now: float) -> float | None:
-        batch.attempts = batch.attempts or Attempts(now)
-        return self._options.retry_policy.count_failure(error, batch.attempts, now)
-
-    def _send_again(self, batch: Batch, when: float) -> None:
-        batch.not_before = when
-        self._pending.appendleft(batch)
+        return Retry(Wait(batch.not_before, error.message))
 
     def _set_concurrency(self, wanted: int) -> None:
         self._concurrency = min(max(wanted, 1), self._options.concurrency)
@@ -290,24 +282,21 @@ class BatchScheduler:
     def _suspect(
         self, batch: Batch, error: TextsFailed | TextsRefused, now: float
     ) -> list[Decision]:
-        is_first = batch.failed_at is None
-        batch.error = error
-        if is_first:
+        if batch.failed_at == inf:
             batch.failed_at = now
-            pause = self._count_failure(batch, error, now)
-            if pause is not None:
-                self._send_again(batch, now + pause)
-                return [Retry(Wait(batch.not_before, error.message))]
-        self._suspects.append(batch)
+            decision = self._retry(batch, error, now)
+            if isinstance(decision, Retry):
+                return [decision]
+        self._suspects[batch] = error
         return self._settle_suspects()
 
     def _settle_suspects(self) -> list[Decision]:
         """Split or skip each suspect since whose failure the service has proved to work."""
         skipped: list[Decision] = []
-        for batch in list(self._suspects):
-            if batch.failed_at is None or batch.failed_at > self._works_since:
+        for batch, error in list(self._suspects.items()):
+            if batch.failed_at > self._works_since:
                 continue
-            self._suspects.remove(batch)
+            del self._suspects[batch]
             if len(batch.rows) > 1:
                 self._split(batch, is_checked=True)
             elif not batch.is_checked:
@@ -315,45 +304,35 @@ class BatchScheduler:
                 batch.is_checked = True
                 self._pending.appendleft(batch)
             else:
-                skipped.append(Skip(batch, batch.error.message if batch.error else ""))
+                skipped.append(Skip(batch, error.message))
         return skipped
 
     def _split(self, batch: Batch, *, is_checked: bool) -> None:
         """Replace a suspect batch by its halves, which are suspect as soon as they fail."""
-        # Unless the service is known to work, they are attempts of the same request.
-        attempts = None if is_checked else batch.attempts
         first, second = halves(batch)
         first.twin, second.twin = second, first
         for half in (second, first):
-            half.failed_at, half.error = batch.failed_at, batch.error
-            half.attempts, half.is_checked = attempts, is_checked
+            half.failed_at, half.is_checked = batch.failed_at, is_checked
+            if not is_checked:
+                # Unless the service is known to work, they are attempts of the same request.
+                half.attempts = batch.attempts
             self._pending.appendleft(half)
 
     def _examine_smallest_suspect(self) -> None:
         """With nothing else to send, find out whether the texts or the service are at fault."""
         smallest = min(self._suspects, key=lambda batch: len(batch.rows))
         if len(smallest.rows) > 1:
-            self._suspects.remove(smallest)
+            del self._suspects[smallest]
             self._split(smallest, is_checked=False)
         else:
             self._pending.append(Batch(Group([_PROBE]), [0], _PROBE.tokens))
 
     def _retry_suspects(self, now: float) -> list[Decision]:
         """Send the suspects again, unchanged, after a failed probe: the service is at fault."""
-        suspects, self._suspects = self._suspects, []
-        first = inf
-        message = ""
+        suspects, self._suspects = self._suspects, {}
         for batch in suspects:
-            error = batch.error
-            if error is None:
-                continue
-            pause = self._count_failure(batch, error, now)
-            if pause is None:
-                return [GiveUp(error)]
-            batch.failed_at, batch.is_checked = None, False
-            self._send_again(batch, now + pause)
-            first, message = min(first, batch.not_before), error.message
-        return [Retry(Wait(first, message))]
+            batch.failed_at, batch.is_checked = inf, False
+        return [self._retry(batch, error, now) for batch, error in suspects.items()]
 
 
 _PROBE = NewText(Document(_PROBE_TEXT, b"", ()), [Occurrence()], ["probe"], tokens=1)

@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.batching import batched_by_weight
-from jtv_cli.errors import (
-    BatchTooLarge,
-    ServiceError,
-    TextsFailed,
-    TextsRefused,
-    TextTooLong,
-    UsageError,
-)
-from jtv_cli.pipeline.diversity import keep_per_source, maximal_marginal_relevance
-from jtv_cli.pipeline.fusion import fuse, keyword_weight
+from jtv_cli.errors import BatchTooLarge, TextsFailed, TextsRefused, TextTooLong, UsageError
 from jtv_cli.pipeline.matching import list_matching
-from jtv_cli.pipeline.retry import Attempts, RetryPolicy, call_within
-from jtv_cli.records import (
-    RECALL_AT,
-    IndexState,
-    Purpose,
-    SearchMode,
-    SearchResults,
-)
+from jtv_cli.pipeline.ranking import fuse, keep_per_source, maximal_marginal_relevance
+from jtv_cli.pipeline.retry import call_with_retries
+from jtv_cli.records import RECALL_AT, IndexState, Purpose, SearchMode, SearchResults
 from jtv_cli.text import estimated_tokens
 
 if TYPE_CHECKING:
@@ -98,14 +83,12 @@ def search(
     full-text index and the mode needs one, and the errors of the embedder and of the table.
     """
     if isinstance(query, str):
-        options = _with_mode(options, table, embedder)
-        [(_, vectors)] = _embedded([[query]], embedder, options)
-        found = _retrieve([query], vectors, table, options)
-    else:
-        itself = query if isinstance(query, int) else None
-        vector = _document_vector(query, table) if isinstance(query, int) else query
-        options = options._replace(mode=SearchMode.VECTOR)
-        found = _retrieve([""], vector[None], table, options, without=itself)
+        [[(_, result)]] = search_many([[query]], table, embedder, options)
+        return result
+    itself = query if isinstance(query, int) else None
+    vector = _document_vector(query, table) if isinstance(query, int) else query
+    options = options._replace(mode=SearchMode.VECTOR)
+    found = _retrieve([""], vector[None], table, options, without=itself)
     return SearchResult(found.hits[0], found.explanation)
 
 
@@ -158,9 +141,7 @@ def list_documents(
         return list_matching(
             table, filter, vector, by_distance=by_distance, after=after or 0, limit=limit
         )
-    if vector is None:
-        return table.scan(after=after, limit=limit)
-    if by_distance:
+    if by_distance and vector is not None:
         return table.rank(vector, limit=limit)
     return table.scan(vector, after=after, limit=limit)
 
@@ -283,19 +264,9 @@ def _fused(
         explain=options.explain,
     )
     nearest = _nearest(vectors, table, max(k, RECALL_AT), options)
-    fused = []
-    for rankings in zip(nearest.hits, by_keyword.hits, strict=True):
-        hits = {hit.id: hit for ranking in rankings for hit in ranking}
-        ids = [[hit.id for hit in ranking] for ranking in rankings]
-        weights = [[1.0] * len(ids[0]), [keyword_weight(hit.score) for hit in rankings[1]]]
-        best = fuse(ids, weights)[:k]
-        fused.append([_with_ranks(hits[one.item], one.score, *one.ranks) for one in best])
+    rankings = zip(nearest.hits, by_keyword.hits, strict=True)
     explanation = "; ".join(filter(None, (nearest.explanation, by_keyword.explanation)))
-    return SearchResults(fused, explanation)
-
-
-def _with_ranks(hit: Hit, score: float, vector_rank: int | None, keyword_rank: int | None) -> Hit:
-    return hit._replace(score=score, vector_rank=vector_rank, keyword_rank=keyword_rank)
+    return SearchResults([fuse(*each)[:k] for each in rankings], explanation)
 
 
 def _nearest(vectors: Vectors, table: Table, k: int, options: SearchOptions) -> SearchResults:
@@ -340,32 +311,20 @@ def _embed(queries: Sequence[str], embedder: Embedder, max_wait: float) -> Vecto
     A batch is halved if it is too large for the service, or if it is refused or fails
     twice: what one of the queries may cause must not fail the others.
     """
-    if embedder.model.runs_in_process:
-        return embedder.embed(queries, Purpose.QUERY).vectors
-    retry_policy, attempts = RetryPolicy(max_wait), Attempts(time.monotonic())
-    while True:
-        left = retry_policy.seconds_left(attempts, time.monotonic())
-        try:
-            return call_within(
-                left, lambda: embedder.embed(queries, Purpose.QUERY), "embeddings"
-            ).vectors
-        except TextTooLong as error:
-            raise _query_too_long(queries, embedder) from error
-        except ServiceError as error:
-            is_lasting = isinstance(error, TextsFailed) and attempts.failed > 0
-            if is_lasting or isinstance(error, BatchTooLarge | TextsRefused):
-                if len(queries) == 1:
-                    raise
-                return _embed_halves(queries, embedder, max_wait)
-            pause = retry_policy.count_failure(error, attempts, time.monotonic())
-            if pause is None:
-                raise
-        time.sleep(pause)
-
-
-def _embed_halves(queries: Sequence[str], embedder: Embedder, max_wait: float) -> Vectors:
     import numpy as np
 
+    def embed() -> Vectors:
+        return embedder.embed(queries, Purpose.QUERY).vectors
+
+    if embedder.model.runs_in_process:
+        return embed()
+    try:
+        return call_with_retries(embed, "embeddings", max_wait, is_divisible=True)
+    except TextTooLong as error:
+        raise _query_too_long(queries, embedder) from error
+    except (BatchTooLarge, TextsFailed, TextsRefused):
+        if len(queries) == 1:
+            raise
     middle = len(queries) // 2
     halves = (queries[:middle], queries[middle:])
     return np.concatenate([_embed(half, embedder, max_wait) for half in halves])
