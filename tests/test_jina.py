@@ -25,7 +25,7 @@ import jina_faults
 from discretion import KEY, TEXTS, assert_discreet
 from jina_server import JinaServer
 from jtv_cli import __version__
-from jtv_cli.embedders import BatchLimit
+from jtv_cli.embedders import BatchLimit, EmbedderOptions
 from jtv_cli.embedders.api import transport
 from jtv_cli.embedders.api.embedder import ApiEmbedder
 from jtv_cli.embedders.models import MODELS, TUTORIAL_MODEL
@@ -96,7 +96,7 @@ def embed(
     purpose: Purpose = Purpose.DOCUMENT,
 ) -> Embeddings:
     base = server if isinstance(server, str) else server.url
-    return ApiEmbedder(model, api_base=base, api_key=key).embed(texts, purpose)
+    return ApiEmbedder(model, EmbedderOptions(base, key)).embed(texts, purpose)
 
 
 def embed_badly(server: JinaServer | str, **options: Any) -> ServiceError:
@@ -155,7 +155,7 @@ def test_headers(server: JinaServer) -> None:
 
 
 def test_connections_are_reused(server: JinaServer) -> None:
-    embedder = ApiEmbedder(V2, api_base=server.url, api_key=KEY)
+    embedder = ApiEmbedder(V2, EmbedderOptions(server.url, KEY))
     for _ in range(3):
         embedder.embed(TEXTS, Purpose.DOCUMENT)
     assert len({request.client for request in server.requests}) == 1
@@ -188,7 +188,7 @@ def test_a_compatible_server_is_told_what_every_server_knows() -> None:
     ],
 )
 def test_what_is_sent_at_once_follows_from_the_host(base: str, key: str | None, texts: int) -> None:
-    embedder = ApiEmbedder(V2, api_base=base, api_key=key)
+    embedder = ApiEmbedder(V2, EmbedderOptions(base, key))
     assert embedder.batch_limit == BatchLimit(texts=texts, tokens=32_000)
 
 
@@ -201,8 +201,8 @@ def test_all_bases_arrive_at_the_same_place(server: JinaServer, path: str) -> No
 
 
 def test_the_key_is_in_no_description() -> None:
-    embedder = ApiEmbedder(V2, api_base="https://api.jina.ai", api_key=KEY)
-    assert KEY not in repr(embedder) + repr(embedder._transport._session.auth)
+    embedder = ApiEmbedder(V2, EmbedderOptions("https://api.jina.ai", KEY))
+    assert KEY not in repr(embedder) + repr(embedder._transport._session)
 
 
 @pytest.mark.parametrize("key", [KEY, None])
@@ -521,7 +521,7 @@ def test_a_request_has_a_deadline_as_a_whole(
     monkeypatch.setattr(transport, "REQUEST_TIMEOUT", 0.4)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
     server = tls_server if tls else server
-    embedder = ApiEmbedder(V2, api_base=server.url, api_key=KEY)
+    embedder = ApiEmbedder(V2, EmbedderOptions(server.url, KEY))
     embedder.embed(TEXTS, Purpose.DOCUMENT)  # so that the connection is a used one
     server.misbehave(jina_faults.dripping(head, piece))
     with pytest.raises(ServiceDown, match=r"no whole reply from 127.0.0.1:\d+ within 0.4 s"):
@@ -568,7 +568,7 @@ def test_a_host_without_an_address_is_refused_at_once_if_it_never_had_one(
     server: JinaServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert type(embed_badly("https://embeddings.invalid")) is ServiceRefused
-    embedder = ApiEmbedder(V2, api_base=server.url, api_key=KEY)
+    embedder = ApiEmbedder(V2, EmbedderOptions(server.url, KEY))
     embedder.embed(TEXTS, Purpose.DOCUMENT)
     embedder._transport._session.close()
 
@@ -640,7 +640,7 @@ def test_a_limit_that_is_used_up_is_waited_for(server: JinaServer, remaining: in
     """A limit that has fewer tokens left than the last request cost is used up, too."""
     limits = {"X-RateLimit-Remaining-Tokens": str(remaining), "X-RateLimit-Reset-Tokens": "0.3"}
     server.misbehave(lambda reply: replace(reply, headers={**reply.headers, **limits}))
-    embedder = ApiEmbedder(V2, api_base=server.url, api_key=KEY)
+    embedder = ApiEmbedder(V2, EmbedderOptions(server.url, KEY))
     embedder.embed(TEXTS, Purpose.DOCUMENT)
     with pytest.raises(RateLimited, match="is used up") as caught:
         embedder.embed(TEXTS, Purpose.DOCUMENT)

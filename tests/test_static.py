@@ -13,7 +13,8 @@ import pytest
 
 from jtv_cli.embedders import open_embedder
 from jtv_cli.embedders.models import find_model
-from jtv_cli.embedders.static import TABLE_FILE, WordPieces, open_table
+from jtv_cli.embedders.static import CUTTABLE, TABLE_FILE, open_table
+from jtv_cli.embedders.wordpiece import WordPieces
 from jtv_cli.records import Purpose
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def test_the_table_is_small_and_mapped_from_disk() -> None:
 
 
 def test_words_are_cut_into_the_longest_pieces() -> None:
-    cut = WordPieces({"data": 0, "##base": 1, "##s": 2, "database": 3, "d": 4, "##b": 5})
+    pieces = {"data": 0, "##base": 1, "##s": 2, "database": 3, "d": 4, "##b": 5}
+    cut = WordPieces(pieces, CUTTABLE)
     assert cut["database"] == (3,)
     assert cut["databases"] == (3, 2)
     assert cut["dbs"] == (4, 5, 2)

@@ -10,7 +10,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from urllib3.exceptions import HTTPError
 
-from jtv_cli.embedders.api.transport import find_proxies, open_session
+from jtv_cli.embedders.api.transport import open_session
 from jtv_cli.errors import ServiceDown, ServiceError, ServiceRefused, UsageError
 from jtv_cli.hosts import is_loopback
 from jtv_cli.text import printable
@@ -155,8 +155,7 @@ def _answer(url: str, headers: dict[str, str]) -> Iterator[requests.Response]:
 
 def _get(url: str, headers: dict[str, str]) -> requests.Response:
     host = urlsplit(url).netloc
-    with open_session() as session:
-        proxies = find_proxies(session, url, is_local=_is_here(url))
+    with open_session(url, is_local=_is_here(url)) as session:
         try:
             return session.get(
                 url,
@@ -164,7 +163,6 @@ def _get(url: str, headers: dict[str, str]) -> requests.Response:
                 headers={**headers, "Accept": "*/*", "Accept-Encoding": "identity"},
                 timeout=(_CONNECT_TIMEOUT, _READ_TIMEOUT),
                 allow_redirects=False,
-                proxies=proxies,
                 stream=True,
             )
         except requests.exceptions.SSLError as error:

@@ -139,11 +139,7 @@ class OnnxEmbedder:
         return Embeddings(vectors)
 
     def _compute(self, batch: Sequence[Sequence[int]]) -> Vectors:
-        ids = np.zeros((len(batch), max(map(len, batch))), np.int64)
-        mask = np.zeros_like(ids)
-        for row, one in enumerate(batch):
-            ids[row, : len(one)] = one
-            mask[row, : len(one)] = 1
+        ids, mask = padded(batch), padded([[1] * len(one) for one in batch])
         output = run(self._session, self._output, ids, mask, np.zeros_like(ids))
         vectors = self._pooled(output, mask)
         if self.model.dimensions > vectors.shape[1]:
@@ -225,6 +221,14 @@ def open_session(directory: Path, kind: str) -> InferenceSession:
             hint=f"export it as {kind}",
         )
     return session
+
+
+def padded(rows: Sequence[Sequence[int]]) -> Tokens:
+    """Return rows of numbers as one array, with zeros behind the shorter ones."""
+    padded = np.zeros((len(rows), max(map(len, rows))), np.int64)
+    for place, row in enumerate(rows):
+        padded[place, : len(row)] = row
+    return padded
 
 
 def run(

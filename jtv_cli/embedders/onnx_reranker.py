@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from jtv_cli.batching import batched_by_length
-from jtv_cli.embedders.onnx import open_session, open_tokenizer, require_model_files, run
+from jtv_cli.embedders.onnx import open_session, open_tokenizer, padded, require_model_files, run
 from jtv_cli.errors import ServiceRefused, UsageError
 from jtv_cli.records import RerankScores
 from jtv_cli.text import printable
@@ -110,12 +110,8 @@ class OnnxReranker:
         ]
 
     def _logits(self, batch: Sequence[_Window]) -> Vectors:
-        ids = np.zeros((len(batch), max(map(len, batch))), np.int64)
-        mask, types = np.zeros_like(ids), np.zeros_like(ids)
-        for row, window in enumerate(batch):
-            ids[row, : len(window)] = window.ids
-            types[row, : len(window)] = window.types
-            mask[row, : len(window)] = 1
+        ids, types = padded([each.ids for each in batch]), padded([each.types for each in batch])
+        mask = padded([[1] * len(each) for each in batch])
         try:
             logits = run(self._session, self._output, ids, mask, types)
         except Exception as error:  # ONNX Runtime has no base for its errors

@@ -21,6 +21,7 @@ import numpy as np
 
 from jtv_cli.embedders import BatchLimit
 from jtv_cli.embedders.hashing import directions, feature_sums, word_blocks, word_weights
+from jtv_cli.embedders.wordpiece import WordPieces
 from jtv_cli.records import Embeddings
 
 if TYPE_CHECKING:
@@ -48,14 +49,9 @@ FULL_WEIGHT = 64
 """The weight in hashing of a word that the vocabulary lacks; known ones weigh less, the
 more common they are."""
 
-_LONGEST_WORD = 32
-"""Longer words are identifiers or hashes, whose pieces mean nothing."""
-
-_MOST_CACHED = 1 << 17
-"""Words whose pieces are remembered: some 20 MB."""
-
-_ENGLISH = re.compile("[a-z]+")
-"""Words with digits are told apart by feature hashing alone."""
+CUTTABLE = re.compile("[a-z]{1,32}")
+"""Longer words are identifiers or hashes, whose pieces mean nothing, and words with digits are
+told apart by feature hashing alone."""
 
 
 class Table(NamedTuple):
@@ -93,42 +89,6 @@ def open_table(path: Path = TABLE_FILE) -> Table:
     )
 
 
-class WordPieces(dict[str, tuple[int, ...]]):
-    """The rows of each word's pieces, looked up once and remembered.
-
-    A word is cut as BERT's WordPiece does: the longest piece that it begins with, then the
-    longest that goes on, which the vocabulary marks with "##". A word that cannot be cut
-    up, or is not English, has none.
-    """
-
-    def __init__(self, pieces: dict[str, int]) -> None:
-        super().__init__()
-        self._pieces = pieces
-
-    def __missing__(self, word: str) -> tuple[int, ...]:
-        if len(self) >= _MOST_CACHED:
-            self.clear()
-        return self.setdefault(word, self._cut(word))
-
-    def _cut(self, word: str) -> tuple[int, ...]:
-        if (whole := self._pieces.get(word)) is not None:
-            return (whole,)
-        if len(word) > _LONGEST_WORD or not _ENGLISH.fullmatch(word):
-            return ()
-        rows = []
-        start = 0
-        while start < len(word):
-            for end in range(len(word), start, -1):
-                piece = word[start:end] if start == 0 else f"##{word[start:end]}"
-                if (row := self._pieces.get(piece)) is not None:
-                    rows.append(row)
-                    start = end
-                    break
-            else:
-                return ()
-        return tuple(rows)
-
-
 def open_embedder(model: Model, options: EmbedderOptions) -> StaticEmbedder:  # noqa: ARG001
     """Return the embedder."""
     return StaticEmbedder(model)
@@ -144,7 +104,7 @@ class StaticEmbedder:
         self.model = model
         self.batch_limit = BatchLimit(texts=1024, tokens=1 << 20)
         self._table = open_table()
-        self._words = WordPieces(self._table.pieces)
+        self._words = WordPieces(self._table.pieces, CUTTABLE)
 
     def embed(self, texts: Sequence[str], purpose: Purpose) -> Embeddings:  # noqa: ARG002
         """Return the texts' unit vectors, in their order; an empty text has one, too."""

@@ -11,10 +11,14 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-_LONGEST_WORD = 100  # of characters; BERT takes a longer one for unknown
 _MOST_CACHED = 1 << 17
+"""Words whose pieces are remembered: some 20 MB."""
+
+_CUTTABLE = re.compile("(?s).{1,100}")
+"""BERT takes longer words for unknown."""
 
 _ASCII_WORDS = re.compile(r"[a-z0-9]+|[!-/:-@\[-`{-~]")
 _ASCII_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -62,48 +66,63 @@ def _is_cjk(code: int) -> bool:
 _SEPARATED = _Separated()
 
 
+class WordPieces(dict[str, tuple[int, ...]]):
+    """The ids of each word's pieces, looked up once and remembered.
+
+    A word of the vocabulary is one piece. Another is cut if it is `cuttable`: into the longest
+    piece that it begins with, then the longest that goes on, which the vocabulary marks with
+    "##". A word that cannot be cut up is `unknown`.
+    """
+
+    def __init__(
+        self, ids: Mapping[str, int], cuttable: re.Pattern[str], unknown: tuple[int, ...] = ()
+    ) -> None:
+        super().__init__()
+        self._ids = ids
+        self._cuttable = cuttable
+        self._unknown = unknown
+
+    def __missing__(self, word: str) -> tuple[int, ...]:
+        if len(self) >= _MOST_CACHED:
+            self.clear()
+        return self.setdefault(word, self._cut(word))
+
+    def _cut(self, word: str) -> tuple[int, ...]:
+        if (whole := self._ids.get(word)) is not None:
+            return (whole,)
+        if not self._cuttable.fullmatch(word):
+            return self._unknown
+        pieces = []
+        start = 0
+        while start < len(word):
+            for end in range(len(word), start, -1):
+                piece = word[start:end] if start == 0 else f"##{word[start:end]}"
+                if (number := self._ids.get(piece)) is not None:
+                    pieces.append(number)
+                    start = end
+                    break
+            else:
+                return self._unknown
+        return tuple(pieces)
+
+
 class WordPiece:
     """Turns texts into ids of a vocabulary, a file with one piece on each line."""
 
     def __init__(self, vocabulary: Path) -> None:
         lines = vocabulary.read_text("utf-8").split("\n")
-        self._ids = {piece: number for number, piece in enumerate(lines) if piece}
-        self._cache: dict[str, tuple[int, ...]] = {}
-        self.cls, self.sep = self._ids["[CLS]"], self._ids["[SEP]"]
-        self._unknown = (self._ids["[UNK]"],)
+        ids = {piece: number for number, piece in enumerate(lines) if piece}
+        self.cls, self.sep = ids["[CLS]"], ids["[SEP]"]
+        self._pieces = WordPieces(ids, _CUTTABLE, unknown=(ids["[UNK]"],))
 
     def ids(self, text: str, most: int) -> list[int]:
-        """Return the first ids of a text, about `most` at most, without special tokens."""
+        """Return the first ids of a text, at most `most`, without special tokens."""
         ids: list[int] = []
-        cache = self._cache
         for word in _words(text):
-            pieces = cache.get(word)
-            if pieces is None:
-                if len(cache) >= _MOST_CACHED:
-                    cache.clear()
-                pieces = cache[word] = self._cut(word)
-            ids += pieces
+            ids += self._pieces[word]
             if len(ids) >= most:
                 break
         return ids[:most]
-
-    def _cut(self, word: str) -> tuple[int, ...]:
-        """Return the longest piece that the word begins with, then the longest that goes on."""
-        known = self._ids
-        if len(word) > _LONGEST_WORD:
-            return self._unknown
-        ids = []
-        start = 0
-        while start < len(word):
-            for end in range(len(word), start, -1):
-                piece = known.get(word[start:end] if start == 0 else f"##{word[start:end]}")
-                if piece is not None:
-                    ids.append(piece)
-                    start = end
-                    break
-            else:
-                return self._unknown
-        return tuple(ids)
 
 
 def _words(text: str) -> list[str]:

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import scipy.sparse
 
 from jtv_cli.embedders.hashing import word_blocks
-from jtv_cli.embedders.static import FULL_WEIGHT, WordPieces
+from jtv_cli.embedders.static import CUTTABLE, FULL_WEIGHT
+from jtv_cli.embedders.wordpiece import WordPieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -55,14 +56,14 @@ def choose_vocabulary(original: Path, texts: Sequence[str]) -> Vocabulary:
     """
     frequencies = Counter(word for text in texts for word in set(words_of(text)))
     names = [n for n in original.read_text("utf-8").split() if re.fullmatch(r"(##)?[a-z]+", n)]
-    cut = WordPieces({name: row for row, name in enumerate(names)})
+    cut = WordPieces({name: row for row, name in enumerate(names)}, CUTTABLE)
     used = Counter(row for word in frequencies for row in cut[word])
     names = [
         name
         for row, name in enumerate(names)
         if used[row] > 1 or len(name.removeprefix("##")) == 1 or not name.startswith("##")
     ]
-    cut = WordPieces({name: row for row, name in enumerate(names)})
+    cut = WordPieces({name: row for row, name in enumerate(names)}, CUTTABLE)
     lacking = [
         w
         for w, _ in sorted(frequencies.items(), key=lambda item: (-item[1], item[0]))
@@ -148,7 +149,7 @@ def build(
     `words` are the teacher's vectors of the vocabulary, `taught` those of the first texts of
     the corpus, `pairs` texts that belong together. The texts in `held_out` are not fitted to.
     """
-    cut = WordPieces({name: row for row, name in enumerate(vocabulary.names)})
+    cut = WordPieces({name: row for row, name in enumerate(vocabulary.names)}, CUTTABLE)
     width = len(vocabulary.names)
     targets = principal(taught)
     counts = incidence(corpus[: len(taught)], cut, width)

@@ -17,9 +17,4 @@ def open_embedder(model: Model, options: EmbedderOptions) -> Embedder:
     """Return the embedder of a model that a service runs."""
     from jtv_cli.embedders.api.embedder import ApiEmbedder
 
-    return ApiEmbedder(
-        model,
-        api_base=options.api_base,
-        api_key=options.api_key,
-        truncate=options.truncate,
-    )
+    return ApiEmbedder(model, options)

@@ -17,7 +17,7 @@ from jtv_cli.records import Embeddings, Purpose
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jtv_cli.embedders import Model
+    from jtv_cli.embedders import EmbedderOptions, Model
 
 # 512 texts are the most the API takes in one request; 32,000 tokens are a
 # third of a free key's 100,000 a minute, so that its two concurrent requests fit
@@ -33,31 +33,23 @@ _NEVER_NORMALIZED = ("jina-embeddings-v4", "jina-code-embeddings-")
 class ApiEmbedder:
     """Embeds texts over HTTP; threads may share one.
 
-    `api_base` is the API's root, its `/v1`, or the full `/embeddings` URL. Jina AI's own
+    The base is the API's root, its `/v1`, or the full `/embeddings` URL. Jina AI's own
     hosts, and this machine if a key is given, so that it stands in for them, get all the
     fields that Jina AI's model accepts; other servers get those that every server knows.
-    `truncate` asks the service to cut a text that is too long for the model.
 
     Raises UsageError if the base is not a plain http(s) URL, Jina AI would be called
     without a key, or the key would travel unencrypted or cannot be sent at all.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        *,
-        api_base: str,
-        api_key: str | None,
-        truncate: bool = False,
-    ) -> None:
-        endpoint = parse_base(api_base)
-        key = check_key(api_key, endpoint)
+    def __init__(self, model: Model, options: EmbedderOptions) -> None:
+        endpoint = parse_base(options.api_base)
+        key = check_key(options.api_key, endpoint)
         stands_in = endpoint.is_local and key is not None
         # Of a model that is not listed, nobody can say which fields it accepts.
         self._is_jina = (endpoint.is_jina or stands_in) and not model.recipe.provider
         self.model = model
         self.batch_limit = _JINA_LIMIT if self._is_jina else _COMPATIBLE_LIMIT
-        self._truncate = truncate
+        self._truncate = options.truncate
         if self._is_jina:
             endpoint = endpoint._replace(other_url="")
         self._transport = Transport(endpoint, key)

@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 import requests
 from requests import exceptions
 from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
 from requests.utils import select_proxy
 from urllib3.exceptions import HTTPError, NameResolutionError, ProtocolError, ReadTimeoutError
 
@@ -61,7 +60,7 @@ class Transport:
 
     def __init__(self, endpoint: Endpoint, key: str | None) -> None:
         self._endpoint = endpoint
-        self._session = open_session(key)
+        self._key = key
         self._has_connected = False
         self._url, self._other_url = endpoint.url, endpoint.other_url
         # On the clock of `time.monotonic`, from the headers of the last reply.
@@ -120,7 +119,6 @@ class Transport:
             data=body,
             timeout=(CONNECT_TIMEOUT, REQUEST_TIMEOUT),
             allow_redirects=False,
-            proxies=self._proxies,
             stream=True,
         ) as response:
             self._has_connected = True
@@ -130,14 +128,13 @@ class Transport:
         return Reply(self._endpoint.place, response.status_code, response.headers, content)
 
     @cached_property
-    def _proxies(self) -> dict[str, str]:
-        return find_proxies(self._session, self._endpoint.url, is_local=self._endpoint.is_local)
+    def _session(self) -> requests.Session:
+        endpoint = self._endpoint
+        return open_session(endpoint.url, is_local=endpoint.is_local, key=self._key)
 
     def _raise_failure(self, error: Exception) -> NoReturn:
         """Raise what a request without a whole reply comes to."""
         place = self._endpoint.place
-        if isinstance(error, ServiceError):
-            raise error
         if not self._has_connected and _is_unknown_host(error):
             proxy = isinstance(error, exceptions.ProxyError)
             raise ServiceRefused(
@@ -165,38 +162,34 @@ class Transport:
         return ServiceDown(sentence.format(self._endpoint.place), hint=hint)
 
 
-class _KeyAuth(AuthBase):
-    """Adds the key, if there is one; its presence keeps requests from reading netrc."""
-
-    def __init__(self, key: str | None) -> None:
-        self._key = key
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._key is not None:
-            request.headers["Authorization"] = f"Bearer {self._key}"
-        return request
-
-    def __repr__(self) -> str:
-        return "_KeyAuth(***)"
-
-
 class _Session(requests.Session):
     """A session that takes no reply for a redirect.
 
-    requests parses the target even of one it does not follow, and asks netrc about it.
+    requests parses the target even of one it does not follow.
     """
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
         return None
 
 
-def open_session(key: str | None = None) -> requests.Session:
-    """Return a session that sends that key, if any, follows no redirect and reads no netrc.
+def open_session(url: str, *, is_local: bool, key: str | None = None) -> requests.Session:
+    """Return a session for the host of a URL, which sends that key, if any.
 
-    https trusts the system's CA store and certifi's, or REQUESTS_CA_BUNDLE alone.
+    It follows no redirect and reads no netrc. Of the environment, it takes the proxies, unless
+    the host `is_local`, and REQUESTS_CA_BUNDLE: https trusts that alone or, without it, the
+    system's CA store and certifi's.
+
+    Raises ServiceRefused for a proxy that cannot be used.
     """
     session = _Session()
-    session.auth = _KeyAuth(key)
+    environment = session.merge_environment_settings(url, {}, None, None, None)
+    session.trust_env = False
+    session.verify = environment["verify"]
+    if not is_local:
+        session.proxies = proxies = dict(environment["proxies"])
+        if proxy := select_proxy(url, proxies):
+            scheme = urlsplit(url).scheme
+            _check_proxy(proxy, f"{scheme if scheme in proxies else 'all'}_proxy".upper())
     for scheme in ("https://", "http://"):
         session.mount(scheme, _Adapter(pool_maxsize=MOST_AT_ONCE))
     session.headers.update(
@@ -208,6 +201,8 @@ def open_session(key: str | None = None) -> requests.Session:
             "Accept-Encoding": "gzip",
         }
     )
+    if key is not None:
+        session.headers["Authorization"] = f"Bearer {key}"
     return session
 
 
@@ -289,22 +284,6 @@ def _is_unknown_host(error: BaseException | None) -> bool:
     """Return whether a failure comes from a host name that cannot be resolved."""
     causes = [error, *getattr(error, "args", ())]
     return any(isinstance(getattr(each, "reason", each), NameResolutionError) for each in causes)
-
-
-def find_proxies(session: requests.Session, url: str, *, is_local: bool) -> dict[str, str]:
-    """Return the proxies that the environment names for a URL, by scheme; none for this machine.
-
-    Raises ServiceRefused for one that cannot be used.
-    """
-    if is_local:
-        # An empty value keeps requests from looking into the environment.
-        return {"http": "", "https": "", "all": ""}
-    merged = session.merge_environment_settings(url, {}, None, None, None)
-    proxies = dict(merged["proxies"])
-    if proxy := select_proxy(url, proxies):
-        scheme = urlsplit(url).scheme
-        _check_proxy(proxy, f"{scheme if scheme in proxies else 'all'}_proxy".upper())
-    return proxies
 
 
 def _check_proxy(proxy: str, variable: str) -> None:
