@@ -234,12 +234,9 @@ def parse_seconds(text: str, option: str) -> float:
 
     Raises UsageError, which names the option, for any other text.
     """
-    try:
-        time = read_time(text)
-        if time is not None:
+    with suppress(OverflowError, ValueError):
+        if (time := read_time(text)) is not None:
             return time.timestamp()
-    except (OverflowError, ValueError):
-        pass
     raise UsageError(
         f'{option} "{printable(text)}" is not a date or time',
         hint=f"for example: {option} 2024-05-01, or {option} 2024-05-01T09:30",
@@ -338,8 +335,6 @@ def _unquoted(operand: str) -> str:
 
     plain = operand.strip()
     if len(plain) > 1 and plain.startswith('"') and plain.endswith('"'):
-        try:
+        with suppress(orjson.JSONDecodeError):
             return str(orjson.loads(plain))
-        except orjson.JSONDecodeError:
-            pass
     return plain

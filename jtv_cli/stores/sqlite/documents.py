@@ -11,10 +11,11 @@ from jtv_cli.records import Hit, Occurrence, Removed, StoredDocument
 from jtv_cli.stores.source_lines import decode_metadata
 from jtv_cli.stores.sqlite.connection import DamagedError
 from jtv_cli.stores.sqlite.full_text import FullText
+from jtv_cli.stores.sqlite.schema import Statements
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from jtv_cli.records import Document, TableSpec, Vectors
     from jtv_cli.stores.distances import Ids
@@ -25,8 +26,8 @@ BLOCK = 128
 # Parameters in one statement: SQLite before 3.32 takes no more than 999.
 PARAMETERS = 900
 # The types of values that may be NULL.
-_NAME = (str, type(None))
-_LINE = (int, type(None))
+_NAME = {str, type(None)}
+_LINE = {int, type(None)}
 
 
 def marks(count: int) -> str:
@@ -74,47 +75,27 @@ FROM pragma_page_count, pragma_freelist_count, pragma_page_size
 """
 
 
-class Documents:
-    """The documents of one table, in whatever transaction is open.
-
-    In statements `{name}` stands for the table's name, which needs no quoting: only
-    letters, digits and underscores are allowed in it. `{end_line}` and `{details}` stand
-    for the columns of that name, and for NULL in a file whose format has none.
-
-    Raises the errors of sqlite3, and DamagedError for rows that jtv cannot have written.
-    """
+class Documents(Statements):
+    """The documents of one table, in whatever transaction is open."""
 
     # Conditions on an occurrence, and on a document d, that a subclass adds.
     occurrence_condition = ""
     document_condition = ""
 
     def __init__(self, connection: Connection, spec: TableSpec) -> None:
-        self.connection = connection
-        self.spec = spec
+        super().__init__(connection, spec)
         self.full_text = FullText(self)
-
-    def execute(
-        self, statement: str, parameters: Sequence[object] | Mapping[str, object] = ()
-    ) -> sqlite3.Cursor:
-        """Run one statement on this table."""
-        return self.connection.execute(self._complete(statement), parameters)
-
-    def executemany(self, statement: str, values: Iterable[Sequence[object]]) -> int:
-        """Run one statement with each of the values; return how many rows changed."""
-        before = self.connection.total_changes
-        self.connection.executemany(self._complete(statement), values)
-        return self.connection.total_changes - before
 
     def count(self) -> int:
         """Return the number of documents, which the catalog holds."""
-        return self._number("SELECT documents FROM jtv_tables WHERE name = '{name}'")
+        return self.number("SELECT documents FROM jtv_tables WHERE name = '{name}'")
 
     def size(self) -> int:
         """Return about how many bytes the table takes, its index included.
 
         The size of the file is divided among its tables in proportion to their vectors.
         """
-        return self._number(_SIZE)
+        return self.number(_SIZE)
 
     def newest(self) -> int:
         """Return the highest id that was ever used; no other document will get it."""
@@ -151,26 +132,25 @@ class Documents:
             self.full_text.add(first, rows)
         return stored, numbers
 
-    def delete(self, ids: Iterable[int]) -> Removed:
+    def delete(self, ids: Collection[int]) -> Removed:
         """Delete documents with all their occurrences."""
-        occurrences = documents = 0
+        occurrences = 0
         for part in id_batches(ids):
-            which = f"IN ({marks(len(part))})"
-            gone = self.execute(f'DELETE FROM "{{name}}_occurrences" WHERE document {which}', part)
+            which = f"document IN ({marks(len(part))})"
+            gone = self.execute(f'DELETE FROM "{{name}}_occurrences" WHERE {which}', part)
             occurrences += gone.rowcount
-            documents += self._delete(f"id {which}", part)
-        self.change_count(-documents)
-        return Removed(documents, occurrences)
+        return Removed(self.delete_without_occurrences(ids), occurrences)
 
     def delete_without_occurrences(self, ids: Iterable[int]) -> int:
         """Delete those of the documents that have no occurrence left; return their number."""
         documents = 0
         for part in id_batches(ids):
-            documents += self._delete(
+            where = (
                 f"id IN ({marks(len(part))}) AND NOT EXISTS"
-                ' (SELECT 1 FROM "{name}_occurrences" WHERE document = "{name}".id)',
-                part,
+                ' (SELECT 1 FROM "{name}_occurrences" WHERE document = "{name}".id)'
             )
+            self.full_text.remove(where, part)
+            documents += self.execute(f'DELETE FROM "{{name}}" WHERE {where}', part).rowcount
         self.change_count(-documents)
         return documents
 
@@ -241,23 +221,6 @@ class Documents:
             "UPDATE jtv_tables SET documents = documents + ? WHERE name = '{name}'", (documents,)
         )
 
-    def _delete(self, where: str, parameters: Sequence[object]) -> int:
-        """Delete the documents that meet a condition; return their number."""
-        self.full_text.remove(where, parameters)
-        return self.execute(f'DELETE FROM "{{name}}" WHERE {where}', parameters).rowcount
-
-    def _complete(self, statement: str) -> str:
-        # Tables of format 1 lack these columns, which are NULL unless something was written.
-        is_old = self.connection.format < 2
-        end_line, details = ("NULL", "NULL") if is_old else ("end_line", "details")
-        return statement.format(name=self.spec.name, end_line=end_line, details=details)
-
-    def _number(self, statement: str) -> int:
-        row = self.execute(statement).fetchone()
-        if row is None or row[0] is None:
-            raise DamagedError
-        return int(row[0])
-
     def _blocks(self, rows: sqlite3.Cursor) -> Iterator[tuple[Ids, Vectors]]:
         import numpy as np
 
@@ -286,9 +249,7 @@ class Documents:
         for part in id_batches(documents):
             statement = _OCCURRENCES.format(marks=marks(len(part)))
             for document, source, line, metadata, end_line in self.execute(statement, part):
-                if type(source) not in _NAME or type(line) not in _LINE:
-                    raise DamagedError
-                if type(end_line) not in _LINE:
+                if type(source) not in _NAME or {type(line), type(end_line)} - _LINE:
                     raise DamagedError
                 found[document].append(Occurrence(source, line, to_metadata(metadata), end_line))
         return found
@@ -297,9 +258,11 @@ class Documents:
 def to_hit(row: Sequence[Any], distance: float | None) -> Hit:
     """Return a row of HITS as a hit."""
     number, content, source, line, metadata, end_line = row[:6]
-    if type(content) is not str or type(source) not in _NAME:
-        raise DamagedError
-    if type(line) not in _LINE or type(end_line) not in _LINE:
+    if (
+        type(content) is not str
+        or type(source) not in _NAME
+        or {type(line), type(end_line)} - _LINE
+    ):
         raise DamagedError
     return Hit(number, content, distance, source, line, to_metadata(metadata), end_line)
 

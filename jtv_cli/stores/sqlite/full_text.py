@@ -12,15 +12,15 @@ from __future__ import annotations
 
 from itertools import accumulate
 from math import log
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
+from jtv_cli.errors import StoreError
 from jtv_cli.stores.sqlite.terms import indexed_text
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Sequence
 
-    from jtv_cli.records import TableSpec
+    from jtv_cli.stores.sqlite.schema import Statements
 
 BATCH = 2048
 """Documents that are indexed in one transaction."""
@@ -70,20 +70,6 @@ class Match(NamedTuple):
     is_partial: bool = False
 
 
-class Statements(Protocol):
-    """What runs statements on one table; `{name}` stands for the table's name."""
-
-    spec: TableSpec
-
-    def execute(self, statement: str, parameters: Sequence[object] = ...) -> sqlite3.Cursor:
-        """Run one statement."""
-        ...
-
-    def executemany(self, statement: str, values: Iterable[Sequence[object]]) -> int:
-        """Run one statement with each of the values."""
-        ...
-
-
 class FullText:
     """The full-text index of one table, in whatever transaction is open.
 
@@ -91,8 +77,10 @@ class FullText:
     """
 
     def __init__(self, statements: Statements) -> None:
+        self._statements = statements
         self._execute = statements.execute
         self._executemany = statements.executemany
+        self._number = statements.number
         identity = "".join(filter(str.isalnum, statements.spec.identity))
         self._column = f"terms_{_VERSION}_{identity}"
 
@@ -124,8 +112,17 @@ class FullText:
 
     def pending(self) -> int:
         """Return how many documents are not covered yet. Reads their rows."""
-        (count,) = self._execute(_PENDING, (self._last(),)).fetchone()
-        return int(count)
+        return self._number(_PENDING, (self._last(),))
+
+    def build(self) -> int | None:
+        """Do what `extend` does. Raises StoreError if the index no longer exists."""
+        if not self.exists():
+            raise StoreError(
+                f"the full-text index of table {self._statements.spec.name} was dropped by another"
+                " process",
+                hint="check it with: jtv index status",
+            )
+        return self.extend()
 
     def extend(self, limit: int = BATCH) -> int | None:
         """Index the next documents, at most `limit`; return the last id, None if there was none."""
@@ -195,7 +192,7 @@ class FullText:
 
     def _counts(self, terms: Sequence[str], limit: int) -> dict[str, int]:
         """Return how many documents have each of the terms, no more than the limit."""
-        return {term: self._execute(_COUNT, (term, limit)).fetchone()[0] for term in terms}
+        return {term: self._number(_COUNT, (term, limit)) for term in terms}
 
     def _drop_leftover(self, name: str) -> None:
         """Drop the index of a table that a version of jtv without such indexes has dropped."""
@@ -211,7 +208,7 @@ class FullText:
 
     def _last(self) -> int:
         """Return the id of the last document that is covered."""
-        return int(self._execute(_LAST).fetchone()[0])
+        return self._number(_LAST)
 
     def _complete(self, statement: str) -> str:
         return statement.replace("{column}", self._column)

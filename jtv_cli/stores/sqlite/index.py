@@ -121,10 +121,9 @@ class Index:
 
     def pending(self, generation: Generation) -> int:
         """Return how many documents are not covered. Reads their rows."""
-        row = self._documents.execute(
+        return self._documents.number(
             'SELECT count(*) FROM "{name}" WHERE id > ?', (generation.last,)
         )
-        return int(row.fetchone()[0])
 
     def extend(self) -> bool:
         """Index the next complete segment of documents; return whether another one is missing.
@@ -180,11 +179,10 @@ class Index:
 
     def codes(self, generation: Generation) -> int:
         """Return the number of codes, including those of deleted documents."""
-        row = self._documents.execute(
+        return self._documents.number(
             "SELECT coalesce(sum(documents), 0) FROM jtv_segments WHERE generation = ?",
             (generation.number,),
         )
-        return int(row.fetchone()[0])
 
     def keep(self, candidates: int | None) -> None:
         """Store how many candidates searches need, for this generation and later ones."""

@@ -1,4 +1,4 @@
-"""The SQLite tables of a jtv file, and how a file of an older format becomes a current one."""
+"""The SQLite tables of a jtv file, statements on them, and their migration to a new format."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from jtv_cli.records import Recipe, TableSpec
 from jtv_cli.stores.sqlite.connection import FORMAT, DamagedError, sign
 
 if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Mapping, Sequence
+
     from jtv_cli.stores.sqlite.connection import Connection
 
 CATALOG = """
@@ -71,6 +74,46 @@ _FROM_FORMAT_1 = (
     'ALTER TABLE "{name}_sources" ADD COLUMN details TEXT',
     'ALTER TABLE "{name}_occurrences" ADD COLUMN end_line INTEGER',
 )
+
+
+class Statements:
+    """Runs statements on one table, in whatever transaction is open.
+
+    In them `{name}` stands for the table's name, which needs no quoting: only letters, digits
+    and underscores are allowed in it. `{end_line}` and `{details}` stand for the columns of that
+    name, and for NULL in a file whose format has none.
+
+    Raises the errors of sqlite3, and DamagedError for rows that jtv cannot have written.
+    """
+
+    def __init__(self, connection: Connection, spec: TableSpec) -> None:
+        self.connection = connection
+        self.spec = spec
+
+    def execute(
+        self, statement: str, parameters: Sequence[object] | Mapping[str, object] = ()
+    ) -> sqlite3.Cursor:
+        """Run one statement."""
+        return self.connection.execute(self._complete(statement), parameters)
+
+    def executemany(self, statement: str, values: Iterable[Sequence[object]]) -> int:
+        """Run one statement with each of the values; return how many rows changed."""
+        before = self.connection.total_changes
+        self.connection.executemany(self._complete(statement), values)
+        return self.connection.total_changes - before
+
+    def number(self, statement: str, parameters: Sequence[object] = ()) -> int:
+        """Return the number that a statement selects."""
+        row = self.execute(statement, parameters).fetchone()
+        if row is None or row[0] is None:
+            raise DamagedError
+        return int(row[0])
+
+    def _complete(self, statement: str) -> str:
+        # Tables of format 1 lack these columns, which are NULL unless something was written.
+        is_old = self.connection.format < 2
+        end_line, details = ("NULL", "NULL") if is_old else ("end_line", "details")
+        return statement.format(name=self.spec.name, end_line=end_line, details=details)
 
 
 def catalog(connection: Connection) -> list[TableSpec]:

@@ -240,20 +240,12 @@ def _matching(
         if unit_query is None:
             found.extend((number, None) for number in ids)
             continue
-        distances = distances_of(documents, blobs, unit_query)
+        from jtv_cli.stores.distances import distances_to
+
+        distances = distances_to(unit_query, documents.decode(blobs)).tolist()
         most = 2.0 if max_distance is None else max_distance
         found.extend(one for one in zip(ids, distances, strict=True) if one[1] <= most)
     return [hit._replace(score=scores[hit.id]) for hit in documents.hits(found[:k])]
-
-
-def distances_of(
-    documents: Documents, blobs: Sequence[bytes], unit_query: Vectors
-) -> Sequence[float]:
-    """Return the distances of vectors, as they are stored, to a (dimensions,) unit query."""
-    from jtv_cli.stores.distances import distances_to
-
-    distances: list[float] = distances_to(unit_query, documents.decode(blobs)).tolist()
-    return distances
 
 
 class FilteredDocuments(Documents):

@@ -301,11 +301,7 @@ class SqliteTable(Table):
             if not self.index.is_worth_it():
                 return
             number, newest = self.index.begin().number, self.documents.newest()
-        last: int | None = 0
-        while last is not None:
-            progress(f"building the index: {last:,} of {newest:,}")
-            with self.writing():
-                last = self.index.build(number)
+        self._in_steps(lambda: self.index.build(number), newest, "the index", progress)
 
     def drop_index(self) -> bool:
         """Drop the index; the next documents to be added create it again."""
@@ -329,18 +325,7 @@ class SqliteTable(Table):
         with self.writing():
             self.documents.full_text.create()
             newest = self.documents.newest()
-        last: int | None = 0
-        while last is not None:
-            progress(f"building the full-text index: {last:,} of {newest:,}")
-            with self.writing():
-                full_text = self.documents.full_text
-                if not full_text.exists():
-                    raise StoreError(
-                        f"the full-text index of table {self.spec.name} was dropped by another"
-                        " process",
-                        hint="check it with: jtv index status",
-                    )
-                last = full_text.extend()
+        self._in_steps(self.documents.full_text.build, newest, "the full-text index", progress)
 
     def drop_full_text(self) -> bool:
         with self.writing():
@@ -430,6 +415,20 @@ class SqliteTable(Table):
                 with self.writing():
                     if not self.index.extend():
                         return
+
+    def _in_steps(
+        self,
+        step: Callable[[], int | None],
+        newest: int,
+        what: str,
+        progress: Callable[[str], None],
+    ) -> None:
+        """Build something in one transaction after the other, until there is no last id."""
+        last: int | None = 0
+        while last is not None:
+            progress(f"building {what}: {last:,} of {newest:,}")
+            with self.writing():
+                last = step()
 
     def _hits(self, rows: Sequence[Sequence[Any]], query: Vectors | None) -> Iterator[Hit]:
         """Yield rows of HITS as hits, with their distance to a (dimensions,) query."""
