@@ -6,15 +6,14 @@ from array import array
 from typing import TYPE_CHECKING
 
 from jtv_cli.pipeline.ingestion import BYTES_PER_DOCUMENT
+from jtv_cli.pipeline.long_texts import TextCutter, fitted
 from jtv_cli.records import IngestEstimate
-from jtv_cli.sources.blocks import RecordBlock
 from jtv_cli.text import estimated_tokens, short_key, text_hashes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from jtv_cli.embedders import Model
-    from jtv_cli.pipeline.long_texts import TextCutter
     from jtv_cli.pipeline.reembedding import Block
     from jtv_cli.stores import Table
 
@@ -40,10 +39,7 @@ def estimate(
     longest = model.max_tokens if truncate else None
     texts = empty = bad = 0
     for read in blocks:
-        block = read
-        if cutter is not None and isinstance(read, RecordBlock):
-            block = cutter.apply(read, table, model.max_tokens)
-        block = block.within(table.most_bytes if table else None)
+        block = fitted(read, cutter, table, model)
         hashes = text_hashes(text for _, text, _, _ in block.texts)
         stored = table.known(hashes) if table else {}
         for key, (_, text, _, _) in zip(hashes, block.texts, strict=True):

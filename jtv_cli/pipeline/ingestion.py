@@ -13,16 +13,16 @@ import time
 from contextlib import suppress
 from math import inf
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.errors import ServiceError, StoreError, UsageError
 from jtv_cli.pipeline.batches import Batch, Group, cut_group
 from jtv_cli.pipeline.deduplication import Deduplicator
+from jtv_cli.pipeline.long_texts import TextCutter, fitted
 from jtv_cli.pipeline.observer import IngestStats, NullObserver, Observer
 from jtv_cli.pipeline.scheduler import BatchScheduler, Decision, GiveUp, Retry, Skip
 from jtv_cli.records import Purpose
-from jtv_cli.sources.blocks import RecordBlock
 from jtv_cli.threads import get_within
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from jtv_cli.embedders import Embedder
     from jtv_cli.pipeline.batches import NewText
-    from jtv_cli.pipeline.long_texts import TextCutter
     from jtv_cli.pipeline.options import IngestOptions
     from jtv_cli.pipeline.reembedding import Block
     from jtv_cli.records import Embeddings, IngestReport
@@ -210,9 +209,8 @@ class _Run:
         self._is_draining = False
         # Of the main thread: whether it has yet to say what it waits for.
         self._is_stopping = False
-        # Whoever takes its one item first decides whether the event loop runs.
-        self._start: SimpleQueue[None] = SimpleQueue()
-        self._start.put(None)
+        # Whoever acquires it first decides whether the event loop runs.
+        self._start = Lock()
         self._has_ended = False
         self._end: SimpleQueue[None] = SimpleQueue()
 
@@ -236,8 +234,7 @@ class _Run:
 
         For the main thread, which a signal may have interrupted before the event loop began.
         """
-        with suppress(Empty):
-            self._start.get_nowait()
+        if self._start.acquire(blocking=False):
             return
         self.events.put(StopRequested(at_once))
         self._is_stopping = True
@@ -245,9 +242,7 @@ class _Run:
 
     def loop(self) -> None:
         """Handle events until the work is done, then store all that was answered."""
-        try:
-            self._start.get_nowait()
-        except Empty:  # the run was stopped before it began
+        if not self._start.acquire(blocking=False):  # the run was stopped before it began
             return
         try:
             while not self._is_finished():
@@ -304,9 +299,7 @@ class _Run:
     def _take_in(self, block: Block) -> None:
         """Sort the records of the block that was read into stored, new, empty and bad ones."""
         self._block = None
-        if self._cutter is not None and isinstance(block, RecordBlock):
-            block = self._cutter.apply(block, self._table, self._embedder.model.max_tokens)
-        block = block.within(self._table.most_bytes)
+        block = fitted(block, self._cutter, self._table, self._embedder.model)
         if block.bad and self._options.strict:
             block = block.to_first_bad()
             [(place, _)] = block.bad_places()

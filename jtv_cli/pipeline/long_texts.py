@@ -12,7 +12,9 @@ from jtv_cli.text import estimated_tokens, text_hash, text_hashes, too_long
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from jtv_cli.embedders import Model
     from jtv_cli.pipeline.batches import NewText
+    from jtv_cli.pipeline.reembedding import Block
     from jtv_cli.pipeline.removal import LineHash
     from jtv_cli.sources.blocks import Text
     from jtv_cli.stores import Table
@@ -117,6 +119,13 @@ class TextCutter:
                 (number - line, text_hash(chunk)) for number, chunk in found
             ]
         return list(found.values())
+
+
+def fitted(block: Block, cutter: TextCutter | None, table: Table | None, model: Model) -> Block:
+    """Return the block with texts that are too long cut, if there is a cutter, or among the bad."""
+    if cutter is not None and isinstance(block, RecordBlock):
+        block = cutter.apply(block, table, model.max_tokens)
+    return block.within(table.most_bytes if table else None)
 
 
 def _may_exceed(text: str, longest: int) -> bool:
