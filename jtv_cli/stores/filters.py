@@ -21,7 +21,6 @@ import re
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from jtv_cli.errors import UsageError
@@ -131,21 +130,8 @@ def metadata_test(filter: Filter) -> Callable[[str | None], bool]:
         return lambda _: True
     import orjson
 
-    required = [needles(each) for each in filter.where]
-    if filter.where_any:
-        required.append(tuple(chain.from_iterable(map(needles, filter.where_any))))
-
     def is_met(stored: str | None) -> bool:
-        if stored is None:
-            return False
-        # It is called for each occurrence of a table, and to parse metadata takes the longest.
-        for some in required:
-            for needle in some:
-                if needle in stored:
-                    break
-            else:
-                return False
-        return _has_metadata(filter, orjson.loads(stored))
+        return stored is not None and _has_metadata(filter, orjson.loads(stored))
 
     return is_met
 
