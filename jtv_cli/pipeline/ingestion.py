@@ -364,7 +364,7 @@ class _Run:
         can_add = len(self._groups) < self._most_groups and self._held_back is None
         if can_add and not self._deduplicator.is_empty:
             until = min(until, self._idle_at())
-        seconds = max(0.0, until - time.monotonic()) if wait else 0.0
+        seconds = until - time.monotonic() if wait else 0.0
         self._busy_since = None
         try:
             return get_within(seconds, self.events)

@@ -250,9 +250,9 @@ def _holds(condition: Condition, metadata: Mapping[str, Any]) -> bool:
     if value is _MISSING:
         return False
     wanted = condition.operand
-    if condition.operator is Operator.EQUALS:
-        return (value if isinstance(value, str) else json_text(value)) == wanted
     match condition.operator:
+        case Operator.EQUALS:
+            return json_text(value) == wanted
         case Operator.EXISTS:
             return True
         case Operator.DIFFERS:

@@ -77,11 +77,8 @@ def parse_base(api_base: str, name: str = "the API base", resource: str = "embed
     for other in RESOURCES:
         path = path.removesuffix(f"/{other}")
     # A full URL need not have a /v1.
-    is_full = is_named and not path.endswith("/v1")
     return Endpoint(
-        f"{root}{path}/{resource}"
-        if is_full or path.endswith("/v1")
-        else f"{root}{path}/v1/{resource}",
+        f"{root}{path}{'' if is_named else '/v1'}/{resource}",
         host,
         place,
         is_encrypted=parts.scheme == "https",
