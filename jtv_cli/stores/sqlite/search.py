@@ -280,8 +280,7 @@ class FilteredDocuments(Documents):
 
     def vectors_of(self, ids: Iterable[int]) -> Iterator[tuple[Ids, Vectors]]:
         """Yield ids and vectors of those of the documents that match."""
-        for part in batched(sorted(ids), PARAMETERS):
-            yield from super().vectors_of(self._matching_of(part))
+        yield from super().vectors_of(self._matching_of(sorted(ids)))
 
     def narrow(self, plan: Plan) -> Plan:
         """Return how to search these documents, given how all of them would be searched.
@@ -299,7 +298,7 @@ class FilteredDocuments(Documents):
             few = min(count // _READ_BY_ID_COST, _MOST_CHOSEN)
             return self._one_by_one(plan, count, few) or self._narrowed(plan)
         sampled = self.sample(usual_candidates(count))
-        matching = self._count_matching(sampled)
+        matching = sum(1 for _ in self._matching_of(sampled))
         share = max(matching, _LEAST_SAMPLED) / max(1, len(sampled))
         expected = int(share * count)
         scanned = expected if self._filter.selects_sources else count * self._scan_cost
@@ -309,10 +308,9 @@ class FilteredDocuments(Documents):
         candidates = plan.candidates - usual_candidates(count) + usual_candidates(expected)
         share *= min(1.0, count / max(1, Index(self).codes(plan.generation)))
         first = int(candidates / share * _SAMPLING_ERROR)
-        if matching < _LEAST_SAMPLED or first * _TEST_COST > by_id:
-            chosen = self._one_by_one(plan, count, _MOST_CHOSEN)
-            if chosen is not None:
-                return chosen
+        is_rare = matching < _LEAST_SAMPLED or first * _TEST_COST > by_id
+        if is_rare and (chosen := self._one_by_one(plan, count, _MOST_CHOSEN)):
+            return chosen
         return self._narrowed(plan_index(plan.generation, candidates, count))._replace(
             first=first, most=2 * by_id // _TEST_COST, least=int(first * share / 2)
         )
@@ -341,17 +339,15 @@ class FilteredDocuments(Documents):
         matching = f"exact: {len(chosen):,} of {count:,} documents match the filter"
         return plan._replace(generation=None, chosen=chosen, explanation=matching)
 
-    def _count_matching(self, ids: Sequence[int]) -> int:
-        return sum(1 for part in batched(ids, PARAMETERS) for _ in self._matching_of(part))
-
     def _matching_of(self, ids: Sequence[int]) -> Iterator[int]:
-        """Yield those of at most PARAMETERS ids whose documents match."""
-        found = self.execute(
-            'SELECT DISTINCT document FROM "{name}_occurrences"'
-            f" WHERE document IN ({marks(len(ids))}) {self.occurrence_condition}",
-            ids,
-        )
-        yield from (number for (number,) in found)
+        """Yield those of the ids whose documents match."""
+        for part in batched(ids, PARAMETERS):
+            found = self.execute(
+                'SELECT DISTINCT document FROM "{name}_occurrences"'
+                f" WHERE document IN ({marks(len(part))}) {self.occurrence_condition}",
+                part,
+            )
+            yield from (number for (number,) in found)
 
     def _choose(self, most: int) -> Collection[int] | None:
         """Return the ids of the documents that match, None if they are more than `most`."""
