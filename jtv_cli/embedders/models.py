@@ -38,24 +38,29 @@ _LONGEST_NAME = 200
 _TO_32 = (32, 64, 128, 256, 512)
 _CODE = "English, code"
 
-_V5_SMALL = Model(
-    "jina-embeddings-v5-text-small",
+_V3 = Model(
+    "jina-embeddings-v3",
     "api",
     1024,
-    32768,
+    8192,
     price=0.05,
     task="retrieval",
     smaller=(*_TO_32, 768),
     license="CC-BY-NC-4.0",
 )
-_V5_NANO = Model(
-    "jina-embeddings-v5-text-nano",
+_V5_SMALL = _V3._replace(name="jina-embeddings-v5-text-small", max_tokens=32768)
+_V5_NANO = _V3._replace(
+    name="jina-embeddings-v5-text-nano", dimensions=768, price=0.02, smaller=_TO_32
+)
+_CODE_SMALL = Model(
+    "jina-code-embeddings-0.5b",
     "api",
-    768,
-    8192,
-    price=0.02,
-    task="retrieval",
-    smaller=_TO_32,
+    896,
+    32768,
+    price=0.05,
+    task="nl2code",
+    smaller=(64, 128, 256, 512),
+    languages=_CODE,
     license="CC-BY-NC-4.0",
 )
 _V2 = Model(TUTORIAL_MODEL, "api", 768, 8192, price=0.05, languages="English", license="Apache-2.0")
@@ -100,16 +105,7 @@ MODELS = {
         _V2._replace(name="jina-embeddings-v2-base-de", languages="German, English"),
         _V2._replace(name="jina-embeddings-v2-base-es", languages="Spanish, English"),
         _V2._replace(name="jina-embeddings-v2-base-code", languages=_CODE),
-        Model(
-            "jina-embeddings-v3",
-            "api",
-            1024,
-            8192,
-            price=0.05,
-            task="retrieval",
-            smaller=(*_TO_32, 768),
-            license="CC-BY-NC-4.0",
-        ),
+        _V3,
         Model(
             "jina-embeddings-v4",
             "api",
@@ -129,27 +125,9 @@ MODELS = {
         _V5_NANO._replace(
             name="jina-embeddings-v5-omni-nano", price=None, same_space_as=_V5_NANO.name
         ),
-        Model(
-            "jina-code-embeddings-0.5b",
-            "api",
-            896,
-            32768,
-            price=0.05,
-            task="nl2code",
-            smaller=(64, 128, 256, 512),
-            languages=_CODE,
-            license="CC-BY-NC-4.0",
-        ),
-        Model(
-            "jina-code-embeddings-1.5b",
-            "api",
-            1536,
-            32768,
-            price=0.05,
-            task="nl2code",
-            smaller=(128, 256, 512, 1024),
-            languages=_CODE,
-            license="CC-BY-NC-4.0",
+        _CODE_SMALL,
+        _CODE_SMALL._replace(
+            name="jina-code-embeddings-1.5b", dimensions=1536, smaller=(128, 256, 512, 1024)
         ),
         Model(
             "jina-clip-v2",
