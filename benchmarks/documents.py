@@ -6,6 +6,9 @@ A directory of Markdown files is ingested whole, then the chunks that this store
 from one file of JSON lines: the same documents, cut already. The two take turns, into new tables.
 Times are CPU time of the process and its threads, and the wall clock. Then the directory is
 ingested again, which reads nothing, and with --checksum, which reads everything.
+
+The same notes in one large file are ingested in turn with its chunks as JSON lines, and with
+--lines, which stores each line as a document: the same bytes.
 """
 
 from __future__ import annotations
@@ -57,10 +60,7 @@ def main() -> None:
             again = run("ingest", str(top / "notes"), *table)
             checksum = run("ingest", str(top / "notes"), "--checksum", *table)
             chunks = records.count("\n")
-            with (top / "chunks.jsonl").open("w") as file:
-                for line in records.splitlines():
-                    each = json.loads(line)
-                    file.write(json.dumps({"text": each["content"], **each["metadata"]}) + "\n")
+            _write_records(top / "chunks.jsonl", records)
             lines.append(_ingest(top, options.model, str(top / "chunks.jsonl")))
         print("| | CPU, s | wall, s | chunks/s, wall |\n|---|---|---|---|")
         for name, costs in (("a directory, cut", files), ("the chunks as JSON lines", lines)):
@@ -70,6 +70,36 @@ def main() -> None:
         print(f"CPU time, directory / lines: {ratio:.2f}")
         unchanged = again.wall - startup
         print(f"unchanged: {unchanged:.2f} s over start-up; --checksum {checksum.wall:.2f} s")
+        _measure_one_file(top, options.model, options.runs)
+
+
+def _measure_one_file(top: Path, model: str, runs: int) -> None:
+    """Ingest all notes from one file, and print the CPU time as ratios."""
+    notes = top / "all.md"
+    with notes.open("w") as file:
+        for path in sorted((top / "notes").rglob("*.md")):
+            file.write(path.read_text() + "\n")
+    _ingest(top, model, str(notes))
+    stored = [JTV, "list", "--json", "--database", str(top / "t.db")]
+    records = subprocess.run(stored, check=True, capture_output=True, text=True).stdout
+    _write_records(top / "all.jsonl", records)
+    to_records: list[float] = []
+    to_lines: list[float] = []
+    for _ in range(runs):
+        cut = _ingest(top, model, str(notes)).cpu
+        to_records.append(cut / _ingest(top, model, str(top / "all.jsonl")).cpu)
+        to_lines.append(cut / _ingest(top, model, str(notes), "--lines").cpu)
+    for name, ratios in (("its chunks as JSON lines", to_records), ("--lines", to_lines)):
+        every = " ".join(f"{each:.2f}" for each in ratios)
+        print(f"CPU time, one file / {name}: {statistics.median(ratios):.2f} ({every})")
+
+
+def _write_records(path: Path, records: str) -> None:
+    """Write the documents that `jtv list --json` printed, with their metadata."""
+    with path.open("w") as file:
+        for line in records.splitlines():
+            each = json.loads(line)
+            file.write(json.dumps({"text": each["content"], **each["metadata"]}) + "\n")
 
 
 def write_files(directory: Path, count: int) -> None:

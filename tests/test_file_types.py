@@ -114,6 +114,15 @@ def test_a_page_from_a_pipe(made: Jtv) -> None:
     assert [each["content"] for each in records(made)] == ["From **a** pipe"]
 
 
+def test_speaker_notes_are_sections(made: Jtv) -> None:
+    put(made, "notes.pptx")
+    made.ok("ingest", "notes.pptx")
+    every = {each["heading"]: each["content"] for each in records(made)}
+    for slide in range(3):
+        [found] = [text for path, text in every.items() if f"Notes of slide {slide + 1}" in path]
+        assert found == f"## Notes of slide {slide + 1}\n\nSpeaker note xray{slide} ü"
+
+
 def paragraphs(count: int, start: str, end: str) -> str:
     return "".join(f"{start}Paragraph {number} of the page.{end}\n" for number in range(count))
 

@@ -7,6 +7,7 @@ it takes for running ones, so the plain text of each page is used.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from io import BytesIO
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,6 +20,7 @@ from jtv_cli.sources.source import InputFormat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from zipfile import ZipFile
 
     from jtv_cli.sources.blocks import RecordBlock, Text
     from jtv_cli.sources.source import Source
@@ -40,6 +42,10 @@ _HTML_CHARSET = re.compile(rb"<meta\b[^>]*?charset\s*=\s*[\"']?\s*([\w.:-]+)", r
 _CHARSET_WITHIN = 4096
 _ERROR_CLASS = re.compile(r"\w+Error: ")
 _LONGEST_REASON = 200
+_SLIDE = re.compile(r"ppt/slides/slide(\d{1,9})\.xml")
+_NOTES = re.compile(r'Target="\.\./notesSlides/([\w.-]+)"')
+_SLIDE_TEXT = re.compile(r"<a:t(?: [^>]*)?>([^<]*)</a:t>")
+_LARGEST_NOTES = 1 << 22
 _DATA_IMAGE = re.compile(r"!\[([^\]\n]*)\]\(data:[^)\s]*\)")
 
 
@@ -180,6 +186,7 @@ def _extract(data: bytes, input_format: InputFormat) -> _Extracted:
     text = _DATA_IMAGE.sub(r"\1", result.content)
     if media_type == _KINDS[InputFormat.PPTX].media_type:
         text = text.replace(r"\*\*", "")  # its marks of bold text, escaped
+        text += "".join(_speaker_notes(data))
     return _Extracted(title, [_Part(text)])
 
 
@@ -201,6 +208,39 @@ def _kind_of(data: bytes, named: _Kind) -> _Kind:
         if kind.part and any(name.startswith(kind.part) for name in names):
             return kind
     raise _misnamed(named.name)
+
+
+def _speaker_notes(data: bytes) -> Iterator[str]:
+    """Yield the notes below each slide of a presentation as a section; the library has none."""
+    from zipfile import ZipFile
+
+    with ZipFile(BytesIO(data)) as archive:
+        slides = {int(found[1]) for name in archive.namelist() if (found := _SLIDE.fullmatch(name))}
+        for slide in sorted(slides):
+            relations = _read(archive, f"ppt/slides/_rels/slide{slide}.xml.rels")
+            if not (notes := _NOTES.search(relations)):
+                continue
+            shapes = _read(archive, f"ppt/notesSlides/{notes[1]}").split("</p:sp>")
+            paragraphs = [
+                _unescaped("".join(_SLIDE_TEXT.findall(paragraph)))
+                for shape in shapes
+                if 'type="body"' in shape  # no numbers of pages, no dates
+                for paragraph in shape.split("</a:p>")
+            ]
+            if text := "\n\n".join(filter(str.strip, paragraphs)):
+                yield f"\n\n## Notes of slide {slide}\n\n{text}\n"
+
+
+def _read(archive: ZipFile, name: str) -> str:
+    """Return a part of an archive as text, "" if it cannot be read."""
+    from zipfile import BadZipFile
+    from zlib import error
+
+    # What zipfile raises for a part that is missing, damaged, encrypted, or compressed anew.
+    with suppress(KeyError, OSError, ValueError, RuntimeError, BadZipFile, error):
+        if archive.getinfo(name).file_size < _LARGEST_NOTES:
+            return archive.read(name).decode(errors="replace")
+    return ""
 
 
 def _decoded(data: bytes) -> str:
