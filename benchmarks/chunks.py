@@ -51,7 +51,11 @@ def main() -> None:
         for name, options in WAYS.items():
             with tempfile.TemporaryDirectory() as directory:
                 database = ("--database", str(Path(directory, "t.db")))
-                fill(LONG, model, options, in_front(name), database)
+                fill(LONG, model, options, database)
+                if field := in_front(name):
+                    below = ("--database", str(Path(directory, "below.db")))
+                    put_in_front(model, field, database, below)
+                    database = below
                 count = jtv("list", "--format", "text", "-0", *database).count("\0")
                 found = _files(questions, DEPTH, ("--per-source", "1"), database)
             ranks = [files.index(right) if right in files else None for files, right in found]
@@ -63,7 +67,7 @@ def main() -> None:
     for model in models:
         with tempfile.TemporaryDirectory() as directory:
             database = ("--database", str(Path(directory, "t.db")))
-            fill(LONG, model, (), "", database)
+            fill(LONG, model, (), database)
             for name, options in (("all", ()), ("one a file", ("--per-source", "1"))):
                 found = _files(questions, 5, options, database)
                 distinct = sum(len(set(files)) for files, _ in found) / len(found)
@@ -77,19 +81,19 @@ def in_front(way: str) -> str:
     return next((field for name, field in BELOW.items() if way.endswith(name)), "")
 
 
-def fill(
-    documents: Path, model: str, options: Sequence[str], in_front: str, database: Sequence[str]
-) -> None:
-    """Ingest a directory; `in_front` names a field to put in front of each chunk."""
+def fill(documents: Path, model: str, options: Sequence[str], database: Sequence[str]) -> None:
+    """Ingest a directory into a new table."""
     jtv("init", "--model", model, *database)
     jtv("ingest", str(documents), *options, *database)
-    if not in_front:
-        return
-    records = [json.loads(line) for line in jtv("list", "--json", *database).splitlines()]
+
+
+def put_in_front(model: str, field: str, chunks: Sequence[str], database: Sequence[str]) -> None:
+    """Ingest the chunks of a table into a new one, with a field in front of each."""
+    records = [json.loads(line) for line in jtv("list", "--json", *chunks).splitlines()]
     for each in records:
-        above = (each["metadata"] or {}).get(in_front, "")
+        above = (each["metadata"] or {}).get(field, "")
         each["text"] = f"{above}\n\n{each['content']}"
-    jtv("init", "--drop", "--yes", "--model", model, *database)
+    jtv("init", "--model", model, *database)
     for source in {each["source"] for each in records}:
         lines = [json.dumps(each) for each in records if each["source"] == source]
         name = ("--source", str(source), "--input", "jsonl")

