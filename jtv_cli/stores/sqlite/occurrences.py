@@ -26,12 +26,13 @@ _SOURCE = (
     """CASE WHEN ? IS NULL THEN 0 ELSE (SELECT id FROM "{name}_sources" WHERE source = ?) END"""
 )
 
-_INSERT = """
+_INSERT_WITH_END_LINE = """
 INSERT OR IGNORE INTO "{name}_occurrences" (source, line, document, metadata, end_line)
 VALUES (?, ?, ?, ?, ?)
 """
 
-_INSERT_IN_FORMAT_1 = """
+# Each value takes time, and most occurrences have no end line.
+_INSERT = """
 INSERT OR IGNORE INTO "{name}_occurrences" (source, line, document, metadata)
 VALUES (?, ?, ?, ?)
 """
@@ -116,15 +117,16 @@ class Occurrences:
     def insert(self, occurrences: Iterable[tuple[int, Occurrence]]) -> int:
         """Store (document, occurrence); return how many were new."""
         sources = _SourceIds(self._documents)
-        values = [
-            (sources[source], line or _NO_LINE, document, encode_metadata(metadata), end_line)
-            for document, (source, line, metadata, end_line) in occurrences
-        ]
-        if any(row[-1] is not None for row in values):
-            migrate(self._documents.connection)
-        elif self._documents.connection.format < 2:
-            return self._documents.executemany(_INSERT_IN_FORMAT_1, (row[:-1] for row in values))
-        return self._documents.executemany(_INSERT, values)
+        end_lines: list[int | None] = []
+        values: list[tuple[object, ...]] = []
+        for document, (source, line, metadata, end_line) in occurrences:
+            values.append((sources[source], line or _NO_LINE, document, encode_metadata(metadata)))
+            end_lines.append(end_line)
+        if end_lines.count(None) == len(end_lines):
+            return self._documents.executemany(_INSERT, values)
+        migrate(self._documents.connection)
+        with_end_lines = ((*v, end_line) for v, end_line in zip(values, end_lines, strict=True))
+        return self._documents.executemany(_INSERT_WITH_END_LINE, with_end_lines)
 
     def replace(
         self, source: str | None, new: Sequence[SourceLine], changed: Sequence[SourceLine]
