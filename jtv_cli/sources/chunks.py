@@ -161,8 +161,7 @@ class _Cutter:
 
         What such a line announces, an example or the body of a directive, stays with it.
         """
-        before = self._text[max(0, offset - _RANKED_BY) : offset].rstrip()
-        return before.endswith(":"), rank(self._text, offset)
+        return self._text.endswith(":\n\n", 0, offset), rank(self._text, offset)
 
     def _offsets(self, level: int) -> Sequence[int]:
         """Return the offsets at which a pattern allows a cut.

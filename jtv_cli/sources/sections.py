@@ -161,8 +161,13 @@ class Chunker:
             number += 1
         at = 0
         if self._kind is not Kind.CODE:
-            # Most lines begin with a letter, and are no headings.
-            for index in [i for i, line in enumerate(lines) if line and not line[0].isalnum()]:
+            # Most lines begin with a letter or, in plain text, are indented, and are no headings.
+            others = " \t" if self._kind is Kind.TEXT else ""
+            for index in [
+                i
+                for i, each in enumerate(lines)
+                if each and not each[0].isalnum() and each[0] not in others
+            ]:
                 if at < index:
                     done += self._add_text(number + at, lines[at:index])
                 line = lines[index]
