@@ -64,6 +64,22 @@ class TestMarkdown:
         assert "Title" in chunks(long, 64)[0][1]
         assert len(chunks(long, 64)[0][1]) > 50
 
+    @pytest.mark.parametrize("kind", [Kind.MARKDOWN, Kind.RST])
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "".join(f"## Chapter {number} of an outline\n" for number in range(99)),
+            "A title\n=======\n\n" * 99,
+            "# " + "word " * 999 + "\n\n",
+        ],
+    )
+    def test_nothing_is_lost_of_a_document_of_nothing_but_headings(
+        self, text: str, kind: Kind
+    ) -> None:
+        found = chunks(text, 64, kind)
+        assert "".join("".join(each[1].split()) for each in found) == "".join(text.split())
+        require_lines(text, found)
+
     @pytest.mark.parametrize("fence", ["```", "~~~", "````"])
     def test_a_fence_has_no_headings_and_stays_whole(self, fence: str) -> None:
         code = f"{fence}sh\n# not a heading\n\nmake all\n\n## neither\n{fence}"

@@ -121,6 +121,8 @@ class _Cutter:
             self._patterns += _PLACES[Kind.CODE]
         # The blank lines below a heading are not cut off either.
         self._uncut = _SPACE.match(text, uncut).end() if uncut else 0  # type: ignore[union-attr]
+        if self._uncut == len(text):  # nothing is below it
+            self._uncut = 0
         self._levels: list[Sequence[int]] = []
 
     def split(self, start: int, end: int, level: int, spans: list[tuple[int, int]]) -> None:
