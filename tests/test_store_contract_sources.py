@@ -416,7 +416,7 @@ class TestOldTidbTables:
             where = Occurrence(f"{number}.txt", 1, None, 2)
             tables[number].add([document(f"text {number}", where)], vectors(1, seed=number))
             tables[number].set_source_details({f"{number}.txt": {"number": number}})
-            return tables[number].add_occurrences("a.txt", [SourceLine(8, number + 1)])
+            return tables[number].add_occurrences("a.txt", [SourceLine(8 + number, 1)])
 
         with ThreadPoolExecutor(4) as pool:
             assert sum(pool.map(use, range(4))) == 4
