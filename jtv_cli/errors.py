@@ -232,14 +232,17 @@ _secrets: set[str] = set()
 
 
 def register_secret(value: str) -> None:
-    """Hide this value in every message from now on, percent-encoded or not.
+    """Hide this value in every message from now on, also percent-encoded or escaped.
 
     Values of fewer than four characters are left alone: hiding every "a" would
     make a message unreadable and tell more than it hides.
     """
+    forms = (value, quote(value, safe="", errors="surrogateescape"), unquote(value))
     _secrets.update(
-        form
-        for form in (value, quote(value, safe="", errors="surrogateescape"), unquote(value))
+        each
+        for form in forms
+        # As it is, as `shlex.quote` writes it, and as `repr` does, which a traceback shows.
+        for each in (form, form.replace("'", "'\"'\"'"), repr(form)[1:-1], repr(f"\"'{form}")[4:-1])
         if len(form) >= 4
     )
 

@@ -13,6 +13,7 @@ import pytest
 
 from jtv_cli.records import Occurrence, SourceLine
 from jtv_cli.stores import open_store
+from jtv_cli.stores.tidb.driver import DriverConnection
 from jtv_cli.text import text_hash
 from tables import document, documents, make, vectors
 from tidb_cluster import Cluster, TidbServer
@@ -225,6 +226,15 @@ def test_most_rows_go_in_the_binary_protocol(
         if each.vector is not None
     )
     assert all(each.vector is not None for each in stored)
+
+
+def test_a_server_that_has_not_prepared_the_statement(
+    plain_tidb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy may move a session to another server."""
+    monkeypatch.setattr(DriverConnection, "_prepare", lambda *_: 4711)
+    with closing(open_store(plain_tidb, writable=True)) as store:
+        assert make(store).add(documents(600), vectors(600)) == (600, 600)
 
 
 @pytest.mark.parametrize(

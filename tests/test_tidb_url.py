@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from urllib.parse import quote
 
 import pytest
@@ -63,6 +64,15 @@ def test_what_the_driver_is_given() -> None:
     password, charset = b"p", "utf8mb4"
     rest = {"host": "::1", "port": 4001, "user": "u", "password": password, "database": "d"}
     assert given == {**rest, "charset": charset}
+
+
+@pytest.mark.parametrize("password", ["pass'wo", r"""pa\ss'w"o""", 'pass"wo', r"p\asswo", "''pass"])
+def test_a_password_with_quotes_is_hidden_in_commands_and_tracebacks(password: str) -> None:
+    url = f"mysql://me:{password}@host/db"
+    parse_url(url)
+    for text in (url, f"'{url}", f'"{url}', f"\"'{url}"):
+        shown = [text, shlex.quote(text), repr(text), str(ValueError(1, text))]
+        assert all("me:***@host" in mask_secrets(each) for each in shown)
 
 
 def test_the_password_is_kept_secret() -> None:

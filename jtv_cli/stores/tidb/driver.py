@@ -77,6 +77,9 @@ _UNSETTABLE = frozenset({1193, 1227, 1231, 1238, 8121})
 _UNPREPARABLE = frozenset({1047, 1295, 1461})
 # Prepared for what the table was: the statement itself says what is wrong, if anything is.
 _SCHEMA_CHANGED = 8113
+# Prepared on another server than that to which a proxy has moved the session. TiDB reports it
+# with the code for unknown errors.
+_NOT_PREPARED = "Unknown prepared statement"
 _NO_CURSOR = 0
 # A longer statement, which inserts rows, may be as long as a packet can be.
 _LONGEST_FIRST_BYTES = 1 << 16
@@ -184,7 +187,7 @@ class DriverConnection(_PyMySQLConnection):  # type: ignore[misc]
             try:
                 return int(self._read_ok_packet().affected_rows)
             except err.MySQLError as error:
-                if code_of(error) != _SCHEMA_CHANGED:
+                if code_of(error) != _SCHEMA_CHANGED and _NOT_PREPARED not in str(error):
                     raise
                 self._prepared[sql] = None
                 return None
