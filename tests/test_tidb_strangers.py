@@ -19,6 +19,7 @@ from discretion import PASSWORD
 from jtv_cli.errors import StoreError
 from jtv_cli.stores.tidb import connection
 from jtv_cli.stores.tidb.connection import Database
+from jtv_cli.stores.tidb.schema import decode_comment
 from jtv_cli.stores.tidb.url import parse_url
 
 if TYPE_CHECKING:
@@ -384,3 +385,15 @@ def test_a_name_lookup_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
         silent.read(lambda _: None)
     assert time.monotonic() - started < 10
     ended.set()
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "[" * 2000,
+        '{"jtv": 2, "model": "m", "task": null, "dimensions": "8", "metric": "", "identity": ""}',
+        '{"jtv": 2, "model": [], "task": null, "dimensions": 8, "metric": "", "identity": ""}',
+    ],
+)
+def test_any_json_may_be_the_comment_of_a_table(comment: str) -> None:
+    assert decode_comment("other", comment) is None

@@ -106,13 +106,15 @@ def decode_comment(name: str, comment: str) -> Description | None:
     """
     try:
         record = json.loads(comment)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(record, dict) or not isinstance(record.get("jtv"), int):
         return None
     if record["jtv"] > FORMAT:
         raise of_newer_format(StoreError, f"table {name}", record["jtv"], FORMAT)
     if not record.keys() >= set(_SPEC_KEYS):
+        return None
+    if not (isinstance(record["model"], str) and isinstance(record["dimensions"], int)):
         return None
     try:
         recipe = Recipe.from_record(record.get("recipe"))
