@@ -4,8 +4,8 @@
 
 On the long documents of benchmarks/data/answers: 72 questions, each with the one file that
 answers it, in five languages. Of each file only the best hit counts. "whole" is a document as
-one text, which the model may cut; "lines" is a text a line. "below headings" are chunks that are
-embedded with the path of their headings in front, or with the title alone, as jtv does not.
+one text, which the model may cut; "lines" is a text a line. Some chunks are embedded with more in
+front, as jtv does not: the path of their headings, the title, or the end of the chunk before.
 
 The second table is of the hits as a search prints them: how many files the first five are of, and
 how often one is of the right file, with all hits and with one a file.
@@ -31,11 +31,16 @@ LONG = HERE / "data/answers/long"
 QUESTIONS = HERE / "data/answers/long_questions.jsonl"
 DEPTH = 10
 BELOW = {"below headings": "heading", "below the title": "title"}
+OVERLAPPING = {f"overlapping by {percent}%": percent / 100 for percent in (10, 20)}
 WAYS = {
     "whole": ("--no-chunk",),
     "lines": ("--lines",),
     **{f"chunks of {size}": ("--chunk", str(size)) for size in (64, 128, 256, 512)},
-    **{f"chunks of {size} {name}": ("--chunk", str(size)) for size in (64, 256) for name in BELOW},
+    **{
+        f"chunks of {size} {name}": ("--chunk", str(size))
+        for size in (64, 256)
+        for name in (*BELOW, *OVERLAPPING)
+    },
 }
 
 
@@ -52,9 +57,9 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as directory:
                 database = ("--database", str(Path(directory, "t.db")))
                 fill(LONG, model, options, database)
-                if field := in_front(name):
+                if has_more(name):
                     below = ("--database", str(Path(directory, "below.db")))
-                    put_in_front(model, field, database, below)
+                    put_in_front(model, name, database, below)
                     database = below
                 count = jtv("list", "--format", "text", "-0", *database).count("\0")
                 found = _files(questions, DEPTH, ("--per-source", "1"), database)
@@ -76,9 +81,9 @@ def main() -> None:
                 print(f"| {model} | {name} | {distinct:.1f} | {within:.3f} | {first:.3f} |")
 
 
-def in_front(way: str) -> str:
-    """Return the field that a way to read documents puts in front of each chunk, if any."""
-    return next((field for name, field in BELOW.items() if way.endswith(name)), "")
+def has_more(way: str) -> bool:
+    """Return whether a way to read documents puts something in front of each chunk."""
+    return way.endswith((*BELOW, *OVERLAPPING))
 
 
 def fill(documents: Path, model: str, options: Sequence[str], database: Sequence[str]) -> None:
@@ -87,15 +92,19 @@ def fill(documents: Path, model: str, options: Sequence[str], database: Sequence
     jtv("ingest", str(documents), *options, *database)
 
 
-def put_in_front(model: str, field: str, chunks: Sequence[str], database: Sequence[str]) -> None:
-    """Ingest the chunks of a table into a new one, with a field in front of each."""
+def put_in_front(model: str, way: str, chunks: Sequence[str], database: Sequence[str]) -> None:
+    """Ingest the chunks of a table into a new one, with more in front of each."""
     records = [json.loads(line) for line in jtv("list", "--json", *chunks).splitlines()]
-    for each in records:
-        above = (each["metadata"] or {}).get(field, "")
-        each["text"] = f"{above}\n\n{each['content']}"
+    share = next((share for name, share in OVERLAPPING.items() if way.endswith(name)), 0)
+    field = next((field for name, field in BELOW.items() if way.endswith(name)), "")
     jtv("init", "--model", model, *database)
     for source in {each["source"] for each in records}:
-        lines = [json.dumps(each) for each in records if each["source"] == source]
+        lines, end = [], ""
+        for each in records:
+            if each["source"] == source:
+                above = end if share else (each["metadata"] or {}).get(field, "")
+                lines.append(json.dumps(each | {"text": f"{above}\n\n{each['content']}"}))
+                end = each["content"][-int(share * len(each["content"])) :] if share else ""
         name = ("--source", str(source), "--input", "jsonl")
         jtv("ingest", "-", *name, *database, stdin="\n".join(lines))
 

@@ -113,8 +113,8 @@ def _table(model: str, way: str, directory: Path) -> tuple[str, str]:
         for each in path.parent.glob(f"{part.name}*"):
             each.unlink()
         database = ("--database", str(part))
-        if field := chunks.in_front(way):
-            chunks.put_in_front(model, field, _table(model, DEFAULT, directory), database)
+        if chunks.has_more(way):
+            chunks.put_in_front(model, way, _table(model, DEFAULT, directory), database)
         else:
             documents = directory / "manuals"
             if way in LIMITS:
