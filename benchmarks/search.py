@@ -139,7 +139,7 @@ def anonymous_memory(folder: Path) -> float:
         "import pathlib, re, sys\n"
         "from jtv_cli.cli.run import run\n"
         "run(sys.argv[2:])\n"
-        "print(pathlib.Path('/proc/self/status').read_text(), file=sys.stderr)"
+        "print(pathlib.Path('/proc/self/status').read_text(), file=sys.__stderr__)"
     )
     command = [sys.executable, "-c", program, *Jtv(folder).command(folder)]
     result = subprocess.run(command, check=True, capture_output=True, text=True)
