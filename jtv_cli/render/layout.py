@@ -50,17 +50,15 @@ def unwrapped(text: str) -> str:
 
     An excerpt is narrower than what was written. Lists, tables, and code stay as they are.
     """
-    lines: list[str] = []
+    parts: list[str] = []
+    is_wrapped = False
     for line in text.split("\n"):
         if not line.strip():
             is_wrapped = False
             continue
-        if lines and is_wrapped and not _NEW_LINE.match(line):
-            lines[-1] += f" {line}"
-        else:
-            lines.append(line)
+        parts += (" " if is_wrapped and not _NEW_LINE.match(line) else "\n", line)
         is_wrapped = len(line) >= _SHORTEST_WRAPPED and not _NOT_PROSE.match(line)
-    return "\n".join(lines)
+    return "".join(parts[1:])
 
 
 def cell_width(text: str) -> int:
