@@ -166,8 +166,8 @@ def set_comment(connection: Connection, name: str, comment: str) -> None:
     """Set the comment of a table."""
     # A comment must be a plain literal, in which the session's SQL mode makes \ an escape
     # character.
-    literal = comment.replace("\\", "\\\\").replace("'", "''")
-    connection.run(f"ALTER TABLE `{name}` COMMENT = '{literal}'")
+    escaped = comment.replace("\\", "\\\\").replace("'", "''")
+    connection.run(f"ALTER TABLE `{name}` COMMENT = '{escaped}'")
 
 
 def create_tables(connection: Connection, spec: TableSpec) -> None:
