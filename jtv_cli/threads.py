@@ -7,7 +7,7 @@ from threading import TIMEOUT_MAX, Thread
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 Item = TypeVar("Item")
 
@@ -31,6 +31,23 @@ def run_within(seconds: float, function: Callable[[], Item]) -> Item:
     It runs in a daemon thread, which is abandoned then: the process does not wait for it when
     it ends.
     """
+    return _result(get_within(seconds, _started(function)))
+
+
+def run_together(functions: Sequence[Callable[[], Item]]) -> list[Item]:
+    """Return what functions return, each run in a daemon thread of its own.
+
+    All of them end first, even if one raises an error, which is raised then. An exception in
+    the calling thread, such as a signal handler raises, abandons them.
+    """
+    if len(functions) == 1:
+        return [functions[0]()]
+    queues = [_started(function) for function in functions]
+    return [_result(result) for result in [queue.get() for queue in queues]]
+
+
+def _started(function: Callable[[], Item]) -> SimpleQueue[tuple[Item] | BaseException]:
+    """Start a daemon thread, and return the queue that will have the function's result."""
     results: SimpleQueue[tuple[Item] | BaseException] = SimpleQueue()
 
     def run() -> None:
@@ -40,7 +57,10 @@ def run_within(seconds: float, function: Callable[[], Item]) -> Item:
             results.put(error)
 
     Thread(target=run, daemon=True).start()
-    result = get_within(seconds, results)
+    return results
+
+
+def _result(result: tuple[Item] | BaseException) -> Item:
     if isinstance(result, BaseException):
         raise result
     return result[0]

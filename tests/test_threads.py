@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Barrier, Event, Thread
 
 import pytest
 
 import jtv_cli
-from jtv_cli.threads import get_within, run_within
+from jtv_cli.threads import get_within, run_together, run_within
 
 
 def test_a_wait_ends_when_its_time_is_up() -> None:
@@ -51,6 +52,34 @@ def test_a_function_that_takes_too_long_is_abandoned() -> None:
         run_within(30, lambda: 1 / 0)
     with pytest.raises(Empty):
         run_within(0.01, lambda: time.sleep(1))
+
+
+def test_functions_run_at_the_same_time() -> None:
+    meeting = Barrier(3, timeout=30)
+
+    def meet(number: int) -> int:
+        meeting.wait()
+        return number
+
+    assert run_together([partial(meet, number) for number in range(3)]) == [0, 1, 2]
+    assert run_together([]) == []
+
+
+def test_an_error_is_raised_when_all_have_ended() -> None:
+    ended: list[int] = []
+    waited = Event()
+
+    def end_late() -> None:
+        waited.wait(30)
+        ended.append(1)
+
+    def fail() -> None:
+        waited.set()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run_together([fail, end_late])
+    assert ended == [1]
 
 
 def test_no_other_module_waits_for_a_queue_with_a_time() -> None:

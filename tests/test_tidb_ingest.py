@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 TABLE = "jinaai_tidb_demo_documents"
 OFFLINE = ("--model", "hashing-v1")
 VECTOR = np.ones((1, 768), np.float32)
+BATCH_COMMIT = "(?s)INSERT INTO .*_occurrences.*COMMIT$"
 LINES = [f"line {number} of the file" for number in range(3000)]
 
 
@@ -239,7 +240,14 @@ def test_a_server_that_has_not_prepared_the_statement(
 
 @pytest.mark.parametrize(
     ("words", "after"),
-    [("INSERT INTO", False), ("^COMMIT", False), ("^COMMIT", True), ("occurrences", True)],
+    [
+        ("INSERT INTO", False),
+        ("^COMMIT", False),
+        ("^COMMIT", True),
+        ("occurrences", True),
+        (BATCH_COMMIT, False),
+        (BATCH_COMMIT, True),
+    ],
 )
 def test_a_connection_that_is_lost(
     paying: Jtv, api: JinaServer, words: str, after: bool, plain_tidb: str
@@ -250,21 +258,22 @@ def test_a_connection_that_is_lost(
     said = [line for line in result.stderr.splitlines() if "retrying" in line]
     assert len(said) == 1
     assert "lost the connection to 127.0.0.1:" in said[0]
-    assert said[0].endswith("without counting what may have been committed") is (words == "^COMMIT")
+    assert said[0].endswith("without counting what may have been committed") is ("COMMIT" in words)
     assert_complete(paying)
     assert sorted(api.bill) == sorted(LINES)
 
 
+@pytest.mark.parametrize("words", ["^COMMIT", BATCH_COMMIT])
 def test_a_connection_that_is_lost_again_and_again(
-    paying: Jtv, api: JinaServer, plain_tidb: str
+    paying: Jtv, api: JinaServer, plain_tidb: str, words: str
 ) -> None:
     with Proxy(plain_tidb) as proxy:
-        proxy.on("^COMMIT", lose=True, times=None)
+        proxy.on(words, lose=True, times=None)
         result = paying(*INGEST, env={"TIDB_DATABASE_URL": proxy.url})
     assert result.code == 5
     assert result.error.startswith("jtv: error: lost the connection to 127.0.0.1:")
     assert result.error.endswith("\nhint: run the same command again")
-    attempts = proxy.statements.count("COMMIT")
+    attempts = sum(re.search(words, sql) is not None for sql in proxy.statements)
     assert result.stderr.count("retrying") == attempts / 6 >= 1
     paying.ok(*INGEST)
     assert_complete(paying)

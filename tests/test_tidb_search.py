@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from threading import Barrier
 from typing import TYPE_CHECKING
 
 import pytest
@@ -66,6 +67,29 @@ def test_each_round_trip_is_needed(indexed: Jtv, tiflash_tidb: str) -> None:
         ["SELECT", "table_name,"],
         ["WITH", "near"],
     ]
+
+
+@pytest.mark.parametrize("options", [(), ("--exact",), ("--source", "*.txt")])
+def test_many_queries_go_over_several_connections(
+    indexed: Jtv, tiflash_tidb: str, options: tuple[str, ...]
+) -> None:
+    """One of them is lost, so that its queries are sent again."""
+    queries = [f"{query} {number}" for number in range(20) for query in QUERIES]
+    file = indexed.write("queries.txt", "\n".join(queries))
+    meeting = Barrier(3, timeout=30)
+    with Proxy(tiflash_tidb) as proxy:
+        proxy.on("^WITH near", lose=True)
+        proxy.on("^WITH near", meeting.wait, times=3)
+        found = indexed.ok(
+            *("search", "--queries", str(file), "--json", *options),
+            env={"TIDB_DATABASE_URL": proxy.url},
+        )
+    assert not meeting.broken
+    assert found.stderr.count("retrying") == 1
+    assert [record["query"] for record in found.records] == queries
+    for number in (0, 19, 39):
+        alone = indexed.ok("search", queries[number], "--json", *options).records
+        assert found.records[number]["hits"] == alone
 
 
 def test_it_agrees_with_the_embedded_store(indexed: Jtv) -> None:

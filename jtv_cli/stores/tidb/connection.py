@@ -26,7 +26,7 @@ from jtv_cli.stores.tidb.errors import (
 from jtv_cli.stores.tidb.sql import literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from jtv_cli.errors import JtvError
     from jtv_cli.stores.tidb.url import Address
@@ -61,7 +61,8 @@ class Connection:
         self.idle_since = time.monotonic()
         self.looked_up: dict[object, Any] = {}
         """What needs to be looked up once in a connection."""
-        self._pending: list[str] = []
+        self.in_transaction = False
+        self._pending = ""
 
     def rows(self, statement: str) -> Rows:
         """Return the rows of a statement."""
@@ -76,18 +77,28 @@ class Connection:
         """Run a statement; return how many rows it changed."""
         return int(self.rows(statement)[0][0])
 
-    def run_prepared(self, statement: str, types: bytes, values: bytes) -> int | None:
+    def run_prepared(
+        self, statement: str, types: bytes, values: Iterable[bytes]
+    ) -> list[int | None]:
         """Run a statement in the binary protocol, as `DriverConnection.run_prepared` does."""
-        if self._pending:
-            self.fetch_all()
+        pending, self._pending = self._pending, ""
         try:
-            return self.driver.run_prepared(statement, types, values)  # type: ignore[no-any-return]
+            return self.driver.run_prepared(  # type: ignore[no-any-return]
+                statement, types, values, before=pending
+            )
         except err.MySQLError as error:
             raise DatabaseError(error, statement) from error
 
     def begin(self) -> None:
         """Begin a transaction, along with the next statement."""
-        self._pending.append("BEGIN")
+        self._pending = "BEGIN"
+        self.in_transaction = True
+
+    def commit(self, *statements: str) -> list[Rows]:
+        """Run statements as `fetch_all` does, and commit the transaction in the same round trip."""
+        rows = self.fetch_all(*statements, _COMMIT)
+        self.in_transaction = False
+        return rows[:-1]
 
     def fetch_all(self, *statements: str, optional: int = 0) -> list[Rows]:
         """Run statements in one round trip, and return the rows of each.
@@ -96,20 +107,24 @@ class Connection:
         server does not run those after it. The server may refuse the last `optional` ones, for
         lack of a privilege or of a table: then their rows are missing.
         """
-        pending, self._pending = self._pending, []
+        if self._pending:
+            statements, self._pending = (self._pending, *statements), ""
+            return self.fetch_all(*statements, optional=optional)[1:]
         cursor = self.driver.cursor()
         found: list[Rows] = []
         try:
-            cursor.execute(";\n".join((*pending, *statements)))
+            cursor.execute(";\n".join(statements))
             while True:
                 found.append(cursor.fetchall() if cursor.description else ((cursor.rowcount,),))
                 if not cursor.nextset():
                     break
         except err.MySQLError as error:
             is_refused = self.driver.open and code_of(error) not in RETRYABLE
-            if not is_refused or len(found) < len(pending) + len(statements) - optional:
-                raise DatabaseError(error, ";\n".join(statements)) from error
-        return found[len(pending) :]
+            if not is_refused or len(found) < len(statements) - optional:
+                # If the server says what is wrong, that is with the next one, and ends them all.
+                end = len(found) + 1 if is_refused else len(statements)
+                raise DatabaseError(error, *statements[len(found) : end]) from error
+        return found
 
     def is_alive(self) -> bool:
         """Return whether the server should still answer; ask it after some time without use."""
@@ -182,7 +197,8 @@ class Database:
         def in_transaction(connection: Connection) -> Result:
             connection.begin()
             result = work(connection)
-            connection.run(_COMMIT)
+            if connection.in_transaction:
+                connection.commit()
             return result
 
         return self.read(in_transaction)
@@ -273,7 +289,7 @@ class Database:
                 if pause is None or not self._is_retryable(error):
                     raise failure from error
                 outcome = "; retrying"
-                if error.statement == _COMMIT:
+                if _COMMIT in error.statements:
                     outcome += ", without counting what may have been committed"
                 if not last_notice.endswith(outcome):
                     last_notice = f"{failure.message}{outcome}"

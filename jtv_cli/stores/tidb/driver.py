@@ -31,7 +31,7 @@ from jtv_cli.stores.tidb.errors import (
 from jtv_cli.stores.tidb.sql import literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from jtv_cli.stores.tidb.tls import Tls
 
@@ -82,7 +82,7 @@ _SCHEMA_CHANGED = 8113
 _NOT_PREPARED = "Unknown prepared statement"
 _NO_CURSOR = 0
 # A longer statement, which inserts rows, may be as long as a packet can be.
-_LONGEST_FIRST_BYTES = 1 << 16
+_LONGEST_FIRST_BYTES = 1 << 19
 
 
 class _PasswordRefused(err.OperationalError):
@@ -168,29 +168,38 @@ class DriverConnection(_PyMySQLConnection):  # type: ignore[misc]
         with self._decoding():
             return int(super().next_result(unbuffered))
 
-    def run_prepared(self, sql: str, types: bytes, values: bytes) -> int | None:
-        """Run a statement in the binary protocol; return the number of rows that it changed.
+    def run_prepared(
+        self, sql: str, types: bytes, values: Iterable[bytes], *, before: str = ""
+    ) -> list[int | None]:
+        """Run a statement in the binary protocol, with each of the values in turn.
 
-        `types` has the type of each parameter, `values` all of them. Returns None if the server
-        refuses to prepare or to run it so. The connection prepares a statement once.
+        `types` has the type of each parameter, and an item of `values` all parameters. They are
+        sent without waiting for an answer, after the statement `before`, so that all of it
+        takes one round trip. The connection prepares a statement once, in another one.
+
+        Returns how many rows each changed: None where the server refuses to run it so. If it
+        refuses to prepare the statement, the list is empty and no values are taken.
         """
         with self._decoding():
             if sql not in self._prepared:
                 self._prepared[sql] = self._prepare(sql)
+            if before:
+                self._execute_command(COMMAND.COM_QUERY, before)
             number = self._prepared[sql]
             if number is None:
-                return None
+                if before:
+                    self._read_ok_packet()
+                return []
             nulls = bytes((len(types) + 7) // 8)
             signed = b"".join(bytes((one, 0)) for one in types)
             head = struct.pack("<IBI", number, _NO_CURSOR, 1) + nulls + b"\1" + signed
-            self._execute_command(COMMAND.COM_STMT_EXECUTE, head + values)
-            try:
-                return int(self._read_ok_packet().affected_rows)
-            except err.MySQLError as error:
-                if code_of(error) != _SCHEMA_CHANGED and _NOT_PREPARED not in str(error):
-                    raise
-                self._prepared[sql] = None
-                return None
+            sent = 0
+            for some in values:
+                self._execute_command(COMMAND.COM_STMT_EXECUTE, head + some)
+                sent += 1
+            if before:
+                self._read_next_ok()
+            return [self._read_changed(sql) for _ in range(sent)]
 
     def ping(self, reconnect: bool = False) -> None:
         """Check the connection. Raises OperationalError for an answer that cannot be decoded."""
@@ -223,6 +232,21 @@ class DriverConnection(_PyMySQLConnection):  # type: ignore[misc]
             for _ in range(count + 1 if count else 0):  # the end is a packet of its own
                 self._read_packet()
         return int(number)
+
+    def _read_changed(self, sql: str) -> int | None:
+        """Return how many rows a prepared statement changed, None if it was not run."""
+        try:
+            return int(self._read_next_ok().affected_rows)
+        except err.MySQLError as error:
+            if code_of(error) != _SCHEMA_CHANGED and _NOT_PREPARED not in str(error):
+                raise
+            self._prepared[sql] = None
+            return None
+
+    def _read_next_ok(self) -> Any:  # noqa: ANN401  # PyMySQL's OKPacketWrapper
+        """Read the answer to the next of several commands that were sent together."""
+        self._next_seq_id = 1  # each answer is numbered from its own command
+        return self._read_ok_packet()
 
     def _set_and_query(self, statement: bytes) -> int:
         """Send the settings and a statement in one round trip."""

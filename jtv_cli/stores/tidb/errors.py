@@ -19,16 +19,16 @@ _SHOWN_CHARACTERS = 500
 
 
 class DatabaseError(Exception):
-    """An error of the driver or the server; `statement` is None for one of a connection.
+    """An error of the driver or the server, in a connection or in one of some `statements`.
 
-    Its text has the beginning of the statement, without the literals: they may be users' texts.
+    Its text has their beginning, without the literals: they may be users' texts.
     """
 
-    def __init__(self, orig: MySQLError, statement: str | None = None) -> None:
-        beginning = (statement or "").partition("'")[0][:_SHOWN_CHARACTERS]
+    def __init__(self, orig: MySQLError, *statements: str) -> None:
+        beginning = ";\n".join(statements).partition("'")[0][:_SHOWN_CHARACTERS]
         super().__init__(f"{orig} [{beginning}]")
         self.orig = orig
-        self.statement = statement
+        self.statements = statements
 
 
 class TooLarge(StoreError):
@@ -161,7 +161,7 @@ def tls_error(error: DatabaseError, tls: Tls) -> StoreError | None:
     """
     # Once a statement was sent, both sides have agreed: what OpenSSL does not understand from
     # then on is how a connection broke.
-    broke = _CONNECTION_BROKE if error.statement is None else ssl.SSLError
+    broke = _CONNECTION_BROKE if not error.statements else ssl.SSLError
     cause: BaseException | None = error
     while cause is not None:
         code, text = cause.args if len(cause.args) == 2 else (None, "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 from typing import TYPE_CHECKING, Any
 
 from pymysql.constants import FIELD_TYPE
@@ -64,15 +64,18 @@ class Rows:
         self._packet_bytes = packet_bytes
 
     def add(self, documents: Sequence[Document], vectors: Vectors) -> Added:
-        """Insert the documents that are not stored yet, and the occurrences of all.
+        """Insert the documents that are not stored yet and the occurrences of all, and commit.
 
-        Of few, these are two round trips.
+        These are two round trips, for many documents three; for new sources one more.
 
         Raises TableDropped.
         """
         stored, last = self._insert_documents(documents, vectors)
         hashes = [document.hash for document in documents]
-        names = {where.source for document in documents for where in document.occurrences}
+        # In order: sources are numbered as they are inserted.
+        names = list(
+            dict.fromkeys(where.source for document in documents for where in document.occurrences)
+        )
         counts, rows, sources = self._fetch(
             last,
             self._lookups(self._schema.documents, "content_hash", hashes, lock=True),
@@ -84,12 +87,15 @@ class Rows:
             (ids[document.hash], where) for document in documents for where in document.occurrences
         ]
         stored += sum(count for (count,) in counts)
-        return Added(stored, self._insert_occurrences(places, _by_name(names, sources)))
+        ids_of_sources = self._insert_sources(names, sources)
+        return Added(stored, self._insert_occurrences(places, ids_of_sources))
 
     def add_occurrences(
         self, source: str | None, places: Sequence[SourceLine], *, replace: bool = False
     ) -> int:
-        """Insert occurrences, in place of the stored ones with `replace`; return how many.
+        """Insert occurrences, in place of the stored ones with `replace`, and commit.
+
+        Returns how many.
 
         Raises TableDropped, and DocumentDeleted.
         """
@@ -107,7 +113,7 @@ class Rows:
             (place.document, Occurrence(source, place.line, place.metadata, place.end_line))
             for place in places
         ]
-        return self._insert_occurrences(occurrences, _by_name({source}, sources))
+        return self._insert_occurrences(occurrences, self._insert_sources({source}, sources))
 
     def known(
         self, hashes: Sequence[bytes], lines: SourceRange | None = None
@@ -223,33 +229,35 @@ class Rows:
     def _insert_documents(
         self, documents: Sequence[Document], vectors: Vectors
     ) -> tuple[int, list[str]]:
-        """Insert documents; return the number of new ones, and the statement for the rest, if any.
+        """Insert documents; return the number of new ones, and the statements for the rest.
 
         Most of many go in the binary protocol: in a statement, the server reads all digits of
         the vectors twice, to parse it and for its digest, before it reads the numbers.
         """
         size = prepared_rows(vectors.shape[1])
-        if len(documents) < _WORTH_PREPARING * size:
-            *statements, last = self._document_inserts(documents, vectors)
-            return self._run(statements), [last]
+        rest = len(documents) - len(documents) % size
+        if rest < _WORTH_PREPARING * size:
+            rest = 0
         row = ",".join(["(?,?,?)"] * size)
         into = f"{self._schema.documents} ({_DOCUMENT_COLUMNS})"
         statement = f"INSERT INTO {into} VALUES {row} ON DUPLICATE KEY UPDATE id = id"
+        types, most = bytes(_DOCUMENT_TYPES * size), self._packet_bytes - 32 * size
         parts = (
-            (some, those, document_values(some, those))
-            for start in range(0, len(documents), size)
-            for some, those in [(documents[start : start + size], vectors[start : start + size])]
+            (part, document_values(documents[part], vectors[part]))
+            for part in (slice(start, start + size) for start in range(0, rest, size))
         )
         inserted = 0
-        for some, those, values in ahead(parts):
-            count = None
-            if len(some) == size and len(values) < self._packet_bytes - 32 * size:
-                types = bytes(_DOCUMENT_TYPES * size)
-                count = self._connection.run_prepared(statement, types, values)
-            if count is None:
-                count = self._run(self._document_inserts(some, those))
-            inserted += count
-        return inserted, []
+        for fits, some in groupby(parts, lambda part: len(part[1]) < most):
+            sent: list[slice] = []
+            counts: list[int | None] = []
+            if fits:
+                counts = self._connection.run_prepared(statement, types, _values(some, sent))
+            refused = [part for part, count in zip(sent, counts, strict=True) if count is None]
+            for part in chain(refused, (part for part, _ in some)):
+                inserted += self._run(self._document_inserts(documents[part], vectors[part]))
+            inserted += sum(filter(None, counts))
+        statements = list(self._document_inserts(documents[rest:], vectors[rest:]))
+        return inserted + self._run(statements[:-1]), statements[-1:]
 
     def _document_inserts(self, documents: Sequence[Document], vectors: Vectors) -> Iterator[str]:
         rows = (
@@ -258,26 +266,41 @@ class Rows:
         )
         return self._inserts(self._schema.documents, "id", _DOCUMENT_COLUMNS, rows)
 
+    def _insert_sources(
+        self, names: Collection[str | None], rows: Iterable[tuple[bytes, int]]
+    ) -> dict[str | None, int]:
+        """Insert the sources that do not exist yet; return the ids of all by name.
+
+        `rows` are hash and id of those that do. Raises TableDropped.
+        """
+        ids = _by_name(names, rows)
+        missing = {name: text_hash(name) for name in names if name is not None and name not in ids}
+        if missing:
+            values = [_in_parentheses(name, key) for name, key in missing.items()]
+            inserts = list(self._inserts(self._schema.sources, "id", "source, source_hash", values))
+            _, found = self._fetch(inserts, self._source_lookups(missing, lock=True))
+            ids |= _by_name(missing, found)
+            _require_all(missing, ids)
+        return ids
+
     def _insert_occurrences(
         self, occurrences: Sequence[tuple[int, Occurrence]], sources: dict[str | None, int]
     ) -> int:
-        """Insert occurrences of documents, by id; return how many were new.
+        """Insert occurrences of documents, by id, and commit; return how many were new.
 
-        `sources` has the ids of the sources that exist, by name; others are inserted.
+        `sources` has the ids of their sources by name.
         """
-        names = dict.fromkeys(occurrence.source for _, occurrence in occurrences)
-        if missing := [name for name in names if name is not None and name not in sources]:
-            rows = [_in_parentheses(name, text_hash(name)) for name in missing]
-            self._run(self._inserts(self._schema.sources, "id", "source, source_hash", rows))
-            sources |= self._source_ids(missing, lock=True)
-            _require_all(missing, sources)
         has_end_line = self._schema.format > 1
         places = (
             _occurrence_row(document, sources[where.source], where, has_end_line=has_end_line)
             for document, where in occurrences
         )
         columns = "document, source, line, metadata" + (", end_line" if has_end_line else "")
-        return self._run(self._inserts(self._schema.occurrences, "document", columns, places))
+        statements = list(self._inserts(self._schema.occurrences, "document", columns, places))
+        inserted = self._run(statements[:-1])
+        return inserted + sum(
+            int(count) for [(count,)] in self._connection.commit(*statements[-1:])
+        )
 
     def _select_lines(self) -> str:
         columns = f"line, document, metadata, {self._schema.end_line}"
@@ -356,6 +379,13 @@ class Rows:
         """
         results = iter(fetch_own(self._connection, self._schema, *chain.from_iterable(groups)))
         return [list(chain.from_iterable(islice(results, len(group)))) for group in groups]
+
+
+def _values(parts: Iterable[tuple[slice, bytes]], sent: list[slice]) -> Iterator[bytes]:
+    """Yield the values of parts, and add each part to those that are sent."""
+    for part, values in parts:
+        sent.append(part)
+        yield values
 
 
 def _is_at(source: int | None, places: Sequence[SourceLine]) -> str:

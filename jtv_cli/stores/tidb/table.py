@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
+from functools import partial
 from itertools import chain, islice
-from math import isnan
+from math import ceil, isnan
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jtv_cli.batching import batched
@@ -62,6 +63,7 @@ from jtv_cli.stores.tidb.statements import (
 )
 from jtv_cli.stores.tidb.tutorial import pass_on_hashes
 from jtv_cli.text import text_hash
+from jtv_cli.threads import run_together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -88,6 +90,10 @@ _OCCURRENCES = 20_000
 _MATCHES = 1000
 # The most lines of a source that are looked up along with the texts in them.
 _LINES = 10_000
+# Many queries go over so many connections, each with at least so many of them: a server answers
+# the statements of one connection one after the other.
+_CONNECTIONS = 4
+_LEAST_QUERIES = 8
 
 
 class TidbTable(Table):
@@ -192,18 +198,24 @@ class TidbTable(Table):
         far = 2.0 if max_distance is None else max_distance
         if filter is None:
             plan = self._plan(vectors[0], k, exact=exact) if exact or explain else None
-            results = self._database.read(
-                lambda connection: search(connection, self._schema, vectors, k, far=far, plan=plan)
+            results = self._answered(
+                lambda part, connection: search(
+                    connection, self._schema, vectors[part], k, far=far, plan=plan
+                ),
+                len(vectors),
+                explain=explain,
             )
         elif not self._schema.has_parts:
             reason = "the tutorial's table has no sources and no metadata"
             results = SearchResults([[] for _ in vectors], reason)
         else:
             found = self._plan(vectors[0], k, exact=exact, has_filter=True)
-            results = self._database.read(
-                lambda connection: search_matching(
-                    connection, self._schema, vectors, k, far=far, filter=filter, plan=found
-                )
+            results = self._answered(
+                lambda part, connection: search_matching(
+                    connection, self._schema, vectors[part], k, far=far, filter=filter, plan=found
+                ),
+                len(vectors),
+                explain=explain,
             )
         return results if explain else results._replace(explanation="")
 
@@ -221,23 +233,18 @@ class TidbTable(Table):
         if filter is not None and not self._schema.has_parts:
             return SearchResults([[] for _ in queries])
         far = 2.0 if max_distance is None else max_distance
-        hits = []
-        for number, query in enumerate(queries):
-            vector = None if vectors is None else vectors[number]
-            hits.append(
-                self._database.read(
-                    lambda connection: best_matches(
-                        connection,
-                        self._schema,
-                        query,  # noqa: B023
-                        k,
-                        vector=vector,  # noqa: B023
-                        far=far,
-                        filter=filter,
-                    )
+
+        def search_part(part: slice, connection: Connection) -> SearchResults:
+            some = [None] * len(queries[part]) if vectors is None else vectors[part]
+            hits = [
+                best_matches(
+                    connection, self._schema, query, k, vector=vector, far=far, filter=filter
                 )
-            )
-        return SearchResults(hits, "the full-text index was used" if explain else "")
+                for query, vector in zip(queries[part], some, strict=True)
+            ]
+            return SearchResults(hits, "the full-text index was used" if explain else "")
+
+        return self._answered(search_part, len(queries), explain=explain)
 
     def scan(
         self, query: Vectors | None = None, *, after: int | None = None, limit: int | None = None
@@ -448,6 +455,21 @@ class TidbTable(Table):
                 connection, self._schema, query, k, has_filter=has_filter
             )
         )
+
+    def _answered(
+        self, work: Callable[[slice, Connection], SearchResults], queries: int, *, explain: bool
+    ) -> SearchResults:
+        """Return what `work` returns for parts of the queries, many of them at the same time.
+
+        An explanation is about all queries, so that they are one part then.
+        """
+        size = max(queries if explain else ceil(queries / _CONNECTIONS), _LEAST_QUERIES)
+        parts = [slice(start, start + size) for start in range(0, queries, size)]
+        results = run_together(
+            [partial(self._database.read, partial(work, part)) for part in parts]
+        )
+        hits = [hits for result in results for hits in result.hits]
+        return SearchResults(hits, results[0].explanation if results else "")
 
     def _by_id(
         self,
