@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import json
 import os
 import random
@@ -18,6 +19,12 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import pytest
+
+# The workers share the cores, so that BLAS with as many threads would only take turns. What
+# the tests start does not inherit this.
+with pytest.MonkeyPatch.context() as _patch:
+    _patch.setenv("OPENBLAS_NUM_THREADS", "1")
+    import numpy as np  # noqa: F401
 
 import sentence_model
 import tidb_cluster
@@ -347,6 +354,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tidb_program" in getattr(item, "fixturenames", ()):
             item.add_marker("tidb")
+
+
+def pytest_collection_finish() -> None:
+    """Have later garbage collections pass over the thousands of tests, which stay anyway."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

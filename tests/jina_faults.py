@@ -57,10 +57,10 @@ def dripping(head: bytes, piece: bytes, pause: float = 0.02) -> Fault:
     return lambda reply: replace(reply, raw=head, pieces=pieces())
 
 
-def bomb(size: int) -> Fault:
-    """Answer with so many bytes of white space, packed into next to nothing."""
-    packed = gzip.compress(b" " * size)
-    return answer(200, packed, {"Content-Encoding": "gzip"})
+def bomb(reply: Reply) -> Reply:
+    """Answer with 256 MiB of white space, packed into next to nothing."""
+    packed = gzip.compress(b" " * (1 << 28))
+    return answer(200, packed, {"Content-Encoding": "gzip"})(reply)
 
 
 def hang(seconds: float) -> Fault:

@@ -197,7 +197,7 @@ FAULTS: dict[str, Fault] = {
     "a limit": jina_faults.answer(429, {"detail": "limit"}),
     "503": jina_faults.answer(503),
     "500": jina_faults.answer(500, {"detail": "sorry"}),
-    "a bomb": jina_faults.bomb(1 << 28),
+    "a bomb": jina_faults.bomb,
 }
 
 

@@ -18,47 +18,69 @@ if TYPE_CHECKING:
 MOMENTS = 200
 
 # Runs a command once to count the audit events of its start, imports for the most part, and
-# then once for each of the moments that are spread over them, in a process of its own.
+# once more: at each of the moments that are spread over them, a fork gets a signal and goes on.
 AT_EVENTS = """
 import json, os, signal, sys
 
 _, moments, *arguments = sys.argv
 moments = int(moments)
+exit = os._exit
 
-def run(moment, number):
-    seen = 0
-    def hook(event, args):
-        nonlocal seen
-        seen += 1
-        if seen == moment:
-            os.kill(os.getpid(), number)
-    reader, writer = os.pipe()
-    if not os.fork():
-        os.close(reader)
-        os.dup2(writer, 2)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        exit = os._exit
-        def exit_and_count(code):
-            if not moment:
-                os.write(2, str(seen).encode())
-            exit(code)
-        os._exit = exit_and_count
-        sys.argv = ["jtv", *arguments]
-        from jtv_cli.__main__ import main
-        sys.addaudithook(hook)
-        main()
-    os.close(writer)
+def run(hook, report):
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    def report_and_exit(code):
+        report()
+        exit(code)
+    os._exit = report_and_exit
+    sys.argv = ["jtv", *arguments]
+    from jtv_cli.__main__ import main
+    sys.addaudithook(hook)
+    main()
+
+def read_and_wait(reader):
     said = b""
     while block := os.read(reader, 65536):
         said += block
     os.close(reader)
     return os.waitstatus_to_exitcode(os.wait()[1]), said.decode()
 
-_, count = run(0, 0)
-for n in range(moments):
-    number = (signal.SIGINT, signal.SIGTERM)[n % 2]
-    moment = 1 + n * int(count) // moments
-    print(json.dumps([moment, number, *run(moment, number)]))
+def count():
+    seen = 0
+    def hook(event, args):
+        nonlocal seen
+        seen += 1
+    reader, writer = os.pipe()
+    if not os.fork():
+        run(hook, lambda: os.write(writer, str(seen).encode()))
+    os.close(writer)
+    return int(read_and_wait(reader)[1])
+
+def interrupt(numbers):
+    seen, is_busy, runs, out = 0, False, [], os.dup(1)
+    def hook(event, args):
+        nonlocal seen, is_busy
+        if is_busy:
+            return
+        seen += 1
+        if seen not in numbers:
+            return
+        is_busy = True
+        reader, writer = os.pipe()
+        if not os.fork():
+            os.dup2(writer, 2)
+            os.close(writer)
+            os.close(reader)
+            os._exit = exit
+            os.kill(os.getpid(), numbers[seen])
+            return
+        os.close(writer)
+        runs.append([seen, numbers[seen], *read_and_wait(reader)])
+        is_busy = False
+    run(hook, lambda: os.write(out, json.dumps(runs).encode()))
+
+total = count()
+signals = (signal.SIGINT, signal.SIGTERM)
+interrupt({1 + n * total // moments: signals[n % 2] for n in range(moments)})
 """
 
 
@@ -73,7 +95,7 @@ def test_at_many_moments_of_the_start(sampled: Jtv, command: list[str]) -> None:
         timeout=300,
         check=True,
     )
-    runs = [json.loads(line) for line in process.stdout.splitlines()]
+    runs = json.loads(process.stdout)
     assert len(runs) == MOMENTS
     for moment, number, code, said in runs:
         # The interpreter's own handler of SIGINT is there from the start.
