@@ -78,6 +78,27 @@ class ForkServer:
         return _Fork(self.address, command, **options)
 
 
+CLIENT = """#!{python} -IS
+import json, os, signal, socket, sys
+
+command = [{script!r}, *sys.argv[1:]]
+if any(word.startswith("/dev/fd/") for word in command):
+    os.execv(command[0], command)
+server = socket.socket(socket.AF_UNIX)
+server.connect({address!r})
+socket.send_fds(server, [b"!"], [0, 1, 2])
+server.sendall(json.dumps([command, dict(os.environ), os.getcwd()]).encode())
+server.shutdown(socket.SHUT_WR)
+answers = server.makefile("rb")
+pid = int(answers.readline())
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda number, _: os.kill(pid, number))
+code = os.waitstatus_to_exitcode(int(answers.readline()))
+os._exit(code if code >= 0 else 128 - code)
+"""
+"""A program for shells that has the fork server run `script`, and ends as that does."""
+
+
 class _Fork(subprocess.Popen[bytes]):
     """A process that another process forks.
 

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import jina_server
-from conftest import SAMPLE_TEXTS, SCRIPT
+from conftest import SAMPLE_TEXTS, SCRIPT, fork_server
+from fork_server import CLIENT
 from openai_server import OpenAIServer
 from terminal import open_terminal, visible_lines
 
@@ -69,7 +71,7 @@ ANSWERS = {
     r"(?m)^jtv tables rename --replace .*$": r"\g<0> --yes",
     r"(?m)^jtv reembed .*$": rf"JINA_API_KEY={KEY} \g<0>",
     r"(?m)^jtv models remove \S+$": r"! \g<0>",
-    r"(?m)^jtv sync \S+ --watch$": r"timeout --signal INT 5 \g<0> || test $? = 124",
+    r"(?m)^jtv sync \S+ --watch$": r"timeout --signal INT 2 \g<0> || test $? = 124",
 }
 # Programs that need a person, a clock, or a network, as far as the pages use them.
 STAND_INS = {
@@ -129,6 +131,11 @@ def run(page: str, jtv: Jtv, replaced: dict[str, str], *, tidb: bool) -> None:
     for name, program in STAND_INS.items():
         path = jtv.write(f"../bin/{name}", f"#!/bin/sh\n{program}\n")
         path.chmod(0o755)
+    if jtv.can_fork:
+        client = CLIENT.format(
+            python=sys.executable, script=str(SCRIPT), address=fork_server().address
+        )
+        jtv.write("../bin/jtv", client).chmod(0o755)
     for command in ("git init -q", "git add .", "git commit -q -m 'Rotate the log files weekly'"):
         subprocess.run(command, shell=True, check=True, cwd=work, env=jtv.variables(IDENTITY))
     text = script(page, tidb=tidb)
@@ -140,7 +147,7 @@ def run(page: str, jtv: Jtv, replaced: dict[str, str], *, tidb: bool) -> None:
     reader.start()
     trace = (jtv.folder / "trace").open("w+")
     variables = {
-        "PATH": f"{SCRIPT.parent}:{jtv.folder / 'bin'}:{os.environ['PATH']}",
+        "PATH": f"{jtv.folder / 'bin'}:{SCRIPT.parent}:{os.environ['PATH']}",
         "TERM": "xterm-256color",
         "NO_COLOR": "1",
     }
