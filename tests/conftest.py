@@ -39,7 +39,7 @@ from tables import make
 from tidb_cluster import Cluster, NoServerError, TidbServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     from jtv_cli.stores import Store, Table
 
@@ -354,6 +354,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tidb_program" in getattr(item, "fixturenames", ()):
             item.add_marker("tidb")
+
+
+@pytest.hookimpl(optionalhook=True, wrapper=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> Generator[None, int, int]:
+    """Start two workers per core, because tests wait for half of their time.
+
+    With TiDB, one per core: each worker starts servers of its own, which compute meanwhile.
+    """
+    workers = yield
+    return workers if config.getoption("--tidb") else 2 * workers
 
 
 def pytest_collection_finish() -> None:
