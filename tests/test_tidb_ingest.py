@@ -18,6 +18,7 @@ from jtv_cli.text import text_hash
 from tables import document, documents, make, vectors
 from tidb_cluster import Cluster, TidbServer
 from tidb_proxy import Proxy
+from waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -261,6 +262,20 @@ def test_a_connection_that_is_lost(
     assert said[0].endswith("without counting what may have been committed") is ("COMMIT" in words)
     assert_complete(paying)
     assert sorted(api.bill) == sorted(LINES)
+
+
+def test_requests_are_sent_while_documents_are_stored(
+    paying: Jtv, api: JinaServer, plain_tidb: str
+) -> None:
+    """Two batches are stored together. If the API takes one request at a time, the next two
+    follow one another while the first two are stored.
+    """
+    api.concurrent = 1
+    paying.write("lines.txt", "\n".join(LINES[:2048]))
+    with Proxy(plain_tidb) as proxy:
+        proxy.on(BATCH_COMMIT, lambda: wait_until(lambda: len(api.bill) == 2048))
+        paying.ok("ingest", "lines.txt", "--concurrency", "2", env={"TIDB_DATABASE_URL": proxy.url})
+    assert count(paying, TABLE) == 2048
 
 
 @pytest.mark.parametrize("words", ["^COMMIT", BATCH_COMMIT])

@@ -1,10 +1,11 @@
 """The ingest: read, deduplicate, embed and store, all at the same time.
 
-Three kinds of threads put events into one queue: a reader, one thread for each request in
-flight, and the main thread, which only waits and passes on interrupts. The event loop, in a
-thread of its own, takes one event after the other and does all the rest. It alone uses the
-table. An embedder that works in this process runs in the event loop too, unless the texts are
-huge, because threads would only take the interpreter from each other.
+Four kinds of threads put events into one queue: a reader, one thread for each request in
+flight, one that stores, and the main thread, which only waits and passes on interrupts. The
+event loop, in a thread of its own, takes one event after the other and does all the rest. The
+table is used by one thread at a time: the event loop or, while it stores, that one. An embedder
+that works in this process runs in the event loop too, unless the texts are huge, and so does
+storing then, because threads would only take the interpreter from each other.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from jtv_cli.pipeline.batches import NewText
     from jtv_cli.pipeline.options import IngestOptions
     from jtv_cli.pipeline.reembedding import Block
-    from jtv_cli.records import Embeddings, IngestReport
+    from jtv_cli.records import Added, Document, Embeddings, IngestReport, Vectors
     from jtv_cli.stores import Table
 
 # Texts are embedded, though they are few, if there is no more input for so many seconds, or if
@@ -76,13 +77,17 @@ class RequestFailed(NamedTuple):
     error: BaseException
 
 
+class StoringEnded(NamedTuple):
+    """Documents were stored, or could not be."""
+
+
 class StopRequested(NamedTuple):
     """The user or the system asks to stop; `at_once` means without the answers in flight."""
 
     at_once: bool = False
 
 
-Event = RecordsRead | InputEnded | Embedded | RequestFailed | StopRequested
+Event = RecordsRead | InputEnded | Embedded | RequestFailed | StoringEnded | StopRequested
 
 
 def ingest(
@@ -164,6 +169,18 @@ def _read(blocks: Iterable[Block], run: _Run) -> None:
         run.events.put(InputEnded())
 
 
+class _Storing(NamedTuple):
+    """Documents of a group that are being stored since some time of `time.monotonic`.
+
+    `result` will be what was added, or the error.
+    """
+
+    group: Group
+    documents: Sequence[Document]
+    since: float
+    result: SimpleQueue[Added | BaseException]
+
+
 class _Run:
     """One run of the event loop.
 
@@ -193,6 +210,8 @@ class _Run:
         if self._in_process:
             options = options._replace(concurrency=1)
         self._most_groups = 1 if self._in_process else 2
+        # In a database that is far away, each transaction takes several round trips.
+        self._most_stored = embedder.batch_limit.texts * min(options.concurrency, 2)
         self._scheduler = BatchScheduler(embedder.batch_limit, options)
         self._deduplicator = Deduplicator(
             table,
@@ -201,6 +220,7 @@ class _Run:
         )
         self._groups: list[Group] = []
         self._held_back: Group | None = None
+        self._storing: _Storing | None = None
         self._block: Block | None = None
         self._last_read = self._gathering_since = time.monotonic()
         self._busy_since: float | None = None
@@ -268,7 +288,8 @@ class _Run:
 
     def _read_ahead(self) -> None:
         """Take in what was read, until there are groups enough to be embedded."""
-        while not self._scheduler.is_closed and len(self._groups) < self._most_groups:
+        can_add = self._storing is None and not self._scheduler.is_closed
+        while can_add and len(self._groups) < self._most_groups:
             if self._held_back is not None and self._groups:
                 return
             group = self._held_back or self._next_group()
@@ -298,6 +319,7 @@ class _Run:
 
     def _take_in(self, block: Block) -> None:
         """Sort the records of the block that was read into stored, new, empty and bad ones."""
+        self._finish_storing()
         self._block = None
         block = fitted(block, self._cutter, self._table, self._embedder.model)
         if block.bad and self._options.strict:
@@ -365,7 +387,7 @@ class _Run:
         if can_add and not self._deduplicator.is_empty:
             until = min(until, self._idle_at())
         seconds = until - time.monotonic() if wait else 0.0
-        self._busy_since = None
+        self._busy_since = self._storing.since if self._storing is not None else None
         try:
             return get_within(seconds, self.events)
         except Empty:
@@ -390,6 +412,8 @@ class _Run:
                 self._carry_out(self._scheduler.on_answered(batch, embeddings.tokens))
             case RequestFailed(batch, error):
                 self._carry_out(self._scheduler.on_failed(batch, error, time.monotonic()))
+            case StoringEnded():
+                self._finish_storing()
             case StopRequested(at_once):
                 self._interrupt(at_once=at_once)
 
@@ -420,6 +444,7 @@ class _Run:
 
     def _cut(self, batch: Batch) -> bool:
         """Replace the one text of a batch by its chunks; return False if that is impossible."""
+        self._finish_storing()
         new = batch.group.texts[batch.rows[0]]
         blocks = self._cutter.cut_refused(new) if self._cutter is not None else []
         if not blocks:
@@ -488,11 +513,17 @@ class _Run:
         return True
 
     def _store_next(self) -> bool:
-        """Store some of the first group, if that is resolved; return whether there was any."""
-        if self.error is not None or not self._groups or self._groups[0].unresolved:
+        """Begin to store some of the first group, if that is resolved.
+
+        Returns whether something has changed, so that there may be more to do.
+        """
+        is_storing = self._storing is not None
+        if is_storing or self.error is not None or not self._groups or self._groups[0].unresolved:
             return False
         if self._groups[0].unstored:
             self._store(self._groups[0])
+        if self._storing is not None:
+            return False
         if not self._groups[0].unstored:
             del self._groups[0]
         return True
@@ -506,8 +537,10 @@ class _Run:
                 self._give_up(error)
         while self._groups:
             try:
+                self._finish_storing()
                 while self._groups[0].unstored:
                     self._store(self._groups[0])
+                    self._finish_storing()
                 del self._groups[0]
             except BaseException as error:
                 self._give_up(error)
@@ -515,20 +548,35 @@ class _Run:
             self._stats.count(lost=self._scheduler.unanswered_texts)
 
     def _store(self, group: Group) -> None:
-        """Store as many answered texts as a batch has at most.
+        """Begin to store some answered texts: with more, transactions would be larger."""
+        documents, vectors = group.take_answers(self._most_stored)
+        self._storing = storing = _Storing(group, documents, time.monotonic(), SimpleQueue())
+        if self._in_process:
+            self._add(storing, vectors)
+            self._finish_storing()
+        else:
+            Thread(target=self._add, args=(storing, vectors), daemon=True).start()
 
-        With more, events would wait longer, and transactions would be larger.
-        """
-        documents, vectors = group.take_answers(self._embedder.batch_limit.texts)
+    def _add(self, storing: _Storing, vectors: Vectors) -> None:
         try:
-            added = self._table.add(documents, vectors)
-        except BaseException:
+            storing.result.put(self._table.add(storing.documents, vectors))
+        except BaseException as error:
+            storing.result.put(error)
+        self.events.put(StoringEnded())
+
+    def _finish_storing(self) -> None:
+        """Wait until nothing is being stored: only then may the table be used."""
+        storing, self._storing = self._storing, None
+        if storing is None:
+            return
+        result, documents = storing.result.get(), storing.documents
+        if isinstance(result, BaseException):
             # The next group may be stored all the same.
-            self._groups.remove(group)
-            self._stats.count(lost=len(documents) + group.unstored)
-            raise
+            self._groups.remove(storing.group)
+            self._stats.count(lost=len(documents) + storing.group.unstored)
+            raise result
         self._deduplicator.forget(documents)
-        self._stats.count(stored=added.documents, known=len(documents) - added.documents)
+        self._stats.count(stored=result.documents, known=len(documents) - result.documents)
 
 
 def _characters(texts: Iterable[NewText]) -> int:
