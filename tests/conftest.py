@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -59,6 +60,12 @@ def fork_server() -> ForkServer:
 
 
 _fork_server = functools.cache(ForkServer)
+
+
+def processor_seconds() -> float:
+    """Return the processor time of all processes that were started here and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime + (fork_server().seconds if Jtv.can_fork else 0)
 
 
 class Prepare(Protocol):

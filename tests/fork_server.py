@@ -56,6 +56,7 @@ class ForkServer:
     def __init__(self) -> None:
         # An address of Linux that is no file.
         self.address = f"\0jtv fork server of {os.getpid()}"
+        self.seconds = 0.0  # processor time of the forks whose end was waited for
         self._process = subprocess.Popen(
             [sys.executable, __file__, self.address.removeprefix("\0")],
             env=os.environ | OWN_VARIABLES,
@@ -75,7 +76,7 @@ class ForkServer:
 
     def start(self, command: list[str], **options: Any) -> subprocess.Popen[bytes]:
         """Start a command; the options are those that `can_run` allows, and `env`."""
-        return _Fork(self.address, command, **options)
+        return _Fork(self, command, **options)
 
 
 CLIENT = """#!{python} -IS
@@ -93,7 +94,7 @@ answers = server.makefile("rb")
 pid = int(answers.readline())
 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
     signal.signal(number, lambda number, _: os.kill(pid, number))
-code = os.waitstatus_to_exitcode(int(answers.readline()))
+code = os.waitstatus_to_exitcode(int(answers.readline().split()[0]))
 os._exit(code if code >= 0 else 128 - code)
 """
 """A program for shells that has the fork server run `script`, and ends as that does."""
@@ -106,9 +107,10 @@ class _Fork(subprocess.Popen[bytes]):
     method does.
     """
 
-    def __init__(self, address: str, command: list[str], **options: Any) -> None:
+    def __init__(self, parent: ForkServer, command: list[str], **options: Any) -> None:
+        self._parent = parent
         self._server = socket.socket(socket.AF_UNIX)
-        self._server.connect(address)
+        self._server.connect(parent.address)
         super().__init__(command, **options)
 
     def _execute_child(self, *arguments: Any) -> None:
@@ -138,7 +140,9 @@ class _Fork(subprocess.Popen[bytes]):
         if flags & os.WNOHANG and not select.select([self._server], [], [], 0)[0]:
             return 0, 0
         with self._server, self._answers:
-            return self.pid, int(self._answers.readline())
+            status, seconds = self._answers.readline().split()
+        self._parent.seconds += float(seconds)
+        return self.pid, int(status)
 
 
 PIPES = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
@@ -167,9 +171,9 @@ def serve(address: str) -> None:
         while 0 not in (ready := {key.fd for key, _ in selector.select()}):
             if wakes in ready:
                 os.read(wakes, CHUNK)
-                for pid, status in _ended():
+                for pid, status, seconds in _ended():
                     with clients.pop(pid) as client, contextlib.suppress(OSError):
-                        client.sendall(f"{status}\n".encode())
+                        client.sendall(f"{status} {seconds}\n".encode())
             if listener.fileno() in ready:
                 client, _ = listener.accept()
                 _, files, *_ = socket.recv_fds(client, 1, 3)
@@ -196,15 +200,15 @@ def _import_everything() -> None:
     gc.freeze()
 
 
-def _ended() -> list[tuple[int, int]]:
-    """Return the process ids and statuses of the forks that have ended."""
+def _ended() -> list[tuple[int, int, float]]:
+    """Return the process ids, statuses and processor seconds of the forks that have ended."""
     ended = []
     with contextlib.suppress(ChildProcessError):
         while True:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            pid, status, used = os.wait4(-1, os.WNOHANG)
             if pid == 0:
                 break
-            ended.append((pid, status))
+            ended.append((pid, status, used.ru_utime + used.ru_stime))
     return ended
 
 

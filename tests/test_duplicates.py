@@ -71,11 +71,11 @@ def test_nothing(table: Table) -> None:
 
 
 def test_by_the_index(tmp_path: Path) -> None:
-    stored = groups(2000, 2, dimensions=64)
+    stored = groups(1100, 2, dimensions=64)
     with table_of(tmp_path / "jtv.db", stored) as table:
         found = by_ids(list(find_duplicates(table, 0.05, exact=False)))
         wanted = expected(stored, 0.05)
-        assert len(wanted) > 1900
+        assert len(wanted) > 1045
         assert len(found.keys() & wanted.keys()) >= 0.99 * len(wanted)
         assert by_ids(list(find_duplicates(table, 0.05))).keys() == wanted.keys()
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import resource
 import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
 
+from conftest import processor_seconds
 from terminal import Terminal
 
 if TYPE_CHECKING:
@@ -30,11 +30,6 @@ def large(sampled: Jtv) -> Jtv:
     connection.commit()
     connection.close()
     return sampled
-
-
-def processor_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 COMMANDS = [["search", "what", "is", "tidb"], ["list"], ["show", "2"]]

@@ -70,7 +70,7 @@ def test_a_wait_is_said_once() -> None:
     wait = Wait(time.monotonic() + 60, "a limit is reached")
     steps = [IngestProgress(IngestReport(stored=n), texts=1, wait=wait) for n in (1, 2)]
     also = Wait(wait.until + 0.1, "a limit is reached")
-    text = said(*steps, IngestProgress(IngestReport(), texts=1, wait=also), until="\nwaiting")
+    text = said(*steps, IngestProgress(IngestReport(), texts=1, wait=also), until=", waiting")
     assert re.findall("^waiting 60 s: .*$", text, re.MULTILINE) == [f"waiting 60 s: {wait.reason}"]
 
 
@@ -87,7 +87,7 @@ def ready(keyed: Jtv) -> Jtv:
 
 
 def test_on_a_terminal(ready: Jtv, api: JinaServer) -> None:
-    api.latency = 1.5
+    api.latency = 0.8
     with Terminal(ready, "ingest", "lines.txt", columns=160) as terminal:
         terminal.wait_for("1,024 of 3,000, ")
         terminal.wait_for("texts/s, ")

@@ -8,6 +8,7 @@ import os
 import shlex
 import threading
 import zlib
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -662,6 +663,14 @@ class TestNotText:
         assert [text for text, *_ in stored(made)] == ["line", "a\0b"]
 
 
+@cache
+def gibibyte() -> bytes:
+    """Return 1 GiB, packed."""
+    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+    data = b"".join(packer.compress(b"x" * (1 << 20)) for _ in range(1 << 10))
+    return data + packer.flush()
+
+
 class TestLimits:
     """However large the input, memory stays small: 1 GB of address space is enough."""
 
@@ -707,9 +716,7 @@ class TestLimits:
     )
     def test_a_bomb(self, made: Jtv, arguments: list[str]) -> None:
         made.ok("ingest", "-", stdin="one\n")
-        packer = zlib.compressobj(1, zlib.DEFLATED, 31)
-        data = b"".join(packer.compress(b"x" * (1 << 20)) for _ in range(1 << 10))
-        made.write("bomb.gz", data + packer.flush())
+        made.write("bomb.gz", gibibyte())
         result = self.limited(made, *arguments)
         assert (result.code, "bomb.gz:1: it is larger than 64 MiB" in result.stderr) == (3, True)
 
