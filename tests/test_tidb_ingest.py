@@ -267,10 +267,8 @@ def test_a_connection_that_is_lost(
 def test_requests_are_sent_while_documents_are_stored(
     paying: Jtv, api: JinaServer, plain_tidb: str
 ) -> None:
-    """Two batches are stored together. If the API takes one request at a time, the next two
-    follow one another while the first two are stored.
-    """
-    api.concurrent = 1
+    """The API turns out to take half a batch, so that the next two batches are four requests."""
+    api.max_items, api.latency = 256, 0.2
     paying.write("lines.txt", "\n".join(LINES[:2048]))
     with Proxy(plain_tidb) as proxy:
         proxy.on(BATCH_COMMIT, lambda: wait_until(lambda: len(api.bill) == 2048))
