@@ -8,39 +8,61 @@ from __future__ import annotations
 
 import sqlite3
 from datetime import datetime, timedelta
+from itertools import islice
 from math import isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from jtv_cli.records import Operator
 from jtv_cli.stores.filters import needles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from jtv_cli.records import Condition, Filter
 
+# The time that it takes to look for a text in the metadata of an occurrence, for a pattern, or to
+# parse the metadata, as multiples of the time to read an occurrence in sequence.
+_TEXT_COST = 1.0
+_PATTERN_COST = 1.5
+_JSON_COST = 3.0
+# Characters that a pattern has of each text.
+_LONGEST_PATTERN = 64
+_SPECIAL = frozenset("*?[]^-")
 # Older ones may be built without functions for JSON.
 _HAS_JSON = sqlite3.sqlite_version_info >= (3, 38)
 _ASCENDING = (Operator.GREATER, Operator.AT_LEAST)
 _ORDERED = (*_ASCENDING, Operator.LESS, Operator.AT_MOST)
 # SQLite may read a decimal number as a neighbor of the float that Python reads.
 _ROUNDING = 1e-9
+_LEAST_ROUNDING = 1e-300  # at 0
 # More than any time zone is away from UTC, and a day that is compared as a whole.
 _ZONES = timedelta(days=3)
 
 
-def rough_condition(filter: Filter, metadata: str) -> str:
-    """Return an SQL expression, true for all metadata that meets the conditions of a filter.
+class Rough(NamedTuple):
+    """An SQL expression, and about how long it takes for an occurrence.
+
+    The time is a multiple of that for reading an occurrence in sequence.
+    """
+
+    expression: str
+    cost: float
+
+
+def rough_condition(filter: Filter, metadata: str) -> Rough:
+    """Return an expression that is true for all metadata that meets the conditions of a filter.
 
     It is true for some other metadata too. `metadata` is the name of the column.
     """
     parts = [_rough(each, metadata) for each in filter.where]
     if filter.where_any:
-        parts.append(_any_of(_rough(each, metadata) for each in filter.where_any))
-    return " AND ".join(parts) or "TRUE"
+        parts.append(_any_of([_rough(each, metadata) for each in filter.where_any]))
+    if not parts:
+        return Rough("TRUE", 0)
+    return Rough(" AND ".join(each.expression for each in parts), sum(each.cost for each in parts))
 
 
-def _rough(condition: Condition, metadata: str) -> str:
+def _rough(condition: Condition, metadata: str) -> Rough:
     if condition.operator in _ORDERED:
         return _is_ordered(condition, metadata)
     has_key = _has_any(metadata, needles(condition))
@@ -50,10 +72,12 @@ def _rough(condition: Condition, metadata: str) -> str:
 
     # In a string, as JSON has it, or as the JSON of an element of a list.
     text = str(condition.operand)
-    return f"({has_key} AND {_has_any(metadata, {orjson.dumps(text).decode()[1:-1], text})})"
+    has_text = _has_any(metadata, {orjson.dumps(text).decode()[1:-1], text})
+    both = f"({has_key.expression} AND {has_text.expression})"
+    return Rough(both, has_key.cost + has_text.cost)
 
 
-def _is_ordered(condition: Condition, metadata: str) -> str:
+def _is_ordered(condition: Condition, metadata: str) -> Rough:
     """Return an expression for `<`, `<=`, `>`, or `>=`.
 
     SQLite sorts numbers before texts, which are all kept if they are compared with a number.
@@ -67,7 +91,12 @@ def _is_ordered(condition: Condition, metadata: str) -> str:
     # The field is the name of a key or, if there is none, a path.
     path = ".".join(f'"{key}"' for key in field.split("."))
     paths = dict.fromkeys((f'"{field}"', path))
-    return _any_of(f"json_extract({metadata}, {_literal(f'$.{each}')}) {test}" for each in paths)
+    return _any_of(
+        [
+            Rough(f"json_extract({metadata}, {_literal(f'$.{each}')}) {test}", _JSON_COST)
+            for each in paths
+        ]
+    )
 
 
 def _bound(condition: Condition) -> str | None:
@@ -82,19 +111,42 @@ def _bound(condition: Condition) -> str | None:
         number = float(operand)  # type: ignore[arg-type]
     except OverflowError:
         return None
-    slack = abs(number) * _ROUNDING
+    slack = abs(number) * _ROUNDING + _LEAST_ROUNDING
     return repr(number - slack if is_ascending else number + slack) if isfinite(number) else None
 
 
-def _has_any(metadata: str, texts: Iterable[str]) -> str:
+def _has_any(metadata: str, texts: Iterable[str]) -> Rough:
     some = sorted(texts)
     if any("\0" in text for text in some):  # where a literal would end
-        return "TRUE"
-    return _any_of(f"instr({metadata}, {_literal(text)})" for text in some)
+        return Rough("TRUE", 0)
+    found = _any_of([Rough(f"instr({metadata}, {_literal(text)})", _TEXT_COST) for text in some])
+    if len(some) == 1:
+        return found
+    # One pattern rules out most of what has none of the texts.
+    pattern = f"{metadata} GLOB {_literal(_pattern(some))}"
+    return Rough(f"({pattern} AND {found.expression})", _PATTERN_COST)
 
 
-def _any_of(expressions: Iterable[str]) -> str:
-    return f"({' OR '.join(expressions) or 'FALSE'})"
+def _pattern(texts: Sequence[str]) -> str:
+    """Return a GLOB pattern that matches whatever has one of the texts in it.
+
+    Each of its characters is any of those that the texts have there, up to the end of the
+    shortest one.
+    """
+    columns = islice(zip(*texts, strict=False), _LONGEST_PATTERN)
+    return f"*{''.join(map(_character, columns))}*"
+
+
+def _character(characters: Iterable[str]) -> str:
+    some = set(characters)
+    if some & _SPECIAL:
+        return "?"
+    return some.pop() if len(some) == 1 else f"[{''.join(sorted(some))}]"
+
+
+def _any_of(parts: Sequence[Rough]) -> Rough:
+    expressions = " OR ".join(each.expression for each in parts)
+    return Rough(f"({expressions or 'FALSE'})", sum(each.cost for each in parts))
 
 
 def _literal(text: str) -> str:

@@ -40,9 +40,7 @@ WHERE "{{name}}_full_text" MATCH ? {condition} ORDER BY f.rank LIMIT ?
 """
 
 # What it takes to find the documents that match a filter, as multiples of reading an occurrence
-# in sequence, which is what looking for a text in its metadata takes too: to parse its metadata,
-# to test the document of a candidate, and to read the vector of a document.
-_JSON_COST = 3
+# in sequence: to test the document of a candidate, and to read the vector of a document.
 _TEST_COST = 20
 _READ_COST = 30
 # Fewer documents of a sample that match say little of all documents.
@@ -262,13 +260,13 @@ class FilteredDocuments(Documents):
         self._has_metadata = metadata_test(filter)
         documents.connection.define("jtv_fits", 2, self._fits)
         rough = rough_condition(filter, "metadata")
-        self._scan_cost = 1 + rough.count("instr(") + _JSON_COST * rough.count("json_extract(")
+        self._scan_cost = 1 + rough.cost
         conditions = []
         if len(self._sources) <= PARAMETERS:
             # The sign keeps SQLite from an index of sources where it looks up documents.
             conditions.append(f"+source IN ({','.join(map(str, sorted(self._sources)))})")
         if filter.conditions:
-            conditions += [rough, "jtv_fits(source, metadata)"]
+            conditions += [rough.expression, "jtv_fits(source, metadata)"]
         elif not conditions:
             # Without metadata, the index by document alone has all that needs to be read.
             conditions.append("jtv_fits(source, NULL)")
@@ -302,7 +300,7 @@ class FilteredDocuments(Documents):
         share = max(matching, _LEAST_SAMPLED) / max(1, len(sampled))
         expected = int(share * count)
         scanned = expected if self._filter.selects_sources else count * self._scan_cost
-        by_id = scanned + expected * _READ_COST
+        by_id = int(scanned) + expected * _READ_COST
         # A document that matches among others of a table is as easy to find as in a table of
         # those that match alone.
         candidates = plan.candidates - usual_candidates(count) + usual_candidates(expected)
