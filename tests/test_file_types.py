@@ -136,6 +136,15 @@ def paragraphs(count: int, start: str, end: str) -> str:
         pytest.param(f"<ul>{paragraphs(500, '<li><p>', '')}</ul>", 500, id="a list"),
         pytest.param("<ul><li>" * 100 + paragraphs(500, "<p>", ""), 500, id="nested lists"),
         pytest.param(f"<table>{paragraphs(500, '<tr><td><p>', '')}</table>", 500, id="a table"),
+        pytest.param("<b>" * 200_000 + paragraphs(1, "<p>", ""), 1, id="bold"),
+        pytest.param("<table><tr><td>" * 50_000 + paragraphs(1, "<p>", ""), 1, id="tables"),
+        pytest.param(f"<table><caption>A{paragraphs(9, '<tr><td>', '')}</table>", 9, id="caption"),
+        pytest.param(f"<table><colgroup>{paragraphs(9, '<tr><td>', '')}", 9, id="columns"),
+        pytest.param(
+            f"<table><tr><td><table>{paragraphs(9, '<tr><td>', '')}</table><td></table>",
+            9,
+            id="a table in a table",
+        ),
     ],
 )
 def test_a_page_is_read_whole_however_it_nests(made: Jtv, page: str, count: int) -> None:

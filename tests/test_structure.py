@@ -55,6 +55,7 @@ ONLY_IN = {
     "tidb_vector": ("stores/tidb",),
     "mcp": ("mcp_server.py",),
     "kreuzberg": ("sources/extracted.py",),
+    "selectolax": ("sources/html.py",),
     "requests": ("embedders/api/transport.py", "embedders/download.py"),
     "urllib3": ("embedders/api/transport.py", "embedders/download.py"),
     "dotenv": ("config.py",),

@@ -76,7 +76,7 @@ class NotText(Exception):
 
 def has_extra() -> bool:
     """Return whether the extra `files` is installed, with which jtv reads PDF and Office."""
-    return find_spec("kreuzberg") is not None
+    return all(find_spec(name) for name in ("kreuzberg", "selectolax"))
 
 
 def check_is_text(start: bytes) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jtv_cli.sources.chunks import DEFAULT_SIZE, Kind
 from jtv_cli.sources.content import NotText, has_extra
-from jtv_cli.sources.html import flattened
+from jtv_cli.sources.html import title_and_body
 from jtv_cli.sources.sections import cut_document
 from jtv_cli.sources.source import InputFormat
 
@@ -36,8 +36,6 @@ _PDF_START = re.compile(rb"(?s).{0,1024}%PDF-")
 # A file is held in memory as a whole.
 _LARGEST_FILE = 1 << 28
 
-_HTML_HEAD = re.compile(r"<head\b[^>]*>.*?</head\s*>", re.IGNORECASE | re.DOTALL)
-_HTML_TITLE = re.compile(r"<title\b[^>]*>(.*?)</title\s*>", re.IGNORECASE | re.DOTALL)
 _HTML_CHARSET = re.compile(rb"<meta\b[^>]*?charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 _CHARSET_WITHIN = 4096
 _ERROR_CLASS = re.compile(r"\w+Error: ")
@@ -157,11 +155,8 @@ def _extract(data: bytes, input_format: InputFormat) -> _Extracted:
     name, media_type, _ = _kind_of(data, _KINDS[input_format])
     title = ""
     if input_format is InputFormat.HTML:
-        html = _decoded(data)
-        if found := _HTML_TITLE.search(html):
-            title = " ".join(_unescaped(found[1]).split())
-        # The entries of the head would be taken for a heading of the text.
-        data = flattened(_HTML_HEAD.sub("", html, count=1)).encode()
+        title, page = title_and_body(_decoded(data))
+        data = page.encode()
     options: dict[str, Any] = {
         "output_format": "markdown",
         "use_cache": False,  # it would keep the texts in a directory of its own

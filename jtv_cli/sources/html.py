@@ -1,114 +1,78 @@
 """Give HTML the form that the library of the extra `files` reads whole.
 
-It drops, without a word, what is more than about 60 elements deep, and takes each paragraph
-without an end tag, which HTML allows, for one within the paragraph before.
+It drops, without a word, what is more than about 60 elements deep, and parts of tables that lack
+end tags, which HTML allows.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from itertools import islice
+from typing import TYPE_CHECKING
 
-# Pages in which no more elements are open are left as they are.
-_USUAL_DEPTH = 20
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from selectolax.lexbor import LexborNode
+
 _MOST_DEPTH = 48
-_LOOKED_AT = 256
-# The limit on a quoted value bounds the time that one without an end takes.
-_TAG = re.compile(
-    r"<!--.*?(?:-->|\Z)|<(?P<raw>script|style|textarea|title)\b.*?(?:</(?P=raw)\s*>|\Z)"
-    r"|<(?P<end>/?)(?P<name>[a-z][a-z0-9:-]*)"
-    r"(?:[^\"'<>]|\"[^\"]{0,65536}\"|'[^']{0,65536}')*?(?P<empty>/?)>",
-    re.IGNORECASE | re.DOTALL,
-)
-_names = re.compile(r"\w+").findall
-_VOID = frozenset(_names("area base br col embed hr img input link meta param source track wbr"))
+# The parser takes time in proportion to the square of the depth. Of a deeper page, only the
+# paragraphs, items and cells are left.
+_MOST_PARSED_DEPTH = 5000
+# Of these, a line ends where one is taken away.
 _BLOCKS = frozenset(
-    _names(
-        "address article aside blockquote center details dir div dl fieldset figcaption figure"
-        " footer form h1 h2 h3 h4 h5 h6 header hr main menu nav ol p pre section summary table ul"
+    re.findall(
+        r"\w+",
+        "address article aside blockquote center dd details dir div dl dt fieldset figcaption"
+        " figure footer form h1 h2 h3 h4 h5 h6 header hr li main menu nav ol p pre section summary"
+        " table td th tr ul",
     )
 )
-_CELLS = frozenset(("td", "th", "caption"))
-# The start tags that end an open element: its names, and what it would have to be outside of.
-_ENDS = {
-    **dict.fromkeys(_BLOCKS, (frozenset(("p",)), _CELLS | {"table", "button"})),
-    "li": (frozenset(("li",)), frozenset(("ul", "ol", "menu"))),
-    **dict.fromkeys(("dt", "dd"), (frozenset(("dt", "dd")), frozenset(("dl",)))),
-    **dict.fromkeys(("td", "th"), (_CELLS, frozenset(("tr", "table")))),
-    "tr": (frozenset(("tr",)), frozenset(("table",))),
-    "option": (frozenset(("option",)), frozenset(("select",))),
-}
-_LIMITS = frozenset(name for names, _ in _ENDS.values() for name in names) - {"p"}
-_TABLE = frozenset(("table", "tbody", "thead", "tfoot", "tr", "td", "th", "caption"))
+# Elements without an end, or whose next one ends them, do not add up.
+_SCRIPT = re.compile(r"<(script|style)\b.*?(?:</\1\s*>|\Z)", re.IGNORECASE | re.DOTALL)
+_NESTING = re.compile(
+    r"<(?P<end>/?)(?!(?:area|base|br|col|embed|hr|img|input|link|meta|param|source|track|wbr"
+    r"|caption|dd|dt|li|option|p|tbody|td|tfoot|th|thead|title|tr)\b)[a-z][^<>]*>?",
+    re.IGNORECASE,
+)
 
 
-def flattened(html: str) -> str:
-    """Return a page with all end tags and without tags that are nested too deeply.
+def title_and_body(html: str) -> tuple[str, str]:
+    """Return the title of a page, and the page with all end tags and no deep nesting."""
+    from selectolax.lexbor import LexborHTMLParser
 
-    A page that needs neither is returned as it is.
-    """
-    return _rewritten(html) if _open_elements(html) > _USUAL_DEPTH else html
+    if _depth(html) > _MOST_PARSED_DEPTH:
+        html = _NESTING.sub(" ", _SCRIPT.sub(" ", html))
+    page = LexborHTMLParser(html)
+    found = page.css_first("head > title")  # an image has one too
+    title = " ".join(found.text().split()) if found else ""
+    # The entries of the head would be taken for a heading of the text.
+    if page.head is not None:
+        page.head.decompose()
+    # The innermost first: to move what is in an element takes time in proportion to it.
+    for node in reversed(list(_below(page.body, _MOST_DEPTH))):
+        node.insert_before(page.create_node("br") if node.tag in _BLOCKS else " ")
+        node.unwrap()
+    return title, page.html or ""
 
 
-def _open_elements(html: str) -> int:
-    """Return the largest number of elements that are open, those left out that others end."""
+def _depth(html: str) -> int:
+    """Return how many elements are open at most, or more."""
     depth = deepest = 0
-    for tag in _TAG.finditer(html):
-        name = (tag["name"] or "br").lower()
-        if name in _VOID or name in _LIMITS or tag["empty"]:
-            continue
-        depth = max(0, depth - 1) if tag["end"] else depth + 1
+    for tag in _NESTING.finditer(html):
+        depth += -1 if tag["end"] else 1
         deepest = max(deepest, depth)
     return deepest
 
 
-def _rewritten(html: str) -> str:
-    page = _Page()
-    at = 0
-    for tag in _TAG.finditer(html):
-        page.written.append(html[at : tag.start()])
-        at = tag.end()
-        name = (tag["name"] or "").lower()
-        if tag["end"]:
-            page.close(frozenset((name,)), frozenset(("table",)) if name in _TABLE else _CELLS)
-        elif name:
-            page.open(name, tag[0], is_empty=bool(tag["empty"]) or name in _VOID)
-    page.written.append(html[at:])
-    return "".join(page.written)
-
-
-class _Page:
-    """What was written of a page, and the elements that are open in it."""
-
-    def __init__(self) -> None:
-        self.written: list[str] = []
-        self._open: list[tuple[str, bool]] = []  # the name, and whether its tag was written
-        self._counts: Counter[str] = Counter()
-
-    def open(self, name: str, tag: str, *, is_empty: bool) -> None:
-        """Take a start tag."""
-        if name in _ENDS:
-            self.close(*_ENDS[name])
-        is_written = name in _VOID or len(self._open) < _MOST_DEPTH
-        if is_written:
-            self.written.append(tag)
-        elif self.written[-2:] != ["<br>", ""]:
-            self.written.append("<br>" if name in _BLOCKS else " ")
-        if not is_empty:
-            self._open.append((name, is_written))
-            self._counts[name] += 1
-
-    def close(self, names: frozenset[str], limits: frozenset[str]) -> None:
-        """Close the innermost of the elements named, with all within it, if no limit is within."""
-        if not any(self._counts[name] for name in names):
-            return
-        for depth, (name, _) in enumerate(islice(reversed(self._open), _LOOKED_AT), 1):
-            if name in names:
-                for inner, is_written in reversed(self._open[-depth:]):
-                    self._counts[inner] -= 1
-                    self.written.append(f"</{inner}>" if is_written else " ")
-                del self._open[-depth:]
-                return
-            if name in limits:
-                return
+def _below(root: LexborNode | None, most: int) -> Iterator[LexborNode]:
+    """Yield the elements that are more than so deep, in the order of the page."""
+    node, depth = root, 0
+    while node is not None:
+        if depth > most and node.is_element_node:
+            yield node
+        if node.first_child is not None:
+            node, depth = node.first_child, depth + 1
+            continue
+        while node is not None and node.next is None:
+            node, depth = node.parent, depth - 1
+        node = node.next if node is not None else None
