@@ -86,7 +86,7 @@ def test_round_trips(user: Jtv, network: Network, command: str, most: float) -> 
 def test_a_batch_of_new_lines_takes_few_round_trips(
     user: Jtv, network: Network, lines: int, most: float
 ) -> None:
-    """They are the documents, with BEGIN, and the occurrences, with COMMIT."""
+    """They are the documents, with the beginning of the transaction, and the rest, with its end."""
     user.write("new.txt", "".join(f"new {number}\n" for number in range(lines)))
     # To log in takes 2.5, to open the table 1, to record the file 3, to look up the lines 1.
     assert Remote(network, user).count("ingest", "new.txt") <= 2.5 + 1 + 3 + 1 + most

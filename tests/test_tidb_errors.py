@@ -183,7 +183,7 @@ class TestOnAServer:
         jtv.environment["TIDB_DATABASE_URL"] = url
         jtv.ok("init", *OFFLINE)
         with Proxy(url) as proxy:
-            proxy.on("^BEGIN", lambda: Cluster(url).execute(f"DROP TABLE {TABLE}"))
+            proxy.on("^SET autocommit = 0", lambda: Cluster(url).execute(f"DROP TABLE {TABLE}"))
             env = {"TIDB_DATABASE_URL": proxy.url}
             result = jtv("ingest", "-", "--debug", stdin=f"{TEXTS[0]}\n", env=env)
         assert result.code == 5

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 from contextlib import closing
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 TABLE = "jinaai_tidb_demo_documents"
 OFFLINE = ("--model", "hashing-v1")
 VECTOR = np.ones((1, 768), np.float32)
-BATCH_COMMIT = "(?s)INSERT INTO .*_occurrences.*COMMIT$"
+BATCH_COMMIT = "(?s)INSERT INTO .*_occurrences.*COMMIT;"
 LINES = [f"line {number} of the file" for number in range(3000)]
 
 
@@ -264,6 +265,47 @@ def test_a_connection_that_is_lost(
     assert sorted(api.bill) == sorted(LINES)
 
 
+def test_nothing_of_a_transaction_that_is_rolled_back_is_stored(
+    plain_tidb: str,
+) -> None:
+    """TiDB rolls back the whole of it in a deadlock, and more of it was sent by then."""
+    some, some_vectors = documents(1024), vectors(1024)
+    columns = "INSERT INTO documents (content, content_hash, content_vec) VALUES (%s, %s, %s)"
+
+    def row(number: int) -> tuple[str, bytes, str]:
+        return some[number].text, some[number].hash, "[1,1,1,1,1,1,1,1]"
+
+    cluster, seen = Cluster(plain_tidb), []
+    with (
+        closing(open_store(plain_tidb, writable=True)) as store,
+        closing(cluster.connect()) as first,
+        closing(cluster.connect()) as other,
+    ):
+        table = make(store)
+
+        def lock(connection: Any, number: int) -> None:
+            with connection.cursor() as cursor:
+                cursor.execute(columns, row(number))
+
+        first.begin()
+        lock(first, 300)  # of the second statement
+        other.begin()
+        lock(other, 600)  # of the third
+        adding = Thread(target=lambda: seen.append(table.add(some, some_vectors)))
+        adding.start()
+        waiting = "SELECT COUNT(*) FROM information_schema.data_lock_waits"
+        wait_until(lambda: cluster.execute(waiting) == [(1,)])
+        other_waits = Thread(target=lock, args=(other, 0))
+        other_waits.start()
+        wait_until(lambda: cluster.execute(waiting) == [(2,)])
+        first.rollback()
+        other_waits.join()
+        other.rollback()
+        adding.join()
+        assert [each.text for each in table.read()] == [each.text for each in some]
+    assert seen == [(1024, 1024)]
+
+
 def test_requests_are_sent_while_documents_are_stored(
     paying: Jtv, api: JinaServer, plain_tidb: str
 ) -> None:
@@ -443,7 +485,7 @@ def test_a_document_that_is_deleted_meanwhile_is_new_again(offline: Jtv) -> None
     offline.ok("ingest", "one.txt")
     [old] = [row[1] for row in offline.ok("list").rows if row[2] == "some text"]
     with Proxy(offline.environment["TIDB_DATABASE_URL"]) as proxy:
-        proxy.on("^BEGIN", lambda: offline.ok("delete", old, "--yes"))
+        proxy.on("^SET autocommit = 0", lambda: offline.ok("delete", old, "--yes"))
         env = {"TIDB_DATABASE_URL": proxy.url}
         report = json.loads(offline.ok("ingest", "two.txt", "--json", env=env).stdout)
     assert report["stored"] == 1

@@ -133,6 +133,18 @@ class TestUnusualServer:
         user.ok("init", "--drop", "--yes")
         assert user.ok("list").rows == []
 
+    def test_a_batch_over_a_new_connection(self, unusual: str) -> None:
+        """It is set before the transaction begins: its settings would end that."""
+        cluster, seen = Cluster(unusual), []
+        with Proxy(unusual) as proxy, closing(open_store(proxy.url, writable=True)) as store:
+            table = make(store)
+            proxy.on("^SET autocommit = 0", lose=True)
+            proxy.on(
+                "COMMIT", lambda: seen.extend(cluster.execute("SELECT COUNT(*) FROM documents"))
+            )
+            assert table.add(documents(600), vectors(600)) == (600, 600)
+        assert seen == [(0,)]
+
     @pytest.mark.parametrize(
         "value",
         [

@@ -47,7 +47,11 @@ _RECYCLE_SECONDS = 300.0
 _LOCK_SECONDS = 60
 # Half a minute altogether: enough for a server to restart, or a gateway to fail over.
 _BACKOFF_SECONDS = (0.2, 1.0, 3.0, 10.0, 15.0)
+# After a deadlock, the server has rolled back the whole transaction. What was sent to be run after
+# the statement that failed is then in another one, which must not commit by itself, either.
+_BEGIN = "SET autocommit = 0"
 _COMMIT = "COMMIT"
+_END = "SET autocommit = 1"
 
 
 class Connection:
@@ -91,14 +95,14 @@ class Connection:
 
     def begin(self) -> None:
         """Begin a transaction, along with the next statement."""
-        self._pending = "BEGIN"
+        self._pending = _BEGIN
         self.in_transaction = True
 
     def commit(self, *statements: str) -> list[Rows]:
         """Run statements as `fetch_all` does, and commit the transaction in the same round trip."""
-        rows = self.fetch_all(*statements, _COMMIT)
+        *rows, _, _ = self.fetch_all(*statements, _COMMIT, _END)
         self.in_transaction = False
-        return rows[:-1]
+        return rows
 
     def fetch_all(self, *statements: str, optional: int = 0) -> list[Rows]:
         """Run statements in one round trip, and return the rows of each.
@@ -289,7 +293,7 @@ class Database:
                 if pause is None or not self._is_retryable(error):
                     raise failure from error
                 outcome = "; retrying"
-                if _COMMIT in error.statements:
+                if _END in error.statements:
                     outcome += ", without counting what may have been committed"
                 if not last_notice.endswith(outcome):
                     last_notice = f"{failure.message}{outcome}"

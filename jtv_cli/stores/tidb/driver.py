@@ -175,11 +175,16 @@ class DriverConnection(_PyMySQLConnection):  # type: ignore[misc]
 
         `types` has the type of each parameter, and an item of `values` all parameters. They are
         sent without waiting for an answer, after the statement `before`, so that all of it
-        takes one round trip. The connection prepares a statement once, in another one.
+        takes one round trip. The connection prepares a statement once, in another one, and a
+        session that is not set takes one more.
 
         Returns how many rows each changed: None where the server refuses to run it so. If it
-        refuses to prepare the statement, the list is empty and no values are taken.
+        refuses to prepare the statement, the list is empty and no values are taken. If one fails,
+        those after it are run all the same.
         """
+        if before and not self._is_set:
+            self.query(before)
+            before = ""
         with self._decoding():
             if sql not in self._prepared:
                 self._prepared[sql] = self._prepare(sql)
