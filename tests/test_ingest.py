@@ -11,9 +11,10 @@ import subprocess
 import sys
 import threading
 from contextlib import closing
+from functools import partial
 from importlib import import_module
-from threading import Event
-from typing import TYPE_CHECKING
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -28,17 +29,19 @@ from jtv_cli.pipeline.options import IngestOptions
 from jtv_cli.pipeline.retry import RetryPolicy
 from jtv_cli.records import Embeddings
 from jtv_cli.sources.blocks import RecordBlock
+from jtv_cli.threads import get_within
 from tables import DIMENSIONS, vectors
 from waiting import send, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
+    from queue import SimpleQueue
 
     from conftest import Jtv
     from jina_server import JinaServer
     from jtv_cli.pipeline.observer import Observer
-    from jtv_cli.records import IngestProgress, Purpose
+    from jtv_cli.records import Added, IngestProgress, Purpose
     from jtv_cli.stores import Table
 
 
@@ -476,22 +479,129 @@ def test_room_is_asked_for_before_anything_is_sent(
     assert table.count() == 0
 
 
+def lines_block(*lines: str) -> RecordBlock:
+    return RecordBlock(None, "-", [(1, line, None, None) for line in lines], 0, [], 1)
+
+
+API_MODEL = "jina-embeddings-v2-base-en"
+
+
+class TestSlowStore:
+    """A store that takes its time, in a thread of its own."""
+
+    def test_nothing_is_computed_meanwhile(
+        self, table: Table, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        module, add = import_module("jtv_cli.pipeline.ingestion"), table.add
+        monkeypatch.setattr(module, "_IDLE_SECONDS", 0.2)
+        is_embedding, has_more, has_stored, many = Event(), Event(), Event(), Event()
+        looks = [0]
+
+        def blocks() -> Iterator[RecordBlock]:
+            yield lines_block("one")
+            is_embedding.wait(10)
+            yield lines_block("two")
+            has_more.set()
+            has_stored.wait(10)
+
+        def embed_slowly() -> None:
+            is_embedding.set()
+            has_more.wait(10)
+
+        def add_slowly(*given: Any) -> Added:
+            many.wait(1)
+            has_stored.set()
+            return add(*given)
+
+        def look(seconds: float, queue: SimpleQueue[Any]) -> Any:
+            looks[0] += 1
+            if looks[0] > 200:
+                many.set()
+            return get_within(seconds, queue)
+
+        monkeypatch.setattr(module, "get_within", look)
+        monkeypatch.setattr(table, "add", add_slowly)
+        ingest_lines(table, blocks(), name=API_MODEL, on_embed=embed_slowly)
+        assert table.count() == 2
+        assert not many.is_set()
+
+    def test_what_was_read_before_an_interrupt_is_stored(
+        self, table: Table, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The reader passes it on after the store has ended."""
+        module, add = import_module("jtv_cli.pipeline.ingestion"), table.add
+        monkeypatch.setattr(module, "_IDLE_SECONDS", 0.05)
+        is_storing, has_stored, interrupted = Event(), Event(), Event()
+        drain, wait = module._Run._drain, module._Run.wait
+
+        def blocks() -> Iterator[RecordBlock]:
+            yield lines_block("one")
+            has_stored.wait(10)
+            yield lines_block("two")
+            Event().wait()
+
+        def add_slowly(*given: Any) -> Added:
+            is_storing.set()
+            interrupted.wait(10)
+            return add(*given)
+
+        def drain_slowly(run: Any) -> bool:
+            interrupted.set()
+            wait_until(run._storing.result.qsize)
+            wait_until(lambda: not run.events.empty())
+            has_stored.set()
+            return bool(drain(run))
+
+        def wait_or_interrupt(run: Any) -> None:
+            if is_storing.is_set():
+                wait(run)
+            is_storing.wait(10)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(module._Run, "_drain", drain_slowly)
+        monkeypatch.setattr(module._Run, "wait", wait_or_interrupt)
+        monkeypatch.setattr(table, "add", add_slowly)
+        with pytest.raises(KeyboardInterrupt):
+            ingest_lines(table, blocks(), name=API_MODEL, is_stream=True)
+        assert [document.text for document in table.read()] == ["one", "two"]
+
+
+def test_without_threads_for_requests_and_storing(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = import_module("jtv_cli.pipeline.ingestion")
+
+    class Scarce(Thread):
+        def start(self) -> None:
+            if isinstance(self._target, partial):  # type: ignore[attr-defined]
+                raise RuntimeError("can't start new thread")
+            super().start()
+
+    monkeypatch.setattr(module, "Thread", Scarce)
+    ingest_lines(table, [lines_block("one", "two")], name=API_MODEL)
+    assert table.count() == 2
+
+
 def ingest_lines(
     table: Table,
     blocks: Iterable[RecordBlock],
     observer: Observer | None = None,
     *,
     must_embed: bool = True,
+    name: str = "hashing-v1",
+    is_stream: bool = False,
+    on_embed: Callable[[], object] = lambda: None,
 ) -> None:
     class Embedder:
-        model = find_model("hashing-v1")
+        model = find_model(name)
         batch_limit = BatchLimit(1024, 1 << 20)
 
         def embed(self, texts: Sequence[str], _purpose: Purpose) -> Embeddings:
             assert must_embed
+            on_embed()
             return Embeddings(vectors(len(texts)))
 
-    options = IngestOptions(1, RetryPolicy(1.0))
+    options = IngestOptions(1, RetryPolicy(1.0), is_stream=is_stream)
     ingest(blocks, Embedder(), table, options, observer)
 
 

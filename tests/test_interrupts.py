@@ -242,6 +242,18 @@ def test_a_text_that_the_store_refuses_keeps_no_other_group_from_it(
     assert f"Stored {of_later_groups:,} new" in result.stderr
 
 
+def test_a_text_that_the_store_refuses_keeps_no_other_batches_of_its_group_from_it(
+    ready: Jtv, api: JinaServer
+) -> None:
+    refuse(ready, "line 0 of the file")
+    result = ready("ingest", "lines.txt", "--json", "--concurrency", "6")
+    assert result.code == 5
+    [report] = result.records
+    assert report["lost"] == 1024
+    assert report["stored"] == len(api.bill) - 1024 == len(LINES.splitlines()) - 1024
+    assert len(contents(ready)) == report["stored"]
+
+
 # No other thread gets on between the end of the ingest and the signal.
 SIGNAL_AT_THE_END = """
 import os, signal, sys

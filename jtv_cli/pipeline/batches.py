@@ -43,13 +43,14 @@ class Group:
     """Consecutive texts of the input, and the vectors of those that are not stored yet.
 
     `unresolved` counts the texts that are neither answered nor skipped, `text_bytes` the
-    UTF-8 bytes of all.
+    UTF-8 bytes of all. `has_failed` says that some of them could not be stored.
     """
 
     def __init__(self, texts: Sequence[NewText]) -> None:
         self.texts = texts
         self.unresolved = len(texts)
         self.text_bytes = sum(len(new.document.text.encode()) for new in texts)
+        self.has_failed = False
         self._answers: list[tuple[Sequence[int], Vectors]] = []
 
     @property

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from functools import partial
 from math import inf
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
@@ -27,7 +28,7 @@ from jtv_cli.records import Purpose
 from jtv_cli.threads import get_within
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from jtv_cli.embedders import Embedder
     from jtv_cli.pipeline.batches import NewText
@@ -286,10 +287,15 @@ class _Run:
         is_read = self._input_ended and self._block is None and self._deduplicator.is_empty
         return is_read and self._held_back is None and not self._groups
 
+    @property
+    def _can_add(self) -> bool:
+        """Whether the table may be used now, and there is room for another group."""
+        is_free = self._storing is None and not self._scheduler.is_closed
+        return is_free and len(self._groups) < self._most_groups
+
     def _read_ahead(self) -> None:
         """Take in what was read, until there are groups enough to be embedded."""
-        can_add = self._storing is None and not self._scheduler.is_closed
-        while can_add and len(self._groups) < self._most_groups:
+        while self._can_add:
             if self._held_back is not None and self._groups:
                 return
             group = self._held_back or self._next_group()
@@ -365,7 +371,7 @@ class _Run:
             if self._in_process and _characters(batch.texts) < _LONG_COMPUTATION:
                 self._handle(self._embed(batch))
             else:
-                Thread(target=self._request, args=(batch,), daemon=True).start()
+                _run_in_thread(partial(self._request, batch))
         if self._scheduler.is_exhausted:
             self._stop(f"the next batch would pass --max-tokens {self._options.max_tokens}")
 
@@ -383,8 +389,7 @@ class _Run:
     def _next_event(self, *, wait: bool) -> Event | None:
         """Return the next event; None when there is something else to do first."""
         until = self._scheduler.next_time()
-        can_add = len(self._groups) < self._most_groups and self._held_back is None
-        if can_add and not self._deduplicator.is_empty:
+        if self._can_add and self._held_back is None and not self._deduplicator.is_empty:
             until = min(until, self._idle_at())
         seconds = until - time.monotonic() if wait else 0.0
         self._busy_since = self._storing.since if self._storing is not None else None
@@ -479,7 +484,7 @@ class _Run:
         if self._options.is_stream and is_sending and not at_once and self._drain():
             return
         self._scheduler.close()
-        self._ends_at_once = at_once = at_once or self._in_process
+        self._ends_at_once = at_once = self._ends_at_once or at_once or self._in_process
         requests = len(self._scheduler.in_flight)
         if requests and not at_once:
             what = "1 request" if requests == 1 else f"{requests} requests"
@@ -494,10 +499,13 @@ class _Run:
         Return whether that is worth the wait: it is not if a model in this process would
         compute for long.
         """
-        if self._block is None and not self._input_ended:
-            # The reader may have read something that it has not passed on yet.
-            with suppress(Empty):
-                self._handle(get_within(_LATE_SECONDS, self.events))
+        # The reader may have read something that it has not passed on yet.
+        until = time.monotonic() + _LATE_SECONDS
+        with suppress(Empty):
+            while self._block is None and not (self._input_ended or self._scheduler.is_closed):
+                self._handle(get_within(until - time.monotonic(), self.events))
+        if self._scheduler.is_closed:
+            return False
         self._input_ended = True
         if self._block is not None:
             self._take_in(self._block)
@@ -555,7 +563,7 @@ class _Run:
             self._add(storing, vectors)
             self._finish_storing()
         else:
-            Thread(target=self._add, args=(storing, vectors), daemon=True).start()
+            _run_in_thread(partial(self._add, storing, vectors))
 
     def _add(self, storing: _Storing, vectors: Vectors) -> None:
         try:
@@ -571,12 +579,24 @@ class _Run:
             return
         result, documents = storing.result.get(), storing.documents
         if isinstance(result, BaseException):
-            # The next group may be stored all the same.
-            self._groups.remove(storing.group)
-            self._stats.count(lost=len(documents) + storing.group.unstored)
+            # If one document was refused, the others may be stored all the same.
+            lost = len(documents)
+            if storing.group.has_failed:
+                self._groups.remove(storing.group)
+                lost += storing.group.unstored
+            storing.group.has_failed = True
+            self._stats.count(lost=lost)
             raise result
         self._deduplicator.forget(documents)
         self._stats.count(stored=result.documents, known=len(documents) - result.documents)
+
+
+def _run_in_thread(function: Callable[[], None]) -> None:
+    """Call a function in a thread of its own or, if no more can be started, in this one."""
+    try:
+        Thread(target=function, daemon=True).start()
+    except RuntimeError:
+        function()
 
 
 def _characters(texts: Iterable[NewText]) -> int:
