@@ -68,6 +68,7 @@ def test_the_version_as_json(jtv: Jtv) -> None:
         [record] = jtv.ok(*words).records
         assert record["version"] == jtv_cli.__version__
         assert list(record) == ["version", "python", "platform", "sqlite", "extras"]
+        assert "files" in record["extras"]
 
 
 def test_topics_are_pages(jtv: Jtv) -> None:

@@ -116,6 +116,16 @@ def test_documents_are_not_mixed_with_others_by_accident(notes: Jtv) -> None:
     assert notes.ok(*REEMBED, "--to", "mine").counts.startswith("6 stored")
 
 
+def test_how_to_begin_anew_with_the_options_of_the_call(keyed: Jtv) -> None:
+    keyed.ok("init", "--model", "static-v1")
+    keyed.ok("ingest", "-", stdin="one\n")
+    wanted = ("--model", "jina-embeddings-v3", "--dimensions", "64")
+    keyed.ok("init", "--table", "mine", *wanted)
+    keyed.ok("ingest", "-", "--table", "mine", stdin="other\n")
+    said = keyed.ok("reembed", *wanted, "--to", "mine", "--yes").stderr
+    assert f" with: jtv init --drop --table mine {' '.join(wanted)}\n" in said
+
+
 def test_an_estimate_changes_nothing(notes: Jtv) -> None:
     result = notes.ok(*REEMBED, "--dry-run")
     assert "Would embed 6 of 6 texts" in result.stderr

@@ -187,11 +187,16 @@ def _seconds(option: str, date: str | None) -> float | None:
     return parse_seconds(date, option)
 
 
-def require_one(given: Mapping[str, object]) -> None:
-    """Raise UsageError unless exactly one of the options, by name, has a value."""
+def require_one(given: Mapping[str, object], *, command: str = "") -> None:
+    """Raise UsageError unless exactly one of the options, by name, has a value.
+
+    The help of the command is named if none has.
+    """
     names = [name for name, value in given.items() if value is not None and value != []]
     if not names:
-        raise UsageError(f"one of these is required: {', '.join(given)}")
+        raise UsageError(
+            f"one of these is required: {', '.join(given)}", hint=f"see: jtv {command} --help"
+        )
     if len(names) > 1:
         raise UsageError(f"{' and '.join(names)} cannot be combined", hint="keep one of them")
 

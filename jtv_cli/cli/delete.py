@@ -53,7 +53,7 @@ def delete(
     filter_ = conditions.filter()
     named = {"ID": ids, "--texts": texts}
     if filter_ is None:
-        require_one({**named, "--source": source, "--where": None})
+        require_one({**named, "--source": source, "--where": None}, command="delete")
     else:
         require_one({**named, "--where and other filters": filter_})
     with session.store(writable=not dry_run) as store:

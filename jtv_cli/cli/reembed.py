@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -99,7 +100,7 @@ def reembed(
             run.embed(read_documents(old), requests.ingest_options(), size=old.count())
             if run.report.stopped is None:
                 with if_interrupted(RESUME):
-                    _complete(session, old, new, run.report)
+                    _complete(session, old, new, vectors, run.report)
                     if not no_index:
                         target.index(wait=not no_wait)
         session.sign_off(store, new.spec)
@@ -164,7 +165,9 @@ def _confirm_mixing(session: Session, table: Table, new: int) -> None:
         )
 
 
-def _complete(session: Session, old: Table, new: Table, report: IngestReport) -> None:
+def _complete(
+    session: Session, old: Table, new: Table, vectors: VectorOptions, report: IngestReport
+) -> None:
     """Add what belongs to the table besides its documents, and verify that these are all there.
 
     Raises StoreError if some are missing, because others delete them.
@@ -188,9 +191,16 @@ def _complete(session: Session, old: Table, new: Table, report: IngestReport) ->
     which = "every other document" if missing else "every document"
     session.console.report(f"Verified: {which} of table {old.spec.name} is in the new table")
     if more > 0:
+        made = {
+            "--table": new.spec.name,
+            "--model": new.spec.model,
+            "--dimensions": vectors.dimensions,
+            "--query-prefix": vectors.query_prefix,
+            "--document-prefix": vectors.document_prefix,
+        }
+        words = [str(each) for name, value in made.items() if value for each in (name, value)]
         session.console.warning(
             f"table {new.spec.name} has {format_count(more, 'document')} that table"
             f" {old.spec.name} does not have",
-            hint="to begin anew, drop them with:"
-            f" jtv init --drop --table {new.spec.name} --model {new.spec.model}",
+            hint=f"to begin anew, drop them with: jtv init --drop {shlex.join(words)}",
         )

@@ -354,7 +354,13 @@ def _version_record() -> str:
     import sqlite3
     from importlib.util import find_spec
 
-    extras = {"local": "onnxruntime", "mcp": "mcp", "socks": "socks", "watch": "watchfiles"}
+    extras = {
+        "files": "kreuzberg",
+        "local": "onnxruntime",
+        "mcp": "mcp",
+        "socks": "socks",
+        "watch": "watchfiles",
+    }
     record = {
         "version": __version__,
         "python": platform.python_version(),

@@ -139,7 +139,7 @@ def search(
     from jtv_cli.pipeline.search import SearchOptions
     from jtv_cli.pipeline.snippets import with_snippets
 
-    require_one({"QUERY": query, "--like": like, "--queries": queries})
+    require_one({"QUERY": query, "--like": like, "--queries": queries}, command="search")
     text = _joined(query)
     writer = results.writer(session)
     filter_ = conditions.filter(source)

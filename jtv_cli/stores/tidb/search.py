@@ -393,9 +393,8 @@ def _position(schema: Schema) -> str:
 
 def _first_columns(schema: Schema) -> str:
     """Return the columns of a subquery `first_occurrence` that is joined with the sources."""
-    end_line = "first_occurrence.end_line" if schema.format > 1 else "NULL"
     line = f"NULLIF(first_occurrence.line, {NO_LINE})"
-    return f"{schema.sources}.source, {line}, first_occurrence.metadata, {end_line}"
+    return f"{schema.sources}.source, {line}, first_occurrence.metadata, {schema.end_line}"
 
 
 def _first_statement(
