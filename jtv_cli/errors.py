@@ -50,9 +50,13 @@ class ExitCode(IntEnum):
 
 
 class JtvError(Exception):
-    """An error that a user can cause or run into, shown without a traceback."""
+    """An error that a user can cause or run into, shown without a traceback.
+
+    `tokens` are those that an ingest had used by then.
+    """
 
     exit_code: ClassVar[ExitCode] = ExitCode.DEFECT
+    tokens = 0
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)

@@ -350,6 +350,18 @@ class TestPaying:
             assert watch.process.wait(timeout=60) == 3
         assert api.tokens <= 100
 
+    def test_a_budget_counts_what_a_failed_run_has_used(self, paying: Jtv, api: JinaServer) -> None:
+        options = ("--max-tokens", "9000", "--max-wait", "0", "--concurrency", "1")
+        with Watch(paying, "notes", *options) as watch:
+            api.misbehave(jina_faults.answer(503), when=lambda request: len(api.bill) > 500)
+            paying.write("notes/b.txt", "".join(f"line {n} of the file\n" for n in range(600)))
+            watch.wait_for("trying again in 1 s")
+            watch.wait_for("Stored 88 new documents")
+            paying.write("notes/c.txt", "".join(f"other line {n} of it\n" for n in range(1500)))
+            assert watch.process.wait(timeout=60) == 3
+            assert "stopped before the end" in watch.stderr
+        assert api.tokens <= 9000
+
 
 class TestTheTable:
     def test_another_one_takes_its_place(self, local: Jtv) -> None:

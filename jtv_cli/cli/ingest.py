@@ -13,7 +13,7 @@ from jtv_cli.cli.interrupts import Interrupted
 from jtv_cli.cli.session import RESUME, Session
 from jtv_cli.embedders import Model
 from jtv_cli.embedders.models import PRICES_DATE, model_of
-from jtv_cli.errors import ExitCode, NoTable, OutputFailed, mask_secrets
+from jtv_cli.errors import ExitCode, JtvError, NoTable, OutputFailed, mask_secrets
 from jtv_cli.records import STDIN, IngestReport, Removed
 from jtv_cli.render.output import OutputClosed
 from jtv_cli.render.progress import ingest_progress
@@ -248,6 +248,8 @@ class IngestRun:
         if error is None:
             self._print_json()
             return
+        if isinstance(error, JtvError):
+            error.tokens = self.report.tokens
         why = error.what if isinstance(error, Interrupted) else mask_secrets(str(error))
         self.report = self.report._replace(stopped=why)
         # The error matters more than a stdout that cannot be written.

@@ -80,7 +80,7 @@ def watch_files(
     done = synchronize(files, max_tokens=max_tokens)
     if done.report.stopped is None:
         session.console.report(f"Watching {first_few(files)}")
-    kept, left = done.kept, _tokens_left(max_tokens, done.report)
+    kept, left = done.kept, _tokens_left(max_tokens, done.report.tokens)
     until, pause = inf, _SHORTEST_PAUSE_SECONDS
     with if_interrupted("stopped watching"):
         # With --json, reports are read as they come.
@@ -93,7 +93,7 @@ def watch_files(
             try:
                 if changed := _changed(files, handled, look):
                     done = synchronize(changed, since, max_tokens=left)
-                    left = _tokens_left(left, done.report)
+                    left = _tokens_left(left, done.report.tokens)
             except UsageError as error:
                 # Nothing but another change of the files can help.
                 session.console.warning(error.message, hint=error.hint)
@@ -101,6 +101,7 @@ def watch_files(
             except JtvError as error:
                 if _is_final(error):
                     raise
+                left = _tokens_left(left, error.tokens)
                 what = f"{error.message}; trying again in {pause:g} s"
                 session.console.warning(what, hint=error.hint)
                 until = time.monotonic() + pause
@@ -116,8 +117,8 @@ def _is_final(error: JtvError) -> bool:
     return is_mismatch or isinstance(error, NoTable)
 
 
-def _tokens_left(left: int | None, report: IngestReport) -> int | None:
-    return None if left is None else max(0, left - report.tokens)
+def _tokens_left(left: int | None, used: int) -> int | None:
+    return None if left is None else max(0, left - used)
 
 
 def _lost(session: Session, before: Look, look: Look, *, yes: bool) -> frozenset[str]:
