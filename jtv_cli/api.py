@@ -536,6 +536,9 @@ class Table:
         query: str | None = None,
         *,
         by_distance: bool = False,
+        source: str | None = None,
+        where: Where = (),
+        where_any: Where = (),
         after: int | None = None,
         limit: int | None = None,
         max_wait: float = _QUERY_SECONDS,
@@ -545,6 +548,9 @@ class Table:
         Args:
             query: What to compute distances to.
             by_distance: Order by distance to the query instead of by id.
+            source: List only documents of sources that match this shell pattern.
+            where: List only documents whose metadata meets all conditions, as for `search`.
+            where_any: List only documents whose metadata meets one of these conditions.
             after: Start after this id.
             limit: Yield no more than this.
             max_wait: How long to keep retrying a failed request, in seconds.
@@ -558,6 +564,7 @@ class Table:
             raise UsageError("by_distance needs a query")
         if by_distance and after is not None:
             raise UsageError("after and by_distance cannot be combined")
+        filter = _filter(source, where, where_any, None, None)
 
         def hits() -> Iterator[Hit]:
             with self._connections.borrow() as table:
@@ -568,6 +575,7 @@ class Table:
                     by_distance=by_distance,
                     after=after,
                     limit=limit,
+                    filter=filter,
                     max_wait=max_wait,
                 )
 

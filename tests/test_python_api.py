@@ -370,6 +370,18 @@ def test_a_list_that_is_left_early_gives_its_connection_back(table: jtv_cli.Tabl
     assert [hit.content for hit in table.list()] == ["a", "c"]
 
 
+def test_a_list_of_what_a_filter_selects(table: jtv_cli.Table) -> None:
+    records = [{"text": f"text {n}", "even": n % 2 == 0} for n in range(4)]
+    table.ingest(records, source="a")
+    table.ingest(["other"], source="b")
+    assert [hit.content for hit in table.list(source="b")] == ["other"]
+    assert [hit.id for hit in table.list(where={"even": True}, after=1)] == [3]
+    nearest = table.list("text 3", by_distance=True, where_any=["even=true", "even=false"], limit=2)
+    assert next(nearest).content == "text 3"
+    with pytest.raises(jtv_cli.UsageError):
+        table.list(where="even")
+
+
 def test_a_dropped_table_is_noticed(table: jtv_cli.Table, path: Path, jtv: Jtv) -> None:
     table.ingest("a")
     jtv.ok("init", "--drop", "--yes", "--model", "static-v1", "--database", str(path))
