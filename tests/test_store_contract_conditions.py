@@ -231,6 +231,29 @@ def test_as_in_python(tables: Iterator[Table]) -> None:
     assert matched > TABLES * FILTERS, "filters that match nothing prove little"
 
 
+@pytest.mark.parametrize("length", [1, 100])
+def test_many_values(tables: Iterator[Table], length: int) -> None:
+    """More than an expression of SQLite may have parts, and a pattern characters."""
+    table, chance = next(tables), random.Random(1)
+    values = [
+        "".join(chr(chance.randrange(0x4E00, 0x9F00)) for _ in range(length)) for _ in "x" * 5000
+    ]
+    table.add(
+        [
+            document(text, Occurrence("a.txt", line, {"k": value}))
+            for line, (text, value) in enumerate(
+                [("a", values[0]), ("b", values[-1]), ("c", "z")], 1
+            )
+        ],
+        vectors(3),
+    )
+    some, all_but_one = values[1:1000], values[1:]
+    for operand, found in (([*some, values[0]], {"a"}), (all_but_one, {"b"}), (["y"], set())):
+        filter = Filter(where=(Condition("k", tuple(operand), Operator.IN),))
+        [hits] = table.search(vectors(1), 3, filter=filter).hits
+        assert {hit.content for hit in hits} == found
+
+
 @pytest.mark.parametrize(
     ("text", "condition"),
     [

@@ -27,7 +27,11 @@ _PATTERN_COST = 1.5
 _JSON_COST = 3.0
 # Characters that a pattern has of each text.
 _LONGEST_PATTERN = 64
+# Different characters that a pattern has at one position: SQLite takes 50,000 bytes.
+_MOST_CHARACTERS = 100
 _SPECIAL = frozenset("*?[]^-")
+# More texts are looked for by a pattern alone: SQLite takes expressions of 1,000 parts.
+_MOST_TEXTS = 100
 # Older ones may be built without functions for JSON.
 _HAS_JSON = sqlite3.sqlite_version_info >= (3, 38)
 _ASCENDING = (Operator.GREATER, Operator.AT_LEAST)
@@ -119,12 +123,14 @@ def _has_any(metadata: str, texts: Iterable[str]) -> Rough:
     some = sorted(texts)
     if any("\0" in text for text in some):  # where a literal would end
         return Rough("TRUE", 0)
+    # One pattern rules out most of what has none of the texts.
+    pattern = Rough(f"{metadata} GLOB {_literal(_pattern(some))}", _PATTERN_COST)
+    if len(some) > _MOST_TEXTS:
+        return pattern
     found = _any_of([Rough(f"instr({metadata}, {_literal(text)})", _TEXT_COST) for text in some])
     if len(some) == 1:
         return found
-    # One pattern rules out most of what has none of the texts.
-    pattern = f"{metadata} GLOB {_literal(_pattern(some))}"
-    return Rough(f"({pattern} AND {found.expression})", _PATTERN_COST)
+    return Rough(f"({pattern.expression} AND {found.expression})", pattern.cost)
 
 
 def _pattern(texts: Sequence[str]) -> str:
@@ -139,7 +145,7 @@ def _pattern(texts: Sequence[str]) -> str:
 
 def _character(characters: Iterable[str]) -> str:
     some = set(characters)
-    if some & _SPECIAL:
+    if some & _SPECIAL or len(some) > _MOST_CHARACTERS:
         return "?"
     return some.pop() if len(some) == 1 else f"[{''.join(sorted(some))}]"
 
