@@ -367,10 +367,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> Generator[None, int, int]:
     """Start two workers per core, because tests wait for half of their time.
 
-    With TiDB, one per core: each worker starts servers of its own, which compute meanwhile.
+    With TiDB, fewer: each worker starts servers of its own, of half a gigabyte each.
     """
     workers = yield
-    return workers if config.getoption("--tidb") else 2 * workers
+    return workers + (workers + 1) // 2 if config.getoption("--tidb") else 2 * workers
 
 
 def pytest_collection_finish() -> None:

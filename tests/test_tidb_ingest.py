@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from contextlib import closing
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -318,13 +319,26 @@ def test_requests_are_sent_while_documents_are_stored(
     assert count(paying, TABLE) == 2048
 
 
+# Runs jtv with as many attempts as ever, but hardly a pause between them.
+HASTY = [
+    sys.executable,
+    "-c",
+    "import sys\n"
+    "from jtv_cli.__main__ import main\n"
+    "from jtv_cli.stores.tidb import connection\n"
+    "connection._BACKOFF_SECONDS = (0.01,) * len(connection._BACKOFF_SECONDS)\n"
+    "sys.argv[:2] = ['jtv']\n"
+    "main()\n",
+]
+
+
 @pytest.mark.parametrize("words", ["^COMMIT", BATCH_COMMIT])
 def test_a_connection_that_is_lost_again_and_again(
     paying: Jtv, api: JinaServer, plain_tidb: str, words: str
 ) -> None:
     with Proxy(plain_tidb) as proxy:
         proxy.on(words, lose=True, times=None)
-        result = paying(*INGEST, env={"TIDB_DATABASE_URL": proxy.url})
+        result = paying(*INGEST, env={"TIDB_DATABASE_URL": proxy.url}, prefix=HASTY)
     assert result.code == 5
     assert result.error.startswith("jtv: error: lost the connection to 127.0.0.1:")
     assert result.error.endswith("\nhint: run the same command again")
@@ -380,7 +394,7 @@ def test_the_server_stops(
         (server.restart if comes_back else server.kill)()
 
     at_request(api, 4, stop)
-    result = paying(*INGEST)
+    result = paying(*INGEST, prefix=[] if comes_back else HASTY)
     if comes_back:
         assert result.code == 0, result.stderr
     else:

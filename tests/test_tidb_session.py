@@ -302,8 +302,8 @@ def test_corrupted_bytes_are_no_defect_of_jtv(
 ) -> None:
     """Where nothing protects them, any may arrive; nothing but a StoreError may come of it."""
     monkeypatch.setattr(connection, "_BACKOFF_SECONDS", (0.0, 0.0))
-    monkeypatch.setattr(connection, "_ANSWER_SECONDS", 2)
-    monkeypatch.setattr(connection, "_CONNECT_SECONDS", 2)
+    monkeypatch.setattr(connection, "_ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(connection, "_CONNECT_SECONDS", 0.5)
     with closing(open_store(plain_tidb, writable=True)) as store:
         make(store).add(documents(30), vectors(30))
     works: list[Any] = [
