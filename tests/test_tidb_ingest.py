@@ -87,6 +87,14 @@ def at_request(api: JinaServer, number: int, action: Callable[[], object]) -> No
     api.misbehave(fault, when=lambda _: len(api.requests) == number)
 
 
+def test_a_table_of_any_name(jtv: Jtv, plain_tidb: str) -> None:
+    """Statements that check the privileges name the table twice."""
+    jtv.environment |= {"TIDB_DATABASE_URL": plain_tidb, "JTV_TABLE": "old"}
+    jtv.ok("init", *OFFLINE)
+    jtv.ok("ingest", "-", stdin="a\n")
+    assert [row[2] for row in jtv.ok("list").rows] == ["a"]
+
+
 def test_two_processes_with_the_same_texts(offline: Jtv) -> None:
     processes = [
         offline.start(

@@ -45,7 +45,8 @@ def insert_nothing(name: str) -> list[str]:
     """
     keys = {name: "id", f"{name}_sources": "id", f"{name}_occurrences": "document"}
     return [
-        f"INSERT INTO `{table}` SELECT old.* FROM `{table}` AS old WHERE FALSE"
+        # No table's name has a space.
+        f"INSERT INTO `{table}` SELECT `the same`.* FROM `{table}` AS `the same` WHERE FALSE"
         f" ON DUPLICATE KEY UPDATE `{table}`.{key} = `{table}`.{key}"
         for table, key in keys.items()
     ]
