@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from conftest import SAMPLE_TEXTS, Jtv
+from openai_server import OpenAIServer
 from round_trips import Network
 from tidb_cluster import Cluster
 
@@ -90,6 +91,19 @@ def test_a_batch_of_new_lines_takes_few_round_trips(
     user.write("new.txt", "".join(f"new {number}\n" for number in range(lines)))
     # To log in takes 2.5, to open the table 1, to record the file 3, to look up the lines 1.
     assert Remote(network, user).count("ingest", "new.txt") <= 2.5 + 1 + 3 + 1 + most
+
+
+def test_small_batches_are_stored_together(jtv: Jtv, tiflash_tidb: str, network: Network) -> None:
+    """While the first two batches, of 32 texts, are stored, others are answered."""
+    jtv.environment["TIDB_DATABASE_URL"] = tiflash_tidb
+    with OpenAIServer() as api:
+        served = ("--api-base", api.url, "--no-key")
+        jtv.ok("init", "--model", api.name, *served)
+        jtv.write("new.txt", "".join(f"new {number}\n" for number in range(640)))
+        trips = Remote(network, jtv).count("ingest", "new.txt", *served)
+    # Before, as above. Each of at most three transactions may insert more than fits into one
+    # statement; ten of 64 texts each would take 20 round trips.
+    assert trips <= 2.5 + 1 + 3 + 1 + 3 * 4
 
 
 def test_many_queries_take_few_round_trips(user: Jtv, network: Network) -> None:

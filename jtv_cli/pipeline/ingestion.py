@@ -4,8 +4,8 @@ Four kinds of threads put events into one queue: a reader, one thread for each r
 flight, one that stores, and the main thread, which only waits and passes on interrupts. The
 event loop, in a thread of its own, takes one event after the other and does all the rest. The
 table is used by one thread at a time: the event loop or, while it stores, that one. An embedder
-that works in this process runs in the event loop too, unless the texts are huge, and so does
-storing then, because threads would only take the interpreter from each other.
+that works in this process runs in the event loop too, unless the texts are huge, because threads
+would only take the interpreter from each other. So does storing then, in a database that is here.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from functools import partial
+from itertools import takewhile
 from math import inf
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
@@ -47,6 +48,9 @@ _LATE_SECONDS = 0.2
 _BUSY_SECONDS = 1.0
 # An interrupt must not have to wait until a model in this process is done with so many characters.
 _LONG_COMPUTATION = 1 << 20
+# So many texts may be read and not stored, or two groups if these are more: embedders that take few
+# texts at a time must not wait until each few are stored in a database that is far away.
+_MOST_UNSTORED = 1024
 # What a store keeps for each document beside text and vector, rounded up: hash, ids,
 # occurrence and unique index.
 BYTES_PER_DOCUMENT = 200
@@ -102,8 +106,9 @@ def ingest(
     """Embed and store the texts that the table does not have, and note where others were read.
 
     Texts are stored in the order of the input, in groups of `options.concurrency` batches.
-    At most two groups are read and not stored: so much may be paid for and lost if the
-    process is killed. However else the run ends, all that was answered is stored first.
+    At most two groups, or 1,024 texts, are read and not stored: so much may be paid for and
+    lost if the process is killed. However else the run ends, all that was answered is stored
+    first.
 
     An exception in the calling thread, such as a signal handler raises, interrupts the run:
     nothing more is sent, and the answers in flight are awaited for as long as a request
@@ -171,12 +176,12 @@ def _read(blocks: Iterable[Block], run: _Run) -> None:
 
 
 class _Storing(NamedTuple):
-    """Documents of a group that are being stored since some time of `time.monotonic`.
+    """Documents of some groups that are being stored since some time of `time.monotonic`.
 
     `result` will be what was added, or the error.
     """
 
-    group: Group
+    groups: Sequence[Group]
     documents: Sequence[Document]
     since: float
     result: SimpleQueue[Added | BaseException]
@@ -210,9 +215,9 @@ class _Run:
         self._in_process = embedder.model.runs_in_process
         if self._in_process:
             options = options._replace(concurrency=1)
-        self._most_groups = 1 if self._in_process else 2
-        # In a database that is far away, each transaction takes several round trips.
-        self._most_stored = embedder.batch_limit.texts * min(options.concurrency, 2)
+        self._stores_in_thread = table.is_remote or not self._in_process
+        texts = embedder.batch_limit.texts * options.concurrency
+        self._most_groups = max(2, _MOST_UNSTORED // texts) if self._stores_in_thread else 1
         self._scheduler = BatchScheduler(embedder.batch_limit, options)
         self._deduplicator = Deduplicator(
             table,
@@ -521,20 +526,23 @@ class _Run:
         return True
 
     def _store_next(self) -> bool:
-        """Begin to store some of the first group, if that is resolved.
+        """Begin to store what is resolved of the first groups.
 
         Returns whether something has changed, so that there may be more to do.
         """
-        is_storing = self._storing is not None
-        if is_storing or self.error is not None or not self._groups or self._groups[0].unresolved:
+        if self._storing is not None or self.error is not None:
             return False
-        if self._groups[0].unstored:
-            self._store(self._groups[0])
-        if self._storing is not None:
-            return False
-        if not self._groups[0].unstored:
+        count = len(self._groups)
+        self._remove_stored()
+        resolved = list(takewhile(lambda group: not group.unresolved, self._groups))
+        if resolved:
+            self._store(resolved)
+        return self._storing is None and len(self._groups) < count
+
+    def _remove_stored(self) -> None:
+        """Remove the first groups, as long as nothing of them is left to be stored."""
+        while self._groups and not (self._groups[0].unresolved or self._groups[0].unstored):
             del self._groups[0]
-        return True
 
     def _store_rest(self) -> None:
         """At the end, store what was answered of all groups, and count what is lost."""
@@ -546,24 +554,36 @@ class _Run:
         while self._groups:
             try:
                 self._finish_storing()
-                while self._groups[0].unstored:
-                    self._store(self._groups[0])
-                    self._finish_storing()
-                del self._groups[0]
+                if self._groups and self._groups[0].unstored:
+                    self._store(self._groups[:1])
+                elif self._groups:
+                    del self._groups[0]
             except BaseException as error:
                 self._give_up(error)
         if not self._in_process:
             self._stats.count(lost=self._scheduler.unanswered_texts)
 
-    def _store(self, group: Group) -> None:
-        """Begin to store some answered texts: with more, transactions would be larger."""
-        documents, vectors = group.take_answers(self._most_stored)
-        self._storing = storing = _Storing(group, documents, time.monotonic(), SimpleQueue())
-        if self._in_process:
+    def _store(self, groups: Sequence[Group]) -> None:
+        """Begin to store answered texts of groups: with more, transactions would be larger."""
+        import numpy as np
+
+        used: list[Group] = []
+        documents: list[Document] = []
+        parts: list[Vectors] = []
+        for group in groups:
+            left = _MOST_UNSTORED - len(documents)
+            if left and group.unstored:
+                some, vectors = group.take_answers(left)
+                used.append(group)
+                documents += some
+                parts.append(vectors)
+        vectors = np.concatenate(parts)
+        self._storing = storing = _Storing(used, documents, time.monotonic(), SimpleQueue())
+        if self._stores_in_thread:
+            _run_in_thread(partial(self._add, storing, vectors))
+        else:
             self._add(storing, vectors)
             self._finish_storing()
-        else:
-            _run_in_thread(partial(self._add, storing, vectors))
 
     def _add(self, storing: _Storing, vectors: Vectors) -> None:
         try:
@@ -581,14 +601,16 @@ class _Run:
         if isinstance(result, BaseException):
             # If one document was refused, the others may be stored all the same.
             lost = len(documents)
-            if storing.group.has_failed:
-                self._groups.remove(storing.group)
-                lost += storing.group.unstored
-            storing.group.has_failed = True
+            for group in storing.groups:
+                if group.has_failed:
+                    self._groups.remove(group)
+                    lost += group.unstored
+                group.has_failed = True
             self._stats.count(lost=lost)
             raise result
         self._deduplicator.forget(documents)
         self._stats.count(stored=result.documents, known=len(documents) - result.documents)
+        self._remove_stored()
 
 
 def _run_in_thread(function: Callable[[], None]) -> None:

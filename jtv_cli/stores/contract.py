@@ -37,6 +37,8 @@ class Table(Protocol):
     spec: TableSpec
     most_bytes: int | None
     """The size of the largest text that can be stored, with its metadata; None for no limit."""
+    is_remote: bool
+    """Whether the table is in a server, so that its methods wait rather than compute."""
 
     def count(self) -> int:
         """Return the number of documents."""

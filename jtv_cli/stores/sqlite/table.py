@@ -63,6 +63,7 @@ class SqliteTable(Table):
     ) -> None:
         self.spec = spec
         self.most_bytes: int | None = None
+        self.is_remote = False
         self.documents = Documents(connection, spec)
         self.occurrences = Occurrences(self.documents)
         self.index = Index(self.documents)

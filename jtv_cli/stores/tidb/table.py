@@ -116,6 +116,7 @@ class TidbTable(Table):
         index_status: IndexStatus | None = None,
     ) -> None:
         self.spec = spec
+        self.is_remote = True
         self.most_bytes: int | None = largest_text(spec.dimensions, packet_bytes)
         self._database = database
         self._packet_bytes = packet_bytes
