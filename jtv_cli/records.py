@@ -432,6 +432,10 @@ class Check(NamedTuple):
     has_index: bool = False
 
 
+OUT_OF_TOKENS = "the next batch would pass --max-tokens"
+"""How an `IngestReport` says that a run has used up its tokens."""
+
+
 class IngestReport(NamedTuple):
     """The counts of an ingest.
 
@@ -460,6 +464,11 @@ class IngestReport(NamedTuple):
     def is_complete(self) -> bool:
         """Whether nothing was left out of what there was to read."""
         return not self.skipped and self.stopped is None
+
+    @property
+    def is_out_of_tokens(self) -> bool:
+        """Whether the run ended because it may not use more tokens."""
+        return self.stopped is not None and self.stopped.startswith(OUT_OF_TOKENS)
 
 
 class Wait(NamedTuple):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import Jtv
+    from jina_api import Reply
     from jina_server import JinaServer
 
 STOPPED = "jtv: interrupted: stopped watching\n"
@@ -315,6 +316,25 @@ class TestPaying:
             assert watch.process.poll() is None
         assert api.bill == ["one", "two", "three"]
         assert "jtv: error" not in watch.stderr
+
+    def test_a_file_that_goes_while_others_are_read(self, paying: Jtv, api: JinaServer) -> None:
+        """It was found, and others were stored by then."""
+        texts = [f"{number} {'x' * 200}" for number in range(3000)]
+        with Watch(paying, "notes", "--concurrency", "1") as watch:
+
+            def remove(reply: Reply) -> Reply:
+                (paying.folder / "work/notes/b.txt").unlink()
+                return reply
+
+            api.misbehave(remove)
+            watch.process.send_signal(signal.SIGSTOP)
+            paying.write("notes/a.txt", "".join(f"{text}\n" for text in texts))
+            paying.write("notes/b.txt", "two\n")
+            watch.process.send_signal(signal.SIGCONT)
+            watch.wait_for("stopped before the end: cannot read ")
+            watch.wait_for_texts(*texts)
+            assert watch.interrupt() == 130
+        assert sorted(api.bill) == sorted(["one", *texts])
 
     def test_a_failure_at_first_ends_it(self, paying: Jtv, api: JinaServer) -> None:
         api.misbehave(jina_faults.answer(503), times=None)

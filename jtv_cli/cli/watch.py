@@ -72,19 +72,20 @@ def watch_files(
 ) -> int:
     """Synchronize the files, and again whenever they have changed.
 
-    A failure after the first run is a warning, and what has changed is tried again. Return the
+    A failure after the first run is a message, and what has changed is tried again. Return the
     exit code of the run that has used up `max_tokens`, or whose report nobody reads.
     """
     watcher = Watcher(files, selection, session.console.warning)
     handled = look = watcher.look()
     done = synchronize(files, max_tokens=max_tokens)
-    if done.report.stopped is None:
-        session.console.report(f"Watching {first_few(files)}")
+    if done.report.stopped is not None:
+        return done.exit_code
+    session.console.report(f"Watching {first_few(files)}")
     kept, left = done.kept, _tokens_left(max_tokens, done.report.tokens)
     until, pause = inf, _SHORTEST_PAUSE_SECONDS
     with if_interrupted("stopped watching"):
         # With --json, reports are read as they come.
-        while done.report.stopped is None and not session.output.is_closed:
+        while not (done.report.is_out_of_tokens or session.output.is_closed):
             before, look = look, watcher.wait(look, until)
             kept = (kept | _lost(session, before, look, yes=yes)) - look.files().keys()
             marks = handled.files()
@@ -107,7 +108,10 @@ def watch_files(
                 until = time.monotonic() + pause
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
             else:
-                handled, until, pause = look, inf, _SHORTEST_PAUSE_SECONDS
+                until, pause = inf, _SHORTEST_PAUSE_SECONDS
+                # Otherwise a file could not be read, as if it had been a UsageError.
+                if done.report.stopped is None:
+                    handled = look
     return done.exit_code
 
 

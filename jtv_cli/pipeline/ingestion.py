@@ -25,7 +25,7 @@ from jtv_cli.pipeline.deduplication import Deduplicator
 from jtv_cli.pipeline.long_texts import TextCutter, fitted
 from jtv_cli.pipeline.observer import IngestStats, NullObserver, Observer
 from jtv_cli.pipeline.scheduler import BatchScheduler, Decision, GiveUp, Retry, Skip
-from jtv_cli.records import Purpose
+from jtv_cli.records import OUT_OF_TOKENS, Purpose
 from jtv_cli.threads import get_within
 
 if TYPE_CHECKING:
@@ -378,7 +378,7 @@ class _Run:
             else:
                 _run_in_thread(partial(self._request, batch))
         if self._scheduler.is_exhausted:
-            self._stop(f"the next batch would pass --max-tokens {self._options.max_tokens}")
+            self._stop(f"{OUT_OF_TOKENS} {self._options.max_tokens}")
 
     def _request(self, batch: Batch) -> None:
         self.events.put(self._embed(batch))
