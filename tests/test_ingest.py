@@ -492,6 +492,7 @@ class TestSlowStore:
     def test_nothing_is_computed_meanwhile(
         self, table: Table, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr(table, "is_remote", True)
         module, add = import_module("jtv_cli.pipeline.ingestion"), table.add
         monkeypatch.setattr(module, "_IDLE_SECONDS", 0.2)
         is_embedding, has_more, has_stored, many = Event(), Event(), Event(), Event()
@@ -529,6 +530,7 @@ class TestSlowStore:
         self, table: Table, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The reader passes it on after the store has ended."""
+        monkeypatch.setattr(table, "is_remote", True)
         module, add = import_module("jtv_cli.pipeline.ingestion"), table.add
         monkeypatch.setattr(module, "_IDLE_SECONDS", 0.05)
         is_storing, has_stored, interrupted = Event(), Event(), Event()

@@ -3,9 +3,9 @@
 Four kinds of threads put events into one queue: a reader, one thread for each request in
 flight, one that stores, and the main thread, which only waits and passes on interrupts. The
 event loop, in a thread of its own, takes one event after the other and does all the rest. The
-table is used by one thread at a time: the event loop or, while it stores, that one. An embedder
-that works in this process runs in the event loop too, unless the texts are huge, because threads
-would only take the interpreter from each other. So does storing then, in a database that is here.
+table is used by one thread at a time: the event loop or, while it stores, that one. What works in
+this process runs in the event loop too, because threads would only take the interpreter from each
+other: storing in a local file, and an embedder, unless the texts are huge.
 """
 
 from __future__ import annotations
@@ -48,8 +48,9 @@ _LATE_SECONDS = 0.2
 _BUSY_SECONDS = 1.0
 # An interrupt must not have to wait until a model in this process is done with so many characters.
 _LONG_COMPUTATION = 1 << 20
-# So many texts may be read and not stored, or two groups if these are more: embedders that take few
-# texts at a time must not wait until each few are stored in a database that is far away.
+# In a database that is far away, so many texts are stored at once, and so many may be read and not
+# stored, or two groups if these are more: an embedder that takes few texts at a time must not wait
+# until each few are stored.
 _MOST_UNSTORED = 1024
 # What a store keeps for each document beside text and vector, rounded up: hash, ids,
 # occurrence and unique index.
@@ -215,9 +216,12 @@ class _Run:
         self._in_process = embedder.model.runs_in_process
         if self._in_process:
             options = options._replace(concurrency=1)
-        self._stores_in_thread = table.is_remote or not self._in_process
-        texts = embedder.batch_limit.texts * options.concurrency
-        self._most_groups = max(2, _MOST_UNSTORED // texts) if self._stores_in_thread else 1
+        texts = embedder.batch_limit.texts
+        self._most_groups = 1 if self._in_process else 2
+        self._most_stored = texts
+        if table.is_remote:
+            self._most_groups = max(2, _MOST_UNSTORED // (texts * options.concurrency))
+            self._most_stored = _MOST_UNSTORED
         self._scheduler = BatchScheduler(embedder.batch_limit, options)
         self._deduplicator = Deduplicator(
             table,
@@ -571,15 +575,15 @@ class _Run:
         documents: list[Document] = []
         parts: list[Vectors] = []
         for group in groups:
-            left = _MOST_UNSTORED - len(documents)
+            left = self._most_stored - len(documents)
             if left and group.unstored:
                 some, vectors = group.take_answers(left)
                 used.append(group)
                 documents += some
                 parts.append(vectors)
-        vectors = np.concatenate(parts)
+        vectors = parts[0] if len(parts) == 1 else np.concatenate(parts)
         self._storing = storing = _Storing(used, documents, time.monotonic(), SimpleQueue())
-        if self._stores_in_thread:
+        if self._table.is_remote:
             _run_in_thread(partial(self._add, storing, vectors))
         else:
             self._add(storing, vectors)
