@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import RLock
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _ERASE = "\r\x1b[2K"
 # The cells of a line behind a message: " …", and the ^C that a terminal shows.
 _MARGIN = 5
+_SIGNAL_SECONDS = 0.5
 
 
 class Console:
@@ -104,6 +105,7 @@ class Console:
         answer = ""
         try:
             self._write(f"{hang(_safe(question), self.width)} [y/N] ")
+            _wait_for_input(stdin)
             answer = stdin.readline()
         finally:
             # Ctrl-D and Ctrl-C leave the cursor where it was.
@@ -194,6 +196,18 @@ class EscapingStream(io.TextIOBase):
         """Write the text, escaped; its newlines stay."""
         self._console.write_lines(text)
         return len(text)
+
+
+def _wait_for_input(stdin: TextIO) -> None:
+    """Wait until something was typed, and handle signals meanwhile.
+
+    One that comes just before a read begins is handled only when that has ended.
+    """
+    import select
+
+    with suppress(OSError, ValueError):  # Windows waits for sockets only
+        while not select.select([stdin], [], [], _SIGNAL_SECONDS)[0]:
+            pass
 
 
 def _safe(text: str, *, keep_newlines: bool = False) -> str:
